@@ -1,0 +1,26 @@
+//! The objects as the simulator sees them, and pure helpers over them; no behaviour over time.
+//!
+//! Every object is a compact typed view plus, where the view does not hold everything, the shared
+//! original document, so that patch, apply and "YAML as kubectl prints it" lose nothing.
+
+pub mod kevent;
+pub mod kind;
+pub mod labels;
+pub mod meta;
+pub mod name;
+pub mod node;
+pub mod object;
+pub mod pod;
+pub mod quantity;
+pub mod request;
+pub mod resources;
+pub mod version;
+pub mod versions;
+pub mod workload;
+
+pub use kind::Kind;
+pub use labels::{LabelSet, Selector};
+pub use meta::{Meta, Owner, Stamp, Uid};
+pub use name::Name;
+pub use object::Obj;
+pub use pod::{Pod, PodSpec, PodStatus};

@@ -1,0 +1,72 @@
+//! Nodes.
+
+use super::meta::Meta;
+use super::pod::{Conditions, Taint};
+use super::resources::Resources;
+use crate::engine::Sym;
+use std::sync::Arc;
+
+/// A node.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// Metadata.
+    pub meta: Meta,
+    /// `spec.unschedulable` (cordoned).
+    pub unschedulable: bool,
+    /// `spec.taints`.
+    pub taints: Arc<[Taint]>,
+    /// `spec.podCIDR` and `spec.providerID`, as far as given.
+    pub pod_cidr: Sym,
+    /// Status.
+    pub status: NodeStatus,
+    /// The original document, if it came from a file.
+    pub doc: Option<Arc<serde_json::Value>>,
+}
+
+/// Node status.
+#[derive(Debug, Clone, Default)]
+pub struct NodeStatus {
+    /// What the machine has.
+    pub capacity: Arc<Resources>,
+    /// What pods may use.
+    pub allocatable: Arc<Resources>,
+    /// Conditions.
+    pub conditions: Conditions,
+    /// When the kubelet last reported (`lastHeartbeatTime` of its conditions), nanoseconds.
+    pub heartbeat_ns: u64,
+    /// Images on the node: names and size in bytes.
+    pub images: Arc<[NodeImage]>,
+}
+
+/// An image on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeImage {
+    /// All names of the image.
+    pub names: Vec<Sym>,
+    /// Size in bytes.
+    pub size: i64,
+}
+
+/// Well-known label and taint keys.
+pub mod keys {
+    /// Zone label.
+    pub const ZONE: &str = "topology.kubernetes.io/zone";
+    /// Region label.
+    pub const REGION: &str = "topology.kubernetes.io/region";
+    /// Hostname label.
+    pub const HOSTNAME: &str = "kubernetes.io/hostname";
+    /// Taint of a node whose Ready condition is False.
+    pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
+    /// Taint of a node whose Ready condition is Unknown.
+    pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+    /// Taint of a cordoned node.
+    pub const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+    /// Taint under memory pressure.
+    pub const MEMORY_PRESSURE: &str = "node.kubernetes.io/memory-pressure";
+    /// Taint under disk pressure.
+    pub const DISK_PRESSURE: &str = "node.kubernetes.io/disk-pressure";
+    /// Taint under PID pressure.
+    pub const PID_PRESSURE: &str = "node.kubernetes.io/pid-pressure";
+    /// Taint while the network is not set up.
+    pub const NETWORK_UNAVAILABLE: &str = "node.kubernetes.io/network-unavailable";
+}

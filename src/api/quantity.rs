@@ -1,0 +1,1 @@
+//! Quantities: exact arithmetic over Kubernetes' grammar.

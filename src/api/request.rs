@@ -1,0 +1,204 @@
+//! Requests to the API server and its answers. Outcomes of the simulated world (`Conflict`,
+//! `NotFound`) are values.
+
+use super::kevent::KEvent;
+use super::meta::Uid;
+use super::node::NodeStatus;
+use super::object::Obj;
+use super::pod::{Condition, PodStatus, Taint};
+use super::versions::ObjRef;
+use super::{Kind, Name};
+use crate::engine::Sym;
+use std::sync::Arc;
+
+/// Who asks: decides authorization, fairness and the row in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum User {
+    /// The scenario's user (kubectl).
+    Admin,
+    /// kube-scheduler.
+    Scheduler,
+    /// A controller of kube-controller-manager by its service account (`replicaset-controller`).
+    Controller(Sym),
+    /// The kubelet of a node.
+    Kubelet(Sym),
+    /// The API server itself.
+    ApiServer,
+}
+
+impl std::fmt::Display for User {
+    /// As the recordings name writers: `user`, `scheduler`, `kcm:…`, `kubelet:…`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Admin => f.write_str("user"),
+            Self::Scheduler => f.write_str("scheduler"),
+            Self::Controller(name) => write!(f, "kcm:{name}"),
+            Self::Kubelet(node) => write!(f, "kubelet:{node}"),
+            Self::ApiServer => f.write_str("apiserver"),
+        }
+    }
+}
+
+/// `propagationPolicy` of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Propagation {
+    /// The owner goes first, the garbage collector takes its dependents afterwards.
+    Background,
+    /// Dependents go first.
+    Foreground,
+    /// Dependents stay.
+    Orphan,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// POST. With `generate`, the name is `generate` + 5 random letters.
+    Create {
+        /// The object.
+        object: Obj,
+        /// True: the object's name is the base (without dash) of a generated one.
+        generate: bool,
+    },
+    /// POST of a Kubernetes Event.
+    CreateEvent(KEvent),
+    /// PUT of the whole object; its `resource_version` is compared unless 0.
+    Update(Obj),
+    /// PUT to `/status`; only the status is taken.
+    UpdateStatus(Obj),
+    /// kubectl apply of a manifest: creates or replaces spec, labels and annotations.
+    Apply(Obj),
+    /// PATCH of the pod's status by its kubelet: everything but conditions owned by others.
+    PodStatus(Box<PodStatus>),
+    /// PATCH of one pod condition, and of `nominatedNodeName` if given.
+    PodCondition(Condition, Option<Sym>),
+    /// PATCH of the node's status by its kubelet (or, for Unknown, by node-lifecycle).
+    NodeStatus(Box<NodeStatus>),
+    /// PATCH of node taints: those to take away (by key and effect), then those to add.
+    NodeTaints {
+        /// Taken away if key and effect are equal.
+        remove: Arc<[Taint]>,
+        /// Added unless key and effect are there already.
+        add: Arc<[Taint]>,
+    },
+    /// PATCH of `spec.unschedulable`.
+    Cordon(bool),
+    /// PATCH of `/scale`.
+    Scale(i32),
+    /// PATCH of a container's image in a workload's template (`kubectl set image`): container
+    /// (empty: all) and image.
+    SetImage(Sym, Sym),
+    /// POST to `pods/binding`.
+    Bind(Sym),
+    /// POST to `pods/eviction`.
+    Evict,
+    /// DELETE.
+    Delete {
+        /// `gracePeriodSeconds`; none for the pod's own.
+        grace_s: Option<u32>,
+        /// `propagationPolicy`; none for the kind's default.
+        propagation: Option<Propagation>,
+        /// Precondition on the identity.
+        uid: Option<Uid>,
+    },
+    /// PATCH that removes a finalizer.
+    RemoveFinalizer(Sym),
+    /// PATCH that removes the owner references with these identities.
+    RemoveOwners(Arc<[Uid]>),
+}
+
+impl Op {
+    /// The HTTP verb as audit logs print it, and the subresource (with slash) if any.
+    #[must_use]
+    pub fn verb(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Create { .. } | Self::CreateEvent(_) => ("create", ""),
+            Self::Update(_) => ("update", ""),
+            Self::UpdateStatus(_) => ("update", "/status"),
+            Self::Apply(_)
+            | Self::NodeTaints { .. }
+            | Self::Cordon(_)
+            | Self::SetImage(..)
+            | Self::RemoveFinalizer(_)
+            | Self::RemoveOwners(_) => ("patch", ""),
+            Self::PodStatus(_) | Self::PodCondition(..) | Self::NodeStatus(_) => {
+                ("patch", "/status")
+            }
+            Self::Scale(_) => ("patch", "/scale"),
+            Self::Bind(_) => ("create", "/binding"),
+            Self::Evict => ("create", "/eviction"),
+            Self::Delete { .. } => ("delete", ""),
+        }
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who asks.
+    pub user: User,
+    /// Kind of the object.
+    pub kind: Kind,
+    /// Namespace; empty for cluster-scoped kinds.
+    pub ns: Sym,
+    /// Name; with `generate`, its base.
+    pub name: Name,
+    /// The object as the client knows it (saves the look-up by name, and is no precondition: the
+    /// name decides if the object is another one by now).
+    pub target: Option<ObjRef>,
+    /// What is asked for.
+    pub op: Op,
+}
+
+/// An error answer of the API server: HTTP code and reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApiError {
+    /// 401.
+    Unauthorized,
+    /// 403, with a message.
+    Forbidden(Sym),
+    /// 404.
+    NotFound,
+    /// 409: the name is taken.
+    AlreadyExists,
+    /// 409: the object has changed, or the precondition failed.
+    Conflict,
+    /// 422, with a message.
+    Invalid(Sym),
+    /// 429.
+    TooManyRequests,
+    /// 500, with a message (etcd out of space, for one).
+    Internal(Sym),
+    /// No answer came: the outcome is unknown.
+    Lost,
+}
+
+impl ApiError {
+    /// The HTTP code; 0 for an answer that was lost.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Unauthorized => 401,
+            Self::Forbidden(_) => 403,
+            Self::NotFound => 404,
+            Self::AlreadyExists | Self::Conflict => 409,
+            Self::Invalid(_) => 422,
+            Self::TooManyRequests => 429,
+            Self::Internal(_) => 500,
+            Self::Lost => 0,
+        }
+    }
+}
+
+/// What a successful request gives: the object and its content after the request (its last content
+/// for a deletion).
+#[derive(Debug, Clone)]
+pub struct Success {
+    /// The object.
+    pub object: ObjRef,
+    /// Its content.
+    pub value: Obj,
+}
+
+/// The answer.
+pub type Outcome = Result<Success, ApiError>;

@@ -1,0 +1,331 @@
+//! The one shared table of object versions. etcd writes it; a watch cache, an informer or a
+//! member is only a position in it (a revision, or an index into a kind's log), so nobody keeps a
+//! copy. A superseded version lives until compaction passes it.
+//!
+//! Invariant (tidy checks it): only `control_plane/etcd` calls [`Versions::put`],
+//! [`Versions::delete`] and [`Versions::compact`].
+
+use super::kind::{Kind, N_KINDS};
+use super::name::Name;
+use super::object::Obj;
+use crate::engine::table::Table;
+use crate::engine::{SimTime, Sym, num};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+
+/// One incarnation of an object: a same-named successor has another `ObjRef`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ObjRef {
+    /// Row in the kind's table.
+    pub slot: u32,
+    /// How often the row had been reused.
+    pub generation: u32,
+}
+
+/// One committed change of an object.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The store's revision of the change.
+    pub rev: u64,
+    /// The event (its seq) that committed it: the evidence of whoever acts on the change.
+    pub seq: u64,
+    /// When it was committed.
+    pub time: SimTime,
+    /// Which object.
+    pub object: ObjRef,
+    /// True if the object was deleted; `value` is then its last content.
+    pub deleted: bool,
+    /// 1 + log index of the version before; 0 for a creation.
+    prev: u64,
+    /// The content after the change.
+    pub value: Obj,
+}
+
+impl Change {
+    /// True if the change made the object.
+    #[must_use]
+    pub fn created(&self) -> bool {
+        self.prev == 0
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Slot {
+    generation: u32,
+    /// Versions since creation (etcd's per-key `version`).
+    version: u32,
+    create_rev: u64,
+    mod_rev: u64,
+    /// 1 + log index of the newest version; 0 if compacted away or never written.
+    head: u64,
+    value: Option<Obj>,
+}
+
+/// All objects of one kind: the current ones and the log of changes.
+#[derive(Debug, Clone, Default)]
+struct KindTable {
+    slots: Table<Slot>,
+    free: Vec<u32>,
+    by_name: FxHashMap<(Sym, Name), u32>,
+    log: VecDeque<Change>,
+    /// Log index of the first entry still there.
+    base: u64,
+    live: usize,
+    compacted_rev: u64,
+}
+
+/// Revisions of one object, as etcd counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRevisions {
+    /// Revision of the creation.
+    pub create: u64,
+    /// Revision of the last change.
+    pub modified: u64,
+    /// Changes since creation, 1-based.
+    pub version: u32,
+}
+
+/// The table of all kinds.
+#[derive(Debug, Clone)]
+pub struct Versions {
+    kinds: Vec<KindTable>,
+    rev: u64,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { kinds: vec![KindTable::default(); N_KINDS], rev: 1 }
+    }
+}
+
+impl Versions {
+    /// The store's revision; starts at 1, as etcd's.
+    #[must_use]
+    pub fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    /// The current object of a name. Kubernetes Events cannot be found by name.
+    #[must_use]
+    pub fn find(&self, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
+        let table = &self.kinds[kind.index()];
+        let slot = *table.by_name.get(&(ns, name))?;
+        Some(ObjRef { slot, generation: table.slots[slot as usize].generation })
+    }
+
+    /// The newest content of an object; none once deleted.
+    #[must_use]
+    pub fn current(&self, kind: Kind, object: ObjRef) -> Option<&Obj> {
+        let slot = self.slot(kind, object)?;
+        slot.value.as_ref()
+    }
+
+    /// The content as of a revision; none if it did not exist then, or if that version has been
+    /// compacted.
+    #[must_use]
+    pub fn at(&self, kind: Kind, object: ObjRef, rev: u64) -> Option<&Obj> {
+        let slot = self.slot(kind, object)?;
+        if slot.mod_rev <= rev {
+            return slot.value.as_ref();
+        }
+        let table = &self.kinds[kind.index()];
+        let mut link = slot.head;
+        while link > table.base {
+            let change = &table.log[num::index(link - 1 - table.base)];
+            if change.rev <= rev {
+                return (!change.deleted).then_some(&change.value);
+            }
+            link = change.prev;
+        }
+        None
+    }
+
+    /// etcd's revisions of a live object.
+    #[must_use]
+    pub fn revisions(&self, kind: Kind, object: ObjRef) -> Option<KeyRevisions> {
+        let slot = self.slot(kind, object)?;
+        slot.value.as_ref()?;
+        Some(KeyRevisions {
+            create: slot.create_rev,
+            modified: slot.mod_rev,
+            version: slot.version,
+        })
+    }
+
+    fn slot(&self, kind: Kind, object: ObjRef) -> Option<&Slot> {
+        self.kinds[kind.index()]
+            .slots
+            .get(object.slot as usize)
+            .filter(|s| s.generation == object.generation)
+    }
+
+    /// Number of live objects of a kind.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.kinds[kind.index()].live
+    }
+
+    /// Live objects of a kind, in row order (not by name: sort at the edge where order is shown).
+    pub fn iter(&self, kind: Kind) -> impl Iterator<Item = (ObjRef, &Obj)> {
+        self.kinds[kind.index()].slots.iter().enumerate().filter_map(|(i, slot)| {
+            let object = ObjRef { slot: num::u32_of(i), generation: slot.generation };
+            slot.value.as_ref().map(|value| (object, value))
+        })
+    }
+
+    /// The index one past the newest log entry of a kind.
+    #[must_use]
+    pub fn log_end(&self, kind: Kind) -> u64 {
+        let table = &self.kinds[kind.index()];
+        table.base + table.log.len() as u64
+    }
+
+    /// A log entry; none if it has been compacted or does not exist yet.
+    #[must_use]
+    pub fn change(&self, kind: Kind, index: u64) -> Option<&Change> {
+        let table = &self.kinds[kind.index()];
+        table.log.get(num::index(index.checked_sub(table.base)?))
+    }
+
+    /// The version before a change, unless it is compacted or the change made the object.
+    #[must_use]
+    pub fn before(&self, kind: Kind, change: &Change) -> Option<&Change> {
+        self.change(kind, change.prev.checked_sub(1)?)
+    }
+
+    /// Log index of the first entry still there: a cursor below it has missed changes.
+    #[must_use]
+    pub fn log_start(&self, kind: Kind) -> u64 {
+        self.kinds[kind.index()].base
+    }
+
+    /// The revision up to which history is gone.
+    #[must_use]
+    pub fn compacted_rev(&self, kind: Kind) -> u64 {
+        self.kinds[kind.index()].compacted_rev
+    }
+
+    /// Commits a new content (of a new object if `object` is none). Gives the object and revision.
+    pub fn put(
+        &mut self,
+        object: Option<ObjRef>,
+        value: Obj,
+        time: SimTime,
+        seq: u64,
+    ) -> (ObjRef, u64) {
+        let kind = value.kind();
+        self.rev += 1;
+        let rev = self.rev;
+        let table = &mut self.kinds[kind.index()];
+        let object = object.unwrap_or_else(|| table.make_slot(kind, &value, rev));
+        let value = stamped(value, rev);
+        let link = table.base + table.log.len() as u64 + 1;
+        let slot = &mut table.slots[object.slot as usize];
+        assert_eq!(slot.generation, object.generation, "write to a dead object");
+        let prev = slot.head;
+        slot.head = link;
+        slot.mod_rev = rev;
+        slot.version += 1;
+        slot.value = Some(value.clone());
+        table.log.push_back(Change { rev, seq, time, object, deleted: false, prev, value });
+        (object, rev)
+    }
+
+    /// Commits a deletion; gives the revision. The object must be live.
+    pub fn delete(&mut self, kind: Kind, object: ObjRef, time: SimTime, seq: u64) -> u64 {
+        self.rev += 1;
+        let rev = self.rev;
+        let table = &mut self.kinds[kind.index()];
+        let link = table.base + table.log.len() as u64 + 1;
+        let slot = &mut table.slots[object.slot as usize];
+        assert_eq!(slot.generation, object.generation, "deletion of a dead object");
+        let value = slot.value.take().expect("deletion of an object that is gone");
+        // A compacted predecessor must not make the deletion look like a creation.
+        let prev = slot.head.max(1);
+        slot.head = link;
+        slot.mod_rev = rev;
+        table.live -= 1;
+        table.by_name.remove(&value.key());
+        let value = stamped(value, rev);
+        table.log.push_back(Change { rev, seq, time, object, deleted: true, prev, value });
+        rev
+    }
+
+    /// Forgets versions superseded at or before a revision, in every kind.
+    pub fn compact(&mut self, rev: u64) {
+        for table in &mut self.kinds {
+            table.compacted_rev = table.compacted_rev.max(rev);
+            while table.log.front().is_some_and(|c| c.rev <= rev) {
+                table.drop_front();
+            }
+        }
+    }
+}
+
+/// The object with its `resourceVersion` set.
+fn stamped(mut value: Obj, rev: u64) -> Obj {
+    if let Some(meta) = value.meta_mut() {
+        meta.resource_version = rev;
+    }
+    value
+}
+
+impl KindTable {
+    fn make_slot(&mut self, kind: Kind, value: &Obj, rev: u64) -> ObjRef {
+        let index =
+            self.free.pop().unwrap_or_else(|| num::u32_of(self.slots.push(Slot::default())));
+        let slot = &mut self.slots[index as usize];
+        slot.create_rev = rev;
+        slot.version = 0;
+        slot.head = 0;
+        self.live += 1;
+        if kind != Kind::Event {
+            let twin = self.by_name.insert(value.key(), index);
+            assert!(twin.is_none(), "two live objects of one name: {:?}", value.key());
+        }
+        ObjRef { slot: index, generation: slot.generation }
+    }
+
+    fn drop_front(&mut self) {
+        let Some(change) = self.log.pop_front() else { return };
+        self.base += 1;
+        let slot = &mut self.slots[change.object.slot as usize];
+        if slot.generation == change.object.generation && slot.head == self.base {
+            slot.head = 0;
+            if change.deleted {
+                slot.generation += 1;
+                self.free.push(change.object.slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Meta, Pod};
+    use std::sync::Arc;
+
+    fn pod(name: &str) -> Obj {
+        Obj::Pod(Arc::new(Pod { meta: Meta::named("ns".into(), name.into()), ..Pod::default() }))
+    }
+
+    #[test]
+    fn old_revisions_can_be_read_until_compacted() {
+        let mut versions = Versions::default();
+        let (a, r1) = versions.put(None, pod("a"), SimTime(0), 1);
+        let (_, r2) = versions.put(Some(a), pod("a"), SimTime(1), 2);
+        assert_eq!((r1, r2), (2, 3));
+        let rv =
+            |rev| versions.at(Kind::Pod, a, rev).and_then(|o| o.meta()).map(|m| m.resource_version);
+        assert_eq!((rv(1), rv(2), rv(3)), (None, Some(2), Some(3)));
+        let r3 = versions.delete(Kind::Pod, a, SimTime(2), 3);
+        assert!(versions.current(Kind::Pod, a).is_none());
+        assert!(versions.at(Kind::Pod, a, r2).is_some());
+        versions.compact(r2);
+        assert!(versions.at(Kind::Pod, a, r2).is_none());
+        versions.compact(r3);
+        let (b, _) = versions.put(None, pod("b"), SimTime(3), 4);
+        assert_eq!((b.slot, b.generation), (a.slot, a.generation + 1));
+    }
+}

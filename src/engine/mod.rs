@@ -1,0 +1,24 @@
+//! Time and chance, and the plain data structures under everything else.
+//!
+//! This floor knows no Kubernetes: virtual [`time`], the event [`queue`], stateless [`draw`]s and
+//! [`dist`]ributions, [`grid`]s for periodic things, [`intern`]ed strings, generational
+//! [`id`]s, copy-on-write [`table`]s, [`num`]bers that are the same on every machine, and the
+//! running [`digest`].
+
+pub mod digest;
+pub mod dist;
+pub mod draw;
+pub mod grid;
+pub mod id;
+pub mod intern;
+pub mod num;
+pub mod queue;
+pub mod table;
+pub mod time;
+
+pub use digest::Digest;
+pub use dist::Dist;
+pub use draw::{Draws, Purpose};
+pub use grid::Grid;
+pub use intern::Sym;
+pub use time::{SimDuration, SimTime};

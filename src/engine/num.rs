@@ -1,0 +1,120 @@
+//! Numbers that are the same on every machine: checked narrowing, and transcendental functions
+//! from `libm` (the standard ones go to the platform's C library, whose last bit varies).
+
+/// `usize` to `u32`; a table that large is a bug of ours.
+///
+/// # Panics
+/// If the value does not fit.
+#[must_use]
+#[track_caller]
+pub fn u32_of(n: usize) -> u32 {
+    u32::try_from(n).expect("count fits 32 bits")
+}
+
+/// `u64` to `usize` for indexing.
+///
+/// # Panics
+/// If the value does not fit (only on 32-bit machines).
+#[must_use]
+#[track_caller]
+pub fn index(n: u64) -> usize {
+    usize::try_from(n).expect("index fits the machine word")
+}
+
+/// `usize` to `i64` for Kubernetes' signed counts.
+///
+/// # Panics
+/// If the value does not fit.
+#[must_use]
+#[track_caller]
+pub fn i64_of(n: usize) -> i64 {
+    i64::try_from(n).expect("count fits 63 bits")
+}
+
+/// `usize` to `i32`, the type of replica counts in the Kubernetes API.
+///
+/// # Panics
+/// If the value does not fit.
+#[must_use]
+#[track_caller]
+pub fn i32_of(n: usize) -> i32 {
+    i32::try_from(n).expect("count fits 31 bits")
+}
+
+/// An integer as a float; exact up to 2^53.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "the one place where integers become floats")]
+pub fn float(n: i64) -> f64 {
+    n as f64
+}
+
+/// A count as a float; exact up to 2^53.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "the one place where integers become floats")]
+pub fn float_u(n: u64) -> f64 {
+    n as f64
+}
+
+/// Truncation toward zero, saturating; NaN gives 0 (Rust's `as`, which is defined for all input).
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the one place where floats become integers")]
+pub fn trunc(x: f64) -> i64 {
+    x as i64
+}
+
+/// Truncation of a non-negative float, saturating; negative and NaN give 0.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the one place where floats become integers"
+)]
+pub fn trunc_u(x: f64) -> u64 {
+    x as u64
+}
+
+/// Half away from zero, as Go's `math.Round`.
+#[must_use]
+pub fn round(x: f64) -> i64 {
+    trunc(libm::round(x))
+}
+
+/// Natural logarithm.
+#[must_use]
+pub fn ln(x: f64) -> f64 {
+    libm::log(x)
+}
+
+/// e to the power of `x`.
+#[must_use]
+pub fn exp(x: f64) -> f64 {
+    libm::exp(x)
+}
+
+/// `x` to the power of `y`.
+#[must_use]
+pub fn pow(x: f64, y: f64) -> f64 {
+    libm::pow(x, y)
+}
+
+/// Square root (correctly rounded everywhere, so the standard one serves).
+#[must_use]
+pub fn sqrt(x: f64) -> f64 {
+    x.sqrt()
+}
+
+/// Cosine.
+#[must_use]
+pub fn cos(x: f64) -> f64 {
+    libm::cos(x)
+}
+
+/// The `p`-quantile (0..=1) of sorted samples by the nearest-rank rule; 0 for no samples.
+#[must_use]
+pub fn quantile_sorted(sorted: &[u64], p: f64) -> u64 {
+    if sorted.is_empty() {
+        return 0;
+    }
+    let rank = trunc_u(libm::ceil(p * float_u(sorted.len() as u64))).max(1);
+    sorted[index(rank - 1).min(sorted.len() - 1)]
+}

@@ -1,0 +1,213 @@
+//! Everything that can happen, on one page: [`Event`], the [`record::Record`]s that observers see,
+//! and the [`context::Context`], which is all a component may do.
+
+pub mod context;
+pub mod record;
+
+pub use context::{Context, Shared};
+pub use record::{Record, What};
+
+use crate::engine::id::Id;
+
+/// A kind of component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// The scenario's user: workload driver and kubectl in one.
+    User,
+    /// An API server.
+    ApiServer,
+    /// A scheduler.
+    Scheduler,
+    /// A kube-controller-manager.
+    ControllerManager,
+    /// The kubelet (or fakelet) of a node.
+    Kubelet,
+}
+
+/// A component: its kind, its number and which of its lives. Mail to a life that has ended is
+/// dropped by `dispatch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Kind of component.
+    pub role: Role,
+    /// Which of its lives.
+    pub incarnation: u16,
+    /// Which one (for kubelets: the node's index).
+    pub index: u32,
+}
+
+impl Address {
+    /// The first life of a component.
+    #[must_use]
+    pub const fn new(role: Role, index: u32) -> Self {
+        Self { role, incarnation: 0, index }
+    }
+}
+
+/// What may happen. Small and `Copy`: payloads sit in arenas and are freed by the event that
+/// answers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// To an API server.
+    Api(ApiEvent),
+    /// A watch has something to deliver to its client.
+    Watch {
+        /// Number of the watch.
+        watch: u32,
+    },
+    /// The answer to a request reaches the client; the request holds the outcome.
+    Answer {
+        /// Who asked.
+        to: Address,
+        /// What the client needs to find its place again.
+        token: u32,
+        /// The request.
+        request: Id,
+    },
+    /// To a scheduler.
+    Scheduler(SchedulerEvent),
+    /// To a controller of a controller manager.
+    Controller {
+        /// Which controller, by its row in the controller table.
+        controller: u8,
+        /// What for.
+        event: ControllerEvent,
+    },
+    /// To a node: machine, runtime or kubelet.
+    Node {
+        /// Which node.
+        node: u32,
+        /// The life of the node that it is meant for.
+        incarnation: u16,
+        /// What for.
+        event: NodeEvent,
+    },
+    /// The scenario's user does something.
+    User(UserEvent),
+    /// A fault begins or ends.
+    Fault {
+        /// Row in the plan's list of faults.
+        fault: u32,
+        /// True when it ends.
+        end: bool,
+    },
+}
+
+/// Events of an API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApiEvent {
+    /// A request arrives over the network.
+    Arrive(Id),
+    /// etcd has committed (or refused) the request's transaction.
+    Commit(Id),
+    /// The periodic compaction of etcd, driven by the API server.
+    Compact,
+    /// Kubernetes Events (and other objects under an etcd lease) expire.
+    Expire,
+}
+
+/// Events of a scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SchedulerEvent {
+    /// Take the next pod from activeQ.
+    Cycle,
+    /// The scheduling cycle of the pod in hand ends; its binding cycle begins.
+    Bind,
+    /// Pods whose backoff has ended move to activeQ.
+    FlushBackoff,
+    /// Pods that have waited for five minutes are tried again.
+    FlushUnschedulable,
+}
+
+/// Events of a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ControllerEvent {
+    /// A worker takes the next key.
+    Work,
+    /// A key that was to be looked at later is due; the number finds it.
+    Due(u32),
+    /// A periodic tick of the controller.
+    Tick,
+}
+
+/// Events of a node. `pod` is the slot of the pod worker in the kubelet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodeEvent {
+    /// The machine has booted and the kubelet registers.
+    Register,
+    /// The kubelet's next status report is due.
+    ReportStatus,
+    /// Lease renewal (only under `heartbeats: explicit`).
+    RenewLease,
+    /// Volumes are mounted and the network is ready: the runtime is asked for the sandbox.
+    Mounted {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// The sandbox is there, the pod has an address.
+    SandboxReady {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// The image of the next container is on the node.
+    ImageReady {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// The runtime has created and started the next container.
+    ContainerStarted {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// A container ends by itself.
+    ContainerExited {
+        /// Pod worker.
+        pod: u32,
+        /// Container, counted over init and app containers; its run must still be `run`.
+        container: u16,
+        /// Number of the run.
+        run: u16,
+    },
+    /// A container has stopped after it was told to.
+    ContainerStopped {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+    },
+    /// The pod lifecycle event generator lists the runtime's containers.
+    Relist,
+    /// A container's probe changes its verdict.
+    Probe {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// Number of the run.
+        run: u16,
+    },
+    /// The pod worker wakes (restart back-off ended, sync again).
+    Sync {
+        /// Pod worker.
+        pod: u32,
+    },
+}
+
+/// Events of the scenario's user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UserEvent {
+    /// The timed step number so much of the plan.
+    Step(u32),
+    /// The next pod (or job) of an arrival process.
+    Arrive(u32),
+    /// An object made by an arrival process has reached the end of its life.
+    Expire {
+        /// Arrival process.
+        arrival: u32,
+        /// Number of the object in it.
+        ordinal: u32,
+    },
+}
+
+const _: () = assert!(size_of::<Event>() <= 32, "events are small: payloads belong in arenas");

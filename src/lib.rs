@@ -1,0 +1,6 @@
+//! Wavetank: a deterministic discrete-event simulator of a whole Kubernetes cluster.
+
+pub mod api;
+pub mod engine;
+pub mod event;
+pub mod scenario;

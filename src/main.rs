@@ -1,0 +1,2 @@
+//! wavetank
+fn main() {}
