@@ -1,6 +1,13 @@
 //! Wavetank: a deterministic discrete-event simulator of a whole Kubernetes cluster.
 
-pub mod api;
 pub mod engine;
+
+pub mod api;
+
 pub mod event;
+
+pub mod cluster;
+
 pub mod scenario;
+
+pub mod session;

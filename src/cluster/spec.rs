@@ -1,0 +1,433 @@
+//! What a run consists of, as plain data: the scenario file is turned into a [`Plan`] before
+//! anything happens, so that all that can be wrong with it has been said by then.
+
+use crate::api::labels::Selector;
+use crate::api::node::NodeImage;
+use crate::api::pod::{Behaviour, Taint};
+use crate::api::resources::Resources;
+use crate::api::version::KubeVersion;
+use crate::api::workload::PodTemplate;
+use crate::api::{Kind, LabelSet, Name, Obj};
+use crate::engine::{Dist, SimDuration, SimTime, Sym};
+use std::sync::Arc;
+
+/// A whole run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the scenario.
+    pub name: String,
+    /// Seed of all chance.
+    pub seed: u64,
+    /// When the run ends at the latest.
+    pub until: SimTime,
+    /// End as soon as every object of the workload has come to rest (all arrivals done and gone, all
+    /// pods running or terminal, no fault pending), even before `until`.
+    pub until_idle: bool,
+    /// The cluster.
+    pub cluster: ClusterSpec,
+    /// What the user does and when, in order of time; rows are numbered as in the file.
+    pub steps: Vec<Step>,
+    /// Arrival processes and traces.
+    pub arrivals: Vec<Arrival>,
+    /// Faults.
+    pub faults: Vec<Fault>,
+    /// Assertions over the outcome.
+    pub expect: Vec<Expect>,
+    /// Pods pinned to a node by a regular name pattern: `(prefix of the pod's name, nodes in order)`;
+    /// the n-th created pod with the prefix is bound to the n-th node. For comparisons with recordings.
+    pub pins: Vec<Pin>,
+    /// Objects that came from files of the past: already running when the run starts.
+    pub warm: Vec<Obj>,
+    /// Said in the report: accepted but not modelled, with counts.
+    pub not_modelled: Vec<(String, u32)>,
+}
+
+/// Placement taken from a recording.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    /// What the pod's name begins with.
+    pub prefix: String,
+    /// Nodes in order of the pods' creation; the last one repeats.
+    pub nodes: Vec<Sym>,
+}
+
+/// The cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterSpec {
+    /// Kubernetes version.
+    pub version: KubeVersion,
+    /// Unix time of the start of the run, seconds.
+    pub epoch_s: u32,
+    /// Every node, in order of registration.
+    pub nodes: Vec<NodeSpec>,
+    /// Client-side rate limits.
+    pub limits: ClientLimits,
+    /// Latencies.
+    pub latency: Latencies,
+    /// Scheduler.
+    pub scheduler: SchedulerSpec,
+    /// Arm every heartbeat instead of the first one that could be seen.
+    pub explicit_heartbeats: bool,
+    /// Overrides the version's `--node-monitor-grace-period`.
+    pub monitor_grace: Option<SimDuration>,
+    /// `--event-ttl` (1 h).
+    pub event_ttl: SimDuration,
+}
+
+/// Which agent a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Agent {
+    /// The modelled kubelet with runtime, PLEG, probes and image pulls.
+    #[default]
+    Kubelet,
+    /// A minimal agent like KWOK's: one status patch to Running and Ready, one DELETE at the end.
+    Fakelet,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct NodeSpec {
+    /// Name.
+    pub name: Sym,
+    /// Labels, `kubernetes.io/hostname` and the zone among them.
+    pub labels: LabelSet,
+    /// Zone; empty for none.
+    pub zone: Sym,
+    /// Taints it registers with.
+    pub taints: Vec<Taint>,
+    /// Capacity.
+    pub capacity: Arc<Resources>,
+    /// Allocatable.
+    pub allocatable: Arc<Resources>,
+    /// Images there from the start.
+    pub images: Arc<[NodeImage]>,
+    /// Agent.
+    pub agent: Agent,
+    /// Time from power-on to registration.
+    pub boot: Dist,
+}
+
+/// Client-side rate limits: requests per second and burst.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClientLimits {
+    /// Of each controller (default 20/30).
+    pub controllers: (f64, u32),
+    /// Of the scheduler (default 50/100).
+    pub scheduler: (f64, u32),
+    /// Of each kubelet (default 50/100).
+    pub kubelet: (f64, u32),
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self { controllers: (20.0, 30), scheduler: (50.0, 100), kubelet: (50.0, 100) }
+    }
+}
+
+/// Latencies of the model. Sources stand with the defaults.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latencies {
+    /// One way between a client and the API server.
+    pub network: SimDuration,
+    /// From commit to delivery of a watch event.
+    pub watch: SimDuration,
+    /// Work of the API server on a request, before etcd.
+    pub api: SimDuration,
+    /// fsync of etcd's log.
+    pub fsync: Dist,
+    /// Round trip between etcd members (0 for one member).
+    pub raft_rtt: SimDuration,
+    /// One scheduling cycle.
+    pub schedule: SimDuration,
+    /// From a pod's arrival on a node to its volumes being mounted.
+    pub mount: Dist,
+    /// RunPodSandbox, CNI included.
+    pub sandbox: Dist,
+    /// CreateContainer and StartContainer.
+    pub container: Dist,
+    /// Registry bandwidth of a node, bytes per second.
+    pub pull_bytes_per_s: u64,
+    /// Size of an image that no one describes, bytes.
+    pub image_bytes: u64,
+}
+
+impl Default for Latencies {
+    /// Request latency and fsync as measured in the project's recordings of a quiet control plane
+    /// (bind 6 to 14 ms, ADDED to bound 18 to 34 ms); sandbox and container from published CRI
+    /// benchmarks; mount poll 300 ms from kubelet's volume manager.
+    fn default() -> Self {
+        let ms = SimDuration::from_millis;
+        Self {
+            network: SimDuration::from_micros(300),
+            watch: ms(1),
+            api: ms(1),
+            fsync: Dist::LogNormal { median: ms(2), sigma: 0.3 },
+            raft_rtt: SimDuration::ZERO,
+            schedule: SimDuration::from_micros(500),
+            mount: Dist::Uniform(ms(200), ms(320)),
+            sandbox: Dist::LogNormal { median: ms(250), sigma: 0.3 },
+            container: Dist::LogNormal { median: ms(80), sigma: 0.3 },
+            pull_bytes_per_s: 50_000_000,
+            image_bytes: 100_000_000,
+        }
+    }
+}
+
+/// Scheduler: a policy by name, weights and the tie rule.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SchedulerSpec {
+    /// Scoring strategy of NodeResourcesFit.
+    pub strategy: Strategy,
+    /// Tie rule.
+    pub ties: Ties,
+    /// `percentageOfNodesToScore`; 0 is adaptive.
+    pub percentage: u32,
+    /// Name shown in tables.
+    pub label: String,
+}
+
+/// Named scoring strategies of wave 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// Spread: prefer empty nodes (Kubernetes' default).
+    #[default]
+    LeastAllocated,
+    /// Pack: prefer full nodes.
+    MostAllocated,
+}
+
+/// Named tie rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ties {
+    /// Seeded draw among the best (what 1.34 and before did, and 1.35 intends).
+    #[default]
+    Uniform,
+    /// 1.35's heap order.
+    Upstream,
+    /// The first one looked at.
+    First,
+    /// The smallest name.
+    Name,
+    /// One shuffled node order per run.
+    NodeOrderPerRun,
+}
+
+/// Something the user does.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// When.
+    pub at: SimTime,
+    /// What.
+    pub action: Action,
+}
+
+/// What the user does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// `kubectl apply` of an object.
+    Apply(Obj),
+    /// `kubectl delete`.
+    Delete {
+        /// Kind.
+        kind: Kind,
+        /// Namespace.
+        ns: Sym,
+        /// Name.
+        name: Name,
+        /// `--grace-period`, if given.
+        grace_s: Option<u32>,
+    },
+    /// `kubectl scale`.
+    Scale {
+        /// Kind.
+        kind: Kind,
+        /// Namespace.
+        ns: Sym,
+        /// Name.
+        name: Name,
+        /// Replicas.
+        replicas: i32,
+    },
+    /// `kubectl set image`.
+    SetImage {
+        /// Kind.
+        kind: Kind,
+        /// Namespace.
+        ns: Sym,
+        /// Name.
+        name: Name,
+        /// Container; empty for all.
+        container: Sym,
+        /// New image.
+        image: Sym,
+    },
+    /// `kubectl cordon` or `uncordon`.
+    Cordon {
+        /// Node.
+        node: Sym,
+        /// True for cordon.
+        on: bool,
+    },
+    /// `kubectl drain`: cordon, then evict what no DaemonSet owns.
+    Drain {
+        /// Node.
+        node: Sym,
+    },
+}
+
+/// What an arrival process makes.
+#[derive(Debug, Clone)]
+pub enum Made {
+    /// Bare pods of a template.
+    Pod(Arc<PodTemplate>),
+    /// Jobs with one pod of a template each.
+    Job(Arc<PodTemplate>),
+}
+
+/// When objects arrive.
+#[derive(Debug, Clone)]
+pub enum Process {
+    /// Exponential gaps with this mean.
+    Poisson(SimDuration),
+    /// Equal gaps.
+    Every(SimDuration),
+    /// As a trace says, in order of time.
+    Rows(Arc<[Row]>),
+}
+
+/// A row of a trace.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Arrival.
+    pub at: SimTime,
+    /// Name; empty for one made from the process' name and the row's number.
+    pub name: Name,
+    /// The template of this row; none for the process' own.
+    pub template: Option<Arc<PodTemplate>>,
+    /// How long the pod lives: its user deletes it so long after `lifetime_from`.
+    pub lifetime: Option<SimDuration>,
+}
+
+/// A uniform choice among `steps` amounts: base + step × U{0..steps}.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amount {
+    /// Smallest amount.
+    pub base: i64,
+    /// Distance of amounts.
+    pub step: i64,
+    /// Number of steps above the base.
+    pub steps: u32,
+}
+
+/// From when a lifetime counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LifetimeFrom {
+    /// From the moment its user sees it running.
+    #[default]
+    Running,
+    /// From its creation.
+    Creation,
+}
+
+/// An arrival process or a trace.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Name: the base of the objects' names.
+    pub name: Sym,
+    /// Namespace.
+    pub ns: Sym,
+    /// What is made.
+    pub made: Made,
+    /// When.
+    pub process: Process,
+    /// First instant.
+    pub start: SimTime,
+    /// No arrival after this instant.
+    pub end: SimTime,
+    /// At most so many.
+    pub count: u32,
+    /// CPU request of each, milli-cores; none keeps the template's.
+    pub cpu_milli: Option<Amount>,
+    /// Memory request of each, bytes.
+    pub memory: Option<Amount>,
+    /// The container ends by itself after this time (exit code of the template's behaviour).
+    pub duration: Option<Dist>,
+    /// The user deletes the object after this time.
+    pub lifetime: Option<Dist>,
+    /// From when the lifetime counts.
+    pub lifetime_from: LifetimeFrom,
+}
+
+/// Nodes a fault is about.
+#[derive(Debug, Clone)]
+pub enum Whom {
+    /// By name.
+    Names(Vec<Sym>),
+    /// Every node of a zone.
+    Zone(Sym),
+    /// Nodes whose labels match; at most `count` of them, drawn.
+    Selector(Selector, Option<u32>),
+    /// So many nodes, drawn.
+    Count(u32),
+}
+
+/// A fault.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Name for the report; may be empty.
+    pub name: String,
+    /// What happens.
+    pub what: FaultKind,
+    /// Whom it strikes.
+    pub whom: Whom,
+    /// When.
+    pub at: SimTime,
+    /// For how long; none for the rest of the run.
+    pub lasts: Option<SimDuration>,
+}
+
+/// Kinds of faults of wave 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The machine loses power: kubelet, runtime and containers are gone; it boots at the end.
+    NodeCrash,
+    /// Only the kubelet stops: containers run on, nobody reports.
+    KubeletStop,
+}
+
+/// An assertion over the outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expect {
+    /// At the end every workload has all its replicas available and no pod is pending.
+    Converged,
+    /// The workload never has fewer than `at_least` available replicas for longer than `except`.
+    Available {
+        /// `deployment/web` or `deployment/NS/web`.
+        workload: String,
+        /// Replicas.
+        at_least: i32,
+        /// Tolerated span (counted from its first full availability).
+        except: SimDuration,
+    },
+    /// At most so many pods are Pending at the end.
+    PendingAtEnd(u32),
+    /// At least so many pods were bound in the run.
+    Bound(u64),
+    /// At least so many pods of the workload (or of all, if empty) were evicted.
+    Evicted {
+        /// Least number.
+        at_least: u64,
+        /// Greatest number.
+        at_most: u64,
+    },
+    /// The longest time a pod waited for a node is at most this.
+    PendingAtMost(SimDuration),
+    /// So many container restarts at least.
+    Restarts(u64),
+}
+
+/// The template's behaviour with a duration in place of its own exit.
+#[must_use]
+pub fn with_exit(behaviour: &Behaviour, after: SimDuration) -> Behaviour {
+    Behaviour { exit_after_ns: Some(after.0), ..behaviour.clone() }
+}
