@@ -6,6 +6,8 @@ pub mod api;
 
 pub mod event;
 
+pub mod client;
+
 pub mod cluster;
 
 pub mod scenario;

@@ -1,6 +1,7 @@
 //! The [`Context`] is all a component may do: read the time, draw, schedule, cancel, submit, record,
 //! and read the shared table of versions at its own cursor.
 
+use super::lease::Leases;
 use super::record::{Record, What};
 use super::{Address, ApiEvent, Event};
 use crate::api::meta::Stamp;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub digest: Digest,
     /// Records of the event in hand; the session hands them to observers.
     pub records: Vec<Record>,
+    /// Heartbeats of all kubelets.
+    pub leases: Leases,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
     /// Kubernetes version.
@@ -63,6 +66,7 @@ impl Shared {
             versions: Versions::default(),
             digest: Digest::default(),
             records: Vec::new(),
+            leases: Leases::default(),
             tracing: false,
             version,
             epoch_s,
@@ -178,6 +182,17 @@ impl Context<'_> {
         &mut self.shared.versions
     }
 
+    /// Heartbeats of all kubelets.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.shared.leases
+    }
+
+    /// Heartbeats, for the kubelets that start and stop.
+    pub fn leases_mut(&mut self) -> &mut Leases {
+        &mut self.shared.leases
+    }
+
     /// Folds a word into the run's digest.
     pub fn fold(&mut self, word: u64) {
         self.shared.digest.word(word);
@@ -248,11 +263,16 @@ impl Context<'_> {
     /// Records something only if every hop is recorded. Numbers are given either way, so that a
     /// traced run has the numbers of a plain one.
     pub fn trace(&mut self, what: impl FnOnce() -> What) -> u64 {
+        self.trace_from(self.seq, what)
+    }
+
+    /// As [`Context::trace`], with an explicit cause (the evidence acted upon).
+    pub fn trace_from(&mut self, cause: u64, what: impl FnOnce() -> What) -> u64 {
         let seq = self.shared.next_seq;
         self.shared.next_seq += 1;
         if self.shared.tracing {
             let what = what();
-            self.push_record(seq, self.seq, what);
+            self.push_record(seq, cause, what);
         }
         seq
     }

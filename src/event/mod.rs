@@ -2,6 +2,7 @@
 //! and the [`context::Context`], which is all a component may do.
 
 pub mod context;
+pub mod lease;
 pub mod record;
 
 pub use context::{Context, Shared};

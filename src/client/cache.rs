@@ -1,0 +1,142 @@
+//! The shared caches of a process: for each kind the revision its informer has reached, and indices
+//! kept from deliveries. Content is read from the shared table at that revision, so the cache lags
+//! as a real one does and holds no copy.
+
+use crate::api::kind::{Kind, N_KINDS};
+use crate::api::versions::{Change, ObjRef, Versions};
+use crate::api::{Name, Obj, Uid};
+use crate::engine::Sym;
+use rustc_hash::FxHashMap;
+
+/// Caches of one process (kube-controller-manager shares one set among its controllers).
+#[derive(Debug, Clone)]
+pub struct Cache {
+    revs: Vec<u64>,
+    by_name: FxHashMap<(Kind, Sym, Name), ObjRef>,
+    /// Objects by the identity of their controller, in order of delivery.
+    owned: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
+    /// Pods by node, in order of delivery.
+    on_node: FxHashMap<Sym, Vec<ObjRef>>,
+    /// Live objects per kind in order of delivery, for kinds other than pods.
+    listed: Vec<Vec<ObjRef>>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            revs: vec![0; N_KINDS],
+            by_name: FxHashMap::default(),
+            owned: FxHashMap::default(),
+            on_node: FxHashMap::default(),
+            listed: vec![Vec::new(); N_KINDS],
+        }
+    }
+}
+
+impl Cache {
+    /// Takes in a delivered change; `before` is the content before it.
+    pub fn apply(&mut self, change: &Change, before: Option<&Obj>) {
+        let kind = change.value.kind();
+        self.revs[kind.index()] = change.rev;
+        let (ns, name) = change.value.key();
+        if change.deleted {
+            self.by_name.remove(&(kind, ns, name));
+            if kind != Kind::Pod {
+                self.listed[kind.index()].retain(|o| *o != change.object);
+            }
+        } else if before.is_none() {
+            self.by_name.insert((kind, ns, name), change.object);
+            if kind != Kind::Pod {
+                self.listed[kind.index()].push(change.object);
+            }
+        }
+        self.reindex(kind, change, before);
+    }
+
+    /// Moves the object between owner and node lists if those have changed.
+    fn reindex(&mut self, kind: Kind, change: &Change, before: Option<&Obj>) {
+        let owner_of = |obj: &Obj| obj.meta().and_then(|m| m.controller()).map(|o| o.uid);
+        let node_of = |obj: &Obj| obj.as_pod().map(|p| p.node).filter(|n| !n.is_empty());
+        let old = before.map(|b| (owner_of(b), node_of(b))).unwrap_or_default();
+        let new = if change.deleted {
+            (None, None)
+        } else {
+            (owner_of(&change.value), node_of(&change.value))
+        };
+        if old.0 != new.0 {
+            if let Some(list) = old.0.and_then(|uid| self.owned.get_mut(&uid)) {
+                list.retain(|(_, o)| *o != change.object);
+            }
+            if let Some(uid) = old.0.filter(|uid| self.owned.get(uid).is_some_and(Vec::is_empty)) {
+                self.owned.remove(&uid);
+            }
+            if let Some(uid) = new.0 {
+                self.owned.entry(uid).or_default().push((kind, change.object));
+            }
+        }
+        if old.1 != new.1 {
+            if let Some(list) = old.1.and_then(|node| self.on_node.get_mut(&node)) {
+                if let Some(at) = list.iter().position(|o| *o == change.object) {
+                    list.remove(at);
+                }
+            }
+            if let Some(node) = new.1 {
+                self.on_node.entry(node).or_default().push(change.object);
+            }
+        }
+    }
+
+    /// The revision the informer of a kind has reached.
+    #[must_use]
+    pub fn rev(&self, kind: Kind) -> u64 {
+        self.revs[kind.index()]
+    }
+
+    /// The object of a name, as this cache knows it.
+    #[must_use]
+    pub fn find(&self, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
+        self.by_name.get(&(kind, ns, name)).copied()
+    }
+
+    /// The content of an object as this cache knows it.
+    #[must_use]
+    pub fn get<'v>(&self, versions: &'v Versions, kind: Kind, object: ObjRef) -> Option<&'v Obj> {
+        versions.at(kind, object, self.rev(kind))
+    }
+
+    /// The content of a named object as this cache knows it.
+    #[must_use]
+    pub fn named<'v>(
+        &self,
+        versions: &'v Versions,
+        kind: Kind,
+        ns: Sym,
+        name: Name,
+    ) -> Option<(ObjRef, &'v Obj)> {
+        let object = self.find(kind, ns, name)?;
+        self.get(versions, kind, object).map(|value| (object, value))
+    }
+
+    /// Objects of a kind controlled by this identity, in order of delivery.
+    pub fn owned(&self, uid: Uid, kind: Kind) -> impl Iterator<Item = ObjRef> {
+        self.owned.get(&uid).into_iter().flatten().filter(move |(k, _)| *k == kind).map(|(_, o)| *o)
+    }
+
+    /// Objects of any kind controlled by this identity.
+    #[must_use]
+    pub fn dependents(&self, uid: Uid) -> &[(Kind, ObjRef)] {
+        self.owned.get(&uid).map_or(&[], Vec::as_slice)
+    }
+
+    /// Pods bound to a node, in order of delivery.
+    #[must_use]
+    pub fn on_node(&self, node: Sym) -> &[ObjRef] {
+        self.on_node.get(&node).map_or(&[], Vec::as_slice)
+    }
+
+    /// Live objects of a kind other than Pod, in order of delivery.
+    #[must_use]
+    pub fn list(&self, kind: Kind) -> &[ObjRef] {
+        &self.listed[kind.index()]
+    }
+}

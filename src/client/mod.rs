@@ -1,0 +1,15 @@
+//! client-go: the one road to the API server. Watches with lag as cursors into the shared table of
+//! versions, shared caches, rate-limited work queues, client-side rate limits, and the harness in
+//! which a reconcile runs over latency.
+
+pub mod cache;
+pub mod limiter;
+pub mod runner;
+pub mod watch;
+pub mod workqueue;
+
+pub use cache::Cache;
+pub use limiter::RateLimiter;
+pub use runner::{Call, Key, Next, Reconcile, Runner};
+pub use watch::Watches;
+pub use workqueue::WorkQueue;
