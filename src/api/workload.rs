@@ -44,7 +44,7 @@ pub struct PodTemplate {
 }
 
 /// A Deployment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Deployment {
     /// Metadata.
     pub meta: Meta,
@@ -98,7 +98,7 @@ impl Default for Strategy {
 pub struct DeploymentStatus {
     /// `observedGeneration`.
     pub observed_generation: u32,
-    /// Pods of all ReplicaSets.
+    /// Pods of all `ReplicaSets`.
     pub replicas: i32,
     /// Pods of the new ReplicaSet.
     pub updated: i32,
@@ -114,8 +114,8 @@ pub struct DeploymentStatus {
     pub conditions: Conditions,
 }
 
-/// A ReplicaSet (a ReplicationController is the same thing under another name).
-#[derive(Debug, Clone, Default)]
+/// A ReplicaSet (a `ReplicationController` is the same thing under another name).
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReplicaSet {
     /// Metadata.
     pub meta: Meta,
@@ -151,7 +151,7 @@ pub struct ReplicaSetStatus {
 }
 
 /// A Job.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Job {
     /// Metadata.
     pub meta: Meta,
@@ -201,7 +201,7 @@ pub struct JobStatus {
 }
 
 /// A StatefulSet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StatefulSet {
     /// Metadata.
     pub meta: Meta,
@@ -251,7 +251,7 @@ pub struct StatefulSetStatus {
 }
 
 /// A DaemonSet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DaemonSet {
     /// Metadata.
     pub meta: Meta,
@@ -293,7 +293,7 @@ pub struct DaemonSetStatus {
 }
 
 /// A PriorityClass.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PriorityClass {
     /// Metadata.
     pub meta: Meta,
@@ -308,7 +308,7 @@ pub struct PriorityClass {
 }
 
 /// A Namespace.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Namespace {
     /// Metadata.
     pub meta: Meta,
@@ -319,7 +319,7 @@ pub struct Namespace {
 }
 
 /// Any other object: metadata and the document.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Generic {
     /// Metadata.
     pub meta: Meta,

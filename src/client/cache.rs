@@ -75,10 +75,10 @@ impl Cache {
             }
         }
         if old.1 != new.1 {
-            if let Some(list) = old.1.and_then(|node| self.on_node.get_mut(&node)) {
-                if let Some(at) = list.iter().position(|o| *o == change.object) {
-                    list.remove(at);
-                }
+            if let Some(list) = old.1.and_then(|node| self.on_node.get_mut(&node))
+                && let Some(at) = list.iter().position(|o| *o == change.object)
+            {
+                list.remove(at);
             }
             if let Some(node) = new.1 {
                 self.on_node.entry(node).or_default().push(change.object);
