@@ -10,6 +10,8 @@ pub mod client;
 
 pub mod control_plane;
 
+pub mod node;
+
 pub mod cluster;
 
 pub mod scenario;
