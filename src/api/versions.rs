@@ -173,6 +173,15 @@ impl Versions {
         })
     }
 
+    /// A live object as a client that lists it now sees it: a change without a predecessor.
+    #[must_use]
+    pub fn listed(&self, kind: Kind, object: ObjRef) -> Option<Change> {
+        let slot = self.slot(kind, object)?;
+        let value = slot.value.clone()?;
+        let (rev, time) = (slot.mod_rev, SimTime::ZERO);
+        Some(Change { rev, seq: 0, time, object, deleted: false, prev: 0, value })
+    }
+
     /// The index one past the newest log entry of a kind.
     #[must_use]
     pub fn log_end(&self, kind: Kind) -> u64 {

@@ -123,6 +123,12 @@ impl NodeAgent {
         self.setup.name
     }
 
+    /// Its labels.
+    #[must_use]
+    pub fn labels(&self) -> LabelSet {
+        self.setup.labels
+    }
+
     /// Where its watch and answers go.
     #[must_use]
     pub fn address(&self) -> Address {
@@ -255,7 +261,7 @@ impl NodeAgent {
     pub fn register(&mut self, cx: &mut Context<'_>) {
         self.kubelet_up = true;
         let (node, now) = (self.setup.name, cx.now());
-        cx.leases_mut().start(node, now);
+        cx.leases_mut().start(node, now, crate::event::lease::PERIOD);
         let status = Box::new(self.status(cx.stamp(), now));
         let name = Name::new(node.as_str());
         self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);

@@ -90,8 +90,26 @@ impl ApiServer {
         meta.deletion = None;
         if let Obj::Pod(pod) = &mut object {
             born(Arc::make_mut(pod), stamp);
+            if !self.config.pins.is_empty() {
+                self.pin(Arc::make_mut(pod));
+            }
         }
         Ok(object)
+    }
+
+    /// Holds a pod to the node a recording gave it, as a node selector on the host name would.
+    fn pin(&mut self, pod: &mut Pod) {
+        let name = pod.meta.name.to_string();
+        for ((prefix, nodes), placed) in self.config.pins.iter().zip(&mut self.pinned) {
+            if name.starts_with(prefix.as_str()) {
+                if let Some(&node) = nodes.get((*placed).min(nodes.len().saturating_sub(1))) {
+                    let key = Sym::new(crate::api::node::keys::HOSTNAME);
+                    Arc::make_mut(&mut pod.spec).node_selector.push((key, node));
+                }
+                *placed += 1;
+                return;
+            }
+        }
     }
 
     /// `generateName`: five letters, tried again if taken.

@@ -42,6 +42,9 @@ pub struct Config {
     pub event_ttl: SimDuration,
     /// etcd's commit latency.
     pub commit: CommitLatency,
+    /// Pods whose name begins so are placed on these nodes in order of creation: comparisons with a
+    /// recording pin what the real scheduler left to chance.
+    pub pins: Vec<(String, Vec<Sym>)>,
 }
 
 /// Counts for `--profile` and the summary.
@@ -67,6 +70,8 @@ pub struct ApiServer {
     admission: admission::Admission,
     names: handlers::NameOrdinals,
     expiry_armed: bool,
+    /// How many pods each pin has placed.
+    pinned: Vec<usize>,
     counts: Counts,
 }
 
@@ -87,6 +92,7 @@ impl ApiServer {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let etcd = Etcd::new(config.commit.clone());
+        let pinned = vec![0; config.pins.len()];
         Self {
             config,
             etcd,
@@ -96,6 +102,7 @@ impl ApiServer {
             admission: admission::Admission::default(),
             names: handlers::NameOrdinals::default(),
             expiry_armed: false,
+            pinned,
             counts: Counts::default(),
         }
     }

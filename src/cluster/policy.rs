@@ -1,0 +1,1 @@
+//! From the plan's scheduler section to the scheduler's own configuration.
