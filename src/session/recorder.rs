@@ -1,7 +1,8 @@
 //! Keeps every record of a traced run, so that causes can be walked.
 
 use super::Observer;
-use crate::api::versions::Versions;
+use crate::api::Obj;
+use crate::api::versions::{Change, Versions};
 use crate::event::{Record, What};
 use rustc_hash::FxHashMap;
 
@@ -12,14 +13,20 @@ pub struct Recorder {
     by_seq: FxHashMap<u64, u32>,
     /// The commit made while handling an event: the event's number to the record's position.
     commits: FxHashMap<u64, u32>,
+    /// What each commit wrote, and what stood there before: history is compacted as the run goes on.
+    changes: FxHashMap<u64, (Change, Option<Obj>)>,
 }
 
 impl Observer for Recorder {
-    fn on(&mut self, record: &Record, _versions: &Versions) {
+    fn on(&mut self, record: &Record, versions: &Versions) {
         let at = crate::engine::num::u32_of(self.records.len());
         self.by_seq.insert(record.seq, at);
-        if let What::Committed { .. } = record.what {
+        if let What::Committed { kind, log, .. } = record.what {
             self.commits.insert(record.cause, at);
+            if let Some(change) = versions.change(kind, log) {
+                let before = versions.before(kind, change).map(|c| c.value.clone());
+                self.changes.insert(record.seq, (change.clone(), before));
+            }
         }
         self.records.push(*record);
     }
@@ -36,6 +43,12 @@ impl Recorder {
     #[must_use]
     pub fn get(&self, seq: u64) -> Option<&Record> {
         self.by_seq.get(&seq).map(|&at| &self.records[at as usize])
+    }
+
+    /// What a commit wrote, and the content before it.
+    #[must_use]
+    pub fn change(&self, seq: u64) -> Option<&(Change, Option<Obj>)> {
+        self.changes.get(&seq)
     }
 
     /// The (last) commit made while handling the event with this number.
