@@ -4,7 +4,7 @@ use super::Cluster;
 use super::faults::victims;
 use super::spec::FaultKind;
 use crate::api::versions::Change;
-use crate::api::{Kind, Obj};
+use crate::api::Kind;
 use crate::client::watch::Due;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
@@ -77,7 +77,9 @@ impl Cluster {
         match entry.event {
             Event::Api(event) => self.api.handle(event, cx),
             Event::Scheduler(event) => self.scheduler.handle(event, cx),
-            Event::Controller { controller, event } => self.controllers.handle(controller, event, cx),
+            Event::Controller { controller, event } => {
+                self.controllers.handle(controller, event, cx)
+            }
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => self.deliver(watch, entry.seq),
             Event::Answer { to, token, request } => self.answer(to, token, request, entry.seq),
@@ -102,9 +104,8 @@ impl Cluster {
             match self.api.watches.next(watch, cx) {
                 Due::Change(kind, log) => {
                     let Some(change) = cx.versions().change(kind, log).cloned() else { return };
-                    let before = cx.versions().before(kind, &change).map(|c| c.value.clone());
                     let hop = cx.delivered(client, kind, log, change.seq);
-                    self.hand_over(client, &change, before.as_ref(), hop);
+                    self.hand_over(client, &change, hop);
                 }
                 Due::Nothing => return,
                 Due::Gone(_) => {
@@ -117,7 +118,8 @@ impl Cluster {
     }
 
     /// One change to one client.
-    fn hand_over(&mut self, client: Address, change: &Change, before: Option<&Obj>, hop: u64) {
+    fn hand_over(&mut self, client: Address, change: &Change, hop: u64) {
+        let before = change.before.as_ref();
         let cx = &mut self.shared.context(hop);
         match client.role {
             Role::Scheduler => match change.value.kind() {

@@ -19,10 +19,8 @@ pub(super) fn victims(
         Whom::Names(names) => all.into_iter().filter(|&i| names.contains(&name(i))).collect(),
         Whom::Zone(zone) => all.into_iter().filter(|&i| zone_of(i) == *zone).collect(),
         Whom::Selector(selector, count) => {
-            let matching: Vec<u32> = all
-                .into_iter()
-                .filter(|&i| selector.matches(nodes[i as usize].labels()))
-                .collect();
+            let matching: Vec<u32> =
+                all.into_iter().filter(|&i| selector.matches(nodes[i as usize].labels())).collect();
             match count {
                 Some(count) => draw_some(row, matching, *count, cx),
                 None => matching,

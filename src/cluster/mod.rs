@@ -82,8 +82,7 @@ impl Cluster {
                 NodeAgent::new(setup, num::u32_of(i), &shared.draws)
             })
             .collect();
-        let by_name =
-            nodes.iter().enumerate().map(|(i, n)| (n.name(), num::u32_of(i))).collect();
+        let by_name = nodes.iter().enumerate().map(|(i, n)| (n.name(), num::u32_of(i))).collect();
         let mut cluster = Self {
             api: ApiServer::new(api_config(&plan)),
             scheduler: policy::scheduler(&plan),
@@ -219,7 +218,8 @@ impl Cluster {
 /// A pod that stays as it is unless somebody acts.
 fn settled(obj: &Obj) -> bool {
     obj.as_pod().is_some_and(|p| {
-        p.terminal() || p.ready() && p.meta.deletion.is_none() && p.spec.behaviour.exit_after_ns.is_none()
+        p.terminal()
+            || p.ready() && p.meta.deletion.is_none() && p.spec.behaviour.exit_after_ns.is_none()
     })
 }
 

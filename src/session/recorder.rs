@@ -1,7 +1,6 @@
 //! Keeps every record of a traced run, so that causes can be walked.
 
 use super::Observer;
-use crate::api::Obj;
 use crate::api::versions::{Change, Versions};
 use crate::event::{Record, What};
 use rustc_hash::FxHashMap;
@@ -13,8 +12,8 @@ pub struct Recorder {
     by_seq: FxHashMap<u64, u32>,
     /// The commit made while handling an event: the event's number to the record's position.
     commits: FxHashMap<u64, u32>,
-    /// What each commit wrote, and what stood there before: history is compacted as the run goes on.
-    changes: FxHashMap<u64, (Change, Option<Obj>)>,
+    /// What each commit wrote: history is compacted as the run goes on.
+    changes: FxHashMap<u64, Change>,
 }
 
 impl Observer for Recorder {
@@ -24,8 +23,7 @@ impl Observer for Recorder {
         if let What::Committed { kind, log, .. } = record.what {
             self.commits.insert(record.cause, at);
             if let Some(change) = versions.change(kind, log) {
-                let before = versions.before(kind, change).map(|c| c.value.clone());
-                self.changes.insert(record.seq, (change.clone(), before));
+                self.changes.insert(record.seq, change.clone());
             }
         }
         self.records.push(*record);
@@ -45,9 +43,9 @@ impl Recorder {
         self.by_seq.get(&seq).map(|&at| &self.records[at as usize])
     }
 
-    /// What a commit wrote, and the content before it.
+    /// What a commit wrote.
     #[must_use]
-    pub fn change(&self, seq: u64) -> Option<&(Change, Option<Obj>)> {
+    pub fn change(&self, seq: u64) -> Option<&Change> {
         self.changes.get(&seq)
     }
 

@@ -1,8 +1,8 @@
 //! `why`: the chain of causes of an object's last change, in plain sentences with instants.
 
 use super::Recorder;
-use crate::api::pod::{ConditionType, Pod, Truth};
 use crate::api::node::Node;
+use crate::api::pod::{ConditionType, Pod, Truth};
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::cluster::spec::Plan;
@@ -31,7 +31,7 @@ pub fn last_change<'r>(
 ) -> Option<&'r Record> {
     recorder.records().iter().rev().filter(|r| r.time <= until).find(|r| {
         matches!(r.what, What::Committed { kind: k, .. } if k == kind)
-            && recorder.change(r.seq).is_some_and(|(change, _)| {
+            && recorder.change(r.seq).is_some_and(|change| {
                 let (in_ns, called) = change.value.key();
                 in_ns.as_str() == ns && called.to_string() == name
             })
@@ -43,11 +43,10 @@ pub fn last_change<'r>(
 #[must_use]
 pub fn telling_change<'r>(recorder: &'r Recorder, last: &'r Record) -> &'r Record {
     let What::Committed { object, kind, .. } = last.what else { return last };
-    let of_object = |r: &&Record| {
-        matches!(r.what, What::Committed { object: o, kind: k, .. } if o == object && k == kind)
-    };
+    let of_object = |r: &&Record| matches!(r.what, What::Committed { object: o, kind: k, .. } if o == object && k == kind);
     let marked = recorder.records().iter().filter(of_object).find(|r| {
-        recorder.change(r.seq).is_some_and(|(change, before)| {
+        recorder.change(r.seq).is_some_and(|change| {
+            let before = &change.before;
             let going = |o: &Obj| o.meta().is_some_and(|m| m.deletion.is_some());
             going(&change.value) && before.as_ref().is_none_or(|b| !going(b))
         })
@@ -74,13 +73,14 @@ fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool)
         What::Committed { user, verb, .. } => {
             let text = recorder.change(record.seq).map_or_else(
                 || format!("a change was committed for {user}"),
-                |(change, before)| committed(change, before.as_ref(), &user.to_string(), verb.0),
+                |change| committed(change, &user.to_string(), verb.0),
             );
             (text, true)
         }
-        What::Refused { user, verb, kind, ns, name, error } => {
-            (format!("the API server refused {user} to {} {kind} {ns}/{name}: {error:?}", verb.0), true)
-        }
+        What::Refused { user, verb, kind, ns, name, error } => (
+            format!("the API server refused {user} to {} {kind} {ns}/{name}: {error:?}", verb.0),
+            true,
+        ),
         What::Fault { fault, node, step } => {
             let name = plan.faults.get(fault as usize).map_or("", |f| f.name.as_str());
             let called = if name.is_empty() { String::new() } else { format!(", {name}") };
@@ -97,7 +97,9 @@ fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool)
             };
             (text, true)
         }
-        What::Sync { controller, ns, name, .. } => (format!("{controller} looked at {ns}/{name}"), false),
+        What::Sync { controller, ns, name, .. } => {
+            (format!("{controller} looked at {ns}/{name}"), false)
+        }
         What::Submitted { user, verb, kind, name, .. } => {
             (format!("{user} sent {} {}{} {name}", verb.0, kind.plural(), verb.1), false)
         }
@@ -111,7 +113,7 @@ fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool)
 }
 
 /// A committed change in words.
-fn committed(change: &Change, before: Option<&Obj>, user: &str, verb: &str) -> String {
+fn committed(change: &Change, user: &str, verb: &str) -> String {
     let value = &change.value;
     let (ns, name) = value.key();
     let kind = value.kind();
@@ -120,7 +122,7 @@ fn committed(change: &Change, before: Option<&Obj>, user: &str, verb: &str) -> S
     if change.deleted {
         return format!("{what} was removed by {user}");
     }
-    let Some(before) = before else { return format!("{what} was created by {user}") };
+    let Some(before) = &change.before else { return format!("{what} was created by {user}") };
     if going(value) && !going(before) {
         return format!("{what} was marked for deletion by {user}");
     }
@@ -150,7 +152,8 @@ fn pod_detail(old: &Pod, new: &Pod) -> String {
     if old.status.phase != new.status.phase {
         parts.push(format!("phase {}", new.status.phase.as_str()));
     }
-    for kind in [ConditionType::Ready, ConditionType::DisruptionTarget, ConditionType::PodScheduled] {
+    for kind in [ConditionType::Ready, ConditionType::DisruptionTarget, ConditionType::PodScheduled]
+    {
         let was = old.status.condition(kind).map(|c| (c.status, c.reason));
         let is = new.status.condition(kind).map(|c| (c.status, c.reason));
         if let Some((status, reason)) = is.filter(|_| was != is) {
@@ -178,7 +181,8 @@ fn node_detail(old: &Node, new: &Node) -> String {
             parts.push(format!("taint {} removed", text(taint)));
         }
     }
-    let ready = |n: &Node| n.status.conditions.get(ConditionType::Ready).map(|c| (c.status, c.reason));
+    let ready =
+        |n: &Node| n.status.conditions.get(ConditionType::Ready).map(|c| (c.status, c.reason));
     if let Some((status, reason)) = ready(new).filter(|is| ready(old) != Some(*is)) {
         parts.push(condition_text(ConditionType::Ready, status, reason));
     }
