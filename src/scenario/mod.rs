@@ -2,5 +2,9 @@
 //! strictly: an unknown field is named by file, line and path.
 
 pub mod error;
+mod lines;
+mod path;
+pub mod source;
+mod typed;
 
 pub use error::{InputError, InputErrors};
