@@ -56,7 +56,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, InputErrors> {
     decode(&label, bytes)
 }
 
-fn decode(label: &str, bytes: Vec<u8>) -> Result<String, InputErrors> {
+pub(crate) fn decode(label: &str, bytes: Vec<u8>) -> Result<String, InputErrors> {
     let line_at = |at: usize| 1 + bytes[..at].iter().filter(|b| **b == b'\n').count();
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let error = InputError::new(label, "is UTF-16 text").at(1);
