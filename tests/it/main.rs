@@ -1,1 +1,4 @@
-fn main() {}
+//! The one integration test binary.
+
+mod bad_input;
+mod scenarios;
