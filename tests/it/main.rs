@@ -1,1 +1,4 @@
-fn main() {}
+//! The one integration binary: one module per subject.
+
+mod manifests;
+mod support;
