@@ -2,7 +2,8 @@
 //! the run directory.
 
 use super::error::{InputError, InputErrors};
-use super::report::{Inputs, MAX_TEXT, MAX_TRACE, read_bytes, unpack};
+use super::load::Inputs;
+use super::report::{MAX_TEXT, MAX_TRACE, read_bytes, unpack};
 use super::source;
 use std::path::{Path, PathBuf};
 

@@ -3,12 +3,15 @@
 use super::error::{InputError, InputErrors};
 use super::file::ScenarioFile;
 use super::files::Files;
-use super::report::{Inputs, MAX_TEXT, Report, read_bytes, unpack};
+use super::report::{MAX_TEXT, Report, read_bytes, unpack};
 use super::schema::Checker;
 use super::{plan, set, source};
 use crate::cluster::spec::Plan;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+/// Files read for a run: path as written in the scenario, and content.
+pub type Inputs = Vec<(PathBuf, Vec<u8>)>;
 
 /// A scenario that can be run.
 #[derive(Debug, Clone)]
@@ -77,7 +80,7 @@ pub fn parse(
     options: &LoadOptions,
 ) -> Result<Loaded, InputErrors> {
     let (mut value, first_line) = document(label, &text)?;
-    let mut report = Report { label: label.to_owned(), text, first_line, ..Report::default() };
+    let mut report = Report::new(label, text, first_line);
     set::apply(&mut value, &options.overrides, &mut report);
     for mistake in Checker::default().check(&value) {
         report.error(&mistake.place, mistake.problem, mistake.hint);

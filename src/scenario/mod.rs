@@ -23,13 +23,24 @@ mod steps;
 mod target;
 pub mod traces;
 
+mod convert;
+mod convert_pod;
+mod convert_workload;
+mod defaults;
 mod files;
+mod kinds;
 mod lines;
 pub mod manifest;
 mod path;
+mod readers;
 pub mod source;
 mod typed;
+mod validate;
+mod validate_pod;
 
 pub use error::{InputError, InputErrors};
-pub use load::{LoadOptions, Loaded, load, load_with};
+pub use load::{Inputs, LoadOptions, Loaded, load, load_with};
+pub use manifest::{
+    Manifests, Mode, obj_from_json, parse_manifests, pod_spec_from_value, read_dump, read_manifests,
+};
 pub use schema::schema;

@@ -49,6 +49,8 @@ pub(crate) enum Origin {
 pub(crate) struct Found {
     pub(crate) obj: Obj,
     pub(crate) origin: Origin,
+    /// Kind of a custom resource.
+    pub(crate) custom: Option<String>,
 }
 
 type Key = (Kind, &'static str, String);
@@ -261,7 +263,7 @@ impl Objects {
                 self.known.add_namespace(&found.obj.key().1.to_string());
             }
             if !MODELLED.contains(&kind) {
-                *self.not_modelled.entry(kind_name(&found.obj)).or_default() += 1;
+                *self.not_modelled.entry(kind_name(found)).or_default() += 1;
             }
         }
         for found in at_start {
@@ -310,7 +312,7 @@ impl Objects {
             if kind == Kind::Namespace { 0 } else { 1 + u8::from(kind != Kind::PriorityClass) }
         };
         let mut first = Vec::new();
-        for Found { obj, origin } in list {
+        for Found { obj, origin, .. } in list {
             if let Some(node) = obj.as_node() {
                 self.known.add_nodes(vec![pools::of_object(node)], &origin, report);
             } else if obj.meta().is_some_and(|m| !m.created.is_none()) {
@@ -348,33 +350,40 @@ fn namespace(name: &str) -> Obj {
 }
 
 /// The kind as its document spells it.
-fn kind_name(obj: &Obj) -> String {
-    if let Obj::Generic(Kind::Custom, generic) = obj {
-        if let Some(kind) = generic.doc.get("kind").and_then(Value::as_str) {
-            return format!("{kind} (custom resource)");
-        }
-    }
-    obj.kind().name().to_owned()
+fn kind_name(found: &Found) -> String {
+    found.custom.as_ref().map_or_else(
+        || found.obj.kind().name().to_owned(),
+        |kind| format!("{kind} (custom resource)"),
+    )
 }
 
 fn from_file(written: &str, place: &Place, files: &mut Files, report: &mut Report) -> Vec<Found> {
     let read = files.text(written);
     let Some((label, text)) = report.take_all(place, read) else { return Vec::new() };
-    match manifest::parse_manifests(&label, &text, manifest::Mode::Manifest) {
-        Ok(read) => {
-            report.warnings_elsewhere.extend(read.warnings);
-            if read.objects.is_empty() {
-                report.warn(place, format!("{label}: holds no object"), "");
-            }
-            let origin = |l: &manifest::Loaded| Origin::File(l.file.clone(), l.line);
-            let found = |l: manifest::Loaded| Found { origin: origin(&l), obj: at_home(l.obj) };
-            read.objects.into_iter().map(found).collect()
-        }
+    let read = manifest::parse_manifests(&label, &text, mode_of(&text));
+    let read = match read {
+        Ok(read) => read,
         Err(errors) => {
             report.elsewhere.extend(errors);
-            Vec::new()
+            return Vec::new();
         }
+    };
+    report.warnings_elsewhere.extend(read.warnings);
+    if read.objects.is_empty() {
+        report.warn(place, format!("{label}: holds no object"), "");
     }
+    let found = |l: manifest::Loaded| Found {
+        origin: Origin::File(l.file, l.line),
+        obj: at_home(l.obj),
+        custom: l.custom.map(|(_, kind)| kind),
+    };
+    read.objects.into_iter().map(found).collect()
+}
+
+/// What a cluster wrote carries resource versions; what a person writes does not.
+fn mode_of(text: &str) -> manifest::Mode {
+    let dump = text.contains("resourceVersion:") || text.contains("\"resourceVersion\":");
+    if dump { manifest::Mode::Dump } else { manifest::Mode::Strict }
 }
 
 fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found> {
@@ -386,7 +395,11 @@ fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found>
                 report.warn(&at, &warning.problem, &warning.hint);
             }
             let origin = Origin::Inline(place.clone());
-            let found = |l: manifest::Loaded| Found { obj: at_home(l.obj), origin: origin.clone() };
+            let found = |l: manifest::Loaded| Found {
+                obj: at_home(l.obj),
+                origin: origin.clone(),
+                custom: l.custom.map(|(_, kind)| kind),
+            };
             read.objects.into_iter().map(found).collect()
         }
         Err(errors) => {
@@ -398,7 +411,7 @@ fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found>
 
 fn parse(document: &Document) -> Result<manifest::Manifests, InputErrors> {
     let text = serde_json::to_string(document).unwrap_or_default();
-    manifest::parse_manifests("", &text, manifest::Mode::Manifest)
+    manifest::parse_manifests("", &text, manifest::Mode::Strict)
 }
 
 /// The object, in `default` if it names no namespace but needs one.

@@ -6,15 +6,12 @@ use super::place::Place;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Largest scenario file or manifest; larger inputs belong into a CSV trace.
 pub(crate) const MAX_TEXT: u64 = super::source::MAX_BYTES;
 /// Largest trace file.
 pub(crate) const MAX_TRACE: u64 = 1 << 30;
-
-/// Files read for the run: path as written in the scenario, and content.
-pub type Inputs = Vec<(PathBuf, Vec<u8>)>;
 
 /// Reads a whole file, refusing what is no regular file or is larger than `limit`.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
@@ -91,6 +88,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Nothing is wrong yet.
+    pub(crate) fn new(label: &str, text: String, first_line: usize) -> Self {
+        Self { label: label.to_owned(), text, first_line, ..Self::default() }
+    }
+
     /// Notes an error at a place.
     pub(crate) fn error(&mut self, place: &Place, problem: impl Display, hint: impl Display) {
         let remark =

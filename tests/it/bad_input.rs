@@ -53,7 +53,8 @@ fn said(dir: &Path, overrides: &[(String, String)]) -> String {
         Ok(_) => "nothing".to_owned(),
         Err(errors) => {
             assert!(!errors.is_empty(), "an error without a word");
-            let all: Vec<String> = errors.iter().map(|e| e.to_string().replace(&here, "")).collect();
+            let all: Vec<String> =
+                errors.iter().map(|e| e.to_string().replace(&here, "")).collect();
             all.join("\n")
         }
     }
@@ -142,7 +143,10 @@ fn deep_nesting_and_alias_bombs_are_refused() {
     }
     let cases = [
         (format!("{BASE}objects: {}", "[".repeat(100_000)), "is nested deeper than 100 levels"),
-        (format!("{BASE}objects: {}1{}", "{a: ".repeat(5_000), "}".repeat(5_000)), "is nested deeper than 100 levels"),
+        (
+            format!("{BASE}objects: {}1{}", "{a: ".repeat(5_000), "}".repeat(5_000)),
+            "is nested deeper than 100 levels",
+        ),
         (bomb, "repetition limit exceeded"),
     ];
     for (text, problem) in cases {
@@ -163,10 +167,22 @@ fn overrides_are_checked_against_the_schema() {
     assert_eq!(set("scheduler.policy", "most-allocated"), "nothing");
     let cases = [
         ("sed", "7", "--set sed=7: there is no field \"sed\"\n  hint: did you mean seed?"),
-        ("cluster.nodes[7].count", "5", "--set cluster.nodes[7].count=5: the list has 1 items, so there is no [7]"),
+        (
+            "cluster.nodes[7].count",
+            "5",
+            "--set cluster.nodes[7].count=5: the list has 1 items, so there is no [7]",
+        ),
         ("seed", "-1", "--set seed=-1: seed: -1 is too small: at least 0"),
-        ("until..at", "5", "--set until..at=5: \"until..at\" is not a path such as cluster.nodes[0].count\n  hint: write --set seed=7 or --set 'cluster.nodes[0].count=5'"),
-        ("scheduler.policy", "packed", "--set scheduler.policy=packed: scheduler.policy: \"packed\" is not possible here\n  hint: possible here: least-allocated, most-allocated"),
+        (
+            "until..at",
+            "5",
+            "--set until..at=5: \"until..at\" is not a path such as cluster.nodes[0].count\n  hint: write --set seed=7 or --set 'cluster.nodes[0].count=5'",
+        ),
+        (
+            "scheduler.policy",
+            "packed",
+            "--set scheduler.policy=packed: scheduler.policy: \"packed\" is not possible here\n  hint: possible here: least-allocated, most-allocated",
+        ),
     ];
     for (path, value, want) in cases {
         assert_eq!(set(path, value), want);
