@@ -11,3 +11,7 @@ pub mod cluster;
 pub mod scenario;
 
 pub mod session;
+
+pub mod report;
+
+pub mod sweep;
