@@ -4,11 +4,20 @@
 //! [`rundir::RunDir`] is the directory a run leaves behind.
 
 pub mod events;
+pub mod expect;
 pub mod faults;
+pub mod html;
 pub mod metrics;
 pub mod nodes;
+pub mod plots;
 pub mod pods;
 pub mod requests;
 pub mod rows;
+pub mod rundir;
+pub mod summary;
+pub mod text;
 pub mod timeseries;
 pub mod workloads;
+
+#[cfg(test)]
+mod tests;
