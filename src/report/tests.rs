@@ -48,7 +48,7 @@ fn plan(nodes: u32) -> Plan {
         allocatable: offer(),
         images: Arc::new([]),
         agent: Agent::Kubelet,
-        boot: Dist::Const(SimDuration::ZERO),
+        boot: Dist::Constant(SimDuration::ZERO),
     });
     Plan {
         name: "zone-loss".into(),
