@@ -95,7 +95,7 @@ fn converged(metrics: &Metrics) -> Verdict {
         observed.push(format!("short at the end: {}", listed(&short, 3)));
     }
     if pending > 0 {
-        observed.push(format!("{pending} pods Pending"));
+        observed.push(format!("{} Pending", super::text::count(u64::from(pending), "pod")));
     }
     let pass = observed.is_empty();
     let observed = if pass { "so it is".to_owned() } else { observed.join("; ") };

@@ -459,11 +459,12 @@ fn why_waiting(pod: &Pod) -> String {
 
 impl Observer for Metrics {
     fn on(&mut self, record: &Record, versions: &Versions) {
-        if self.series.due(record.time) {
-            self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
-        }
+        // First: samples that are due lie between the crash and this record.
         if self.crashed.1 && record.time > self.crashed.0 {
             self.flush_crashes();
+        }
+        if self.series.due(record.time) {
+            self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
         }
         match record.what {
             What::Committed { kind, log, user, verb, .. } => {

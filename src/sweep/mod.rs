@@ -1,1 +1,4 @@
-//! Many runs.
+//! Many runs: what their differences amount to.
+
+pub mod stats;
+pub mod table;

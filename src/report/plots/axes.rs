@@ -63,7 +63,7 @@ impl Frame {
         while value <= self.x1 * 1.0001 {
             let x = self.x(value);
             picture.line(vec![(x, self.bottom), (x, self.bottom + 4.0)], INK, 1.0);
-            let text = if value < 1e-9 { "0".to_owned() } else { span(value) };
+            let text = tick(value);
             picture.text(x, self.bottom + 18.0, 12.0, Anchor::Middle, FAINT, &text);
             value += step;
         }
@@ -74,20 +74,28 @@ impl Frame {
         }
     }
 
-    /// Shades the spans of faults; the first one that has room for it is named.
-    pub fn faults(&self, picture: &mut Picture, faults: &[Mark], labels: bool) {
-        let mut free = f64::NEG_INFINITY;
+    /// Shades the spans of faults: call it before the data is drawn.
+    pub fn shade(&self, picture: &mut Picture, faults: &[Mark]) {
         for mark in faults {
             let (from, to) = (self.x(mark.from), self.x(mark.to));
             let high = self.bottom - self.top;
-            picture.rect((from, self.top, (to - from).max(1.0), high), FAULT, 0.13);
-            picture.dashed(vec![(from, self.top), (from, self.bottom)], FAULT, 1.0);
-            if mark.to < self.x1 {
-                picture.dashed(vec![(to, self.top), (to, self.bottom)], FAULT, 1.0);
+            picture.rect((from, self.top, (to - from).max(1.0), high), FAULT, 0.15);
+        }
+    }
+
+    /// Marks begin and end of faults over the data, and names those that there is room for.
+    pub fn faults(&self, picture: &mut Picture, faults: &[Mark], labels: bool) {
+        let mut free = f64::NEG_INFINITY;
+        for mark in faults {
+            for at in [mark.from, mark.to] {
+                let x = self.x(at);
+                if at < self.x1 {
+                    picture.dashed(vec![(x, self.top), (x, self.bottom)], FAULT, 1.2);
+                }
             }
-            let words = format!("{} {}", mark.words, clock(mark.from));
+            let words = format!("{} at {}", mark.words, clock(mark.from));
             let wide = super::picture::width_of(&words, 11.0);
-            let at = from.min(self.right - wide).max(self.left);
+            let at = self.x(mark.from).min(self.right - wide).max(self.left);
             if labels && at > free {
                 picture.text(at, self.top - 7.0, 11.0, Anchor::Start, INK, &words);
                 free = at + wide + 8.0;
@@ -105,6 +113,20 @@ pub struct Mark {
     pub from: f64,
     /// End, seconds; the end of the run if it did not end.
     pub to: f64,
+}
+
+/// An instant on the axis of time: `5m`, `1h30m`, `2m30s`.
+fn tick(secs: f64) -> String {
+    if secs < 1e-9 {
+        return "0".to_owned();
+    }
+    let text = span(secs);
+    match (text.strip_suffix("00s"), text.strip_suffix("00m"), text.strip_suffix("00h")) {
+        (Some(short), _, _) if short.ends_with('m') => short.to_owned(),
+        (_, Some(short), _) if short.ends_with('h') => short.to_owned(),
+        (_, _, Some(short)) if short.ends_with('d') => short.to_owned(),
+        (_, _, _) => text,
+    }
 }
 
 /// The next of 1, 2, 5 × 10ⁿ at or above a step.

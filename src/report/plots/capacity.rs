@@ -36,7 +36,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
             let frame = Frame {
                 left,
                 top: y,
-                right: left + 420.0,
+                right: left + 404.0,
                 bottom: y + 100.0,
                 x0: 0.0,
                 x1: span_of(summary),
@@ -47,6 +47,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
                 if zone.is_empty() { "no zone".to_owned() } else { format!("zone {zone}") }
             });
             let unit = if column == 0 { "CPU, cores" } else { "memory, GiB" };
+            frame.shade(&mut picture, &marks(summary));
             frame.y_axis(&mut picture, 3, &format!("{name}: {unit}"));
             frame.faults(&mut picture, &marks(summary), false);
             curves(&mut picture, &frame, metrics, *panel, of);
@@ -131,6 +132,7 @@ fn title(metrics: &Metrics) -> String {
             let memory = num::float(s.all.memory) / num::float(s.all.memory_allocatable.max(1));
             if cpu >= memory { (cpu, "CPU", s.time) } else { (memory, "memory", s.time) }
         })
+        .rev()
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match fullest {
         Some((share, what, time)) if share > 0.0 => format!(

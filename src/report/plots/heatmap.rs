@@ -1,12 +1,12 @@
 //! How full each node was over time: a row per node, grouped by zone.
 
 use super::axes::Frame;
-use super::picture::{Anchor, Colour, FAINT, FAULT, INK, Picture, cut};
+use super::picture::{Anchor, Colour, FAINT, INK, Picture, cut};
 use super::{marks, span_of};
 use crate::engine::num;
 use crate::report::metrics::Metrics;
 use crate::report::summary::Summary;
-use crate::report::text::{clock, count};
+use crate::report::text::count;
 use crate::report::timeseries::COLD;
 
 /// Columns of the picture.
@@ -58,7 +58,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     let frame = Frame {
         left: 150.0,
         top: 112.0,
-        right: 984.0,
+        right: 966.0,
         bottom,
         x0: 0.0,
         x1: span_of(summary),
@@ -76,12 +76,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
         y += row_high;
     }
     zone_label(&mut picture, metrics, zone_top.1, zone_top.0, y);
-    for mark in marks(summary) {
-        for at in [mark.from, mark.to] {
-            let x = frame.x(at);
-            picture.dashed(vec![(x, frame.top - 4.0), (x, frame.bottom)], FAULT, 1.0);
-        }
-    }
+    frame.faults(&mut picture, &marks(summary), true);
     frame.time_axis(&mut picture, true);
     picture
 }
@@ -177,26 +172,16 @@ fn legend(picture: &mut Picture) {
 }
 
 fn title(metrics: &Metrics, summary: &Summary) -> String {
-    let least = metrics
-        .series
-        .samples
-        .iter()
-        .skip_while(|s| {
-            s.nodes_ready < metrics.series.samples.iter().map(|t| t.nodes_ready).max().unwrap_or(0)
-        })
-        .min_by_key(|s| s.nodes_ready);
-    let all = metrics.series.samples.iter().map(|s| s.nodes_ready).max().unwrap_or(0);
-    match least {
-        Some(s) if s.nodes_ready < all => format!(
-            "Only {} of {} Ready at {}",
-            s.nodes_ready,
-            count(u64::from(all), "node"),
-            clock(s.time.secs_f64())
-        ),
-        Some(_) | None => format!(
-            "All {} stayed Ready; {:.0} % of CPU requested on average",
-            count(u64::from(all), "node"),
-            100.0 * summary.cpu_utilisation
-        ),
+    let ready = || metrics.series.samples.iter().map(|s| s.nodes_ready);
+    let all = ready().max().unwrap_or(0);
+    // While nodes boot they are not missed.
+    let least = ready().skip_while(|n| *n < all).min().unwrap_or(0);
+    if least < all {
+        return format!("At the worst {least} of {} were Ready", count(u64::from(all), "node"));
     }
+    format!(
+        "All {} stayed Ready; {:.0} % of CPU requested on average",
+        count(u64::from(all), "node"),
+        100.0 * summary.cpu_utilisation
+    )
 }

@@ -26,7 +26,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     let left = summary.pods.unscheduled_at_end;
     let mut below = format!("from creation to binding, {}", count(p.samples as u64, "pod"));
     if left > 0 {
-        below.push_str(&format!("; {left} more never found a node and are not in the curve"));
+        below.push_str(&format!("; {left} still without a node at the end, not in the curve"));
     }
     let mut picture = Picture::new(1000, 380, &title, &below);
     let mut waits = metrics.pods.waits.clone();

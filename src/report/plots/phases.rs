@@ -41,12 +41,13 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     let frame = Frame {
         left: 64.0,
         top: 108.0,
-        right: 984.0,
+        right: 966.0,
         bottom: 366.0,
         x0: 0.0,
         x1: span_of(summary),
         y1: (libm::ceil(top / nice(top / 5.0)) * nice(top / 5.0)).max(1.0),
     };
+    frame.shade(&mut picture, &marks(summary));
     frame.y_axis(&mut picture, 5, "");
     let mut floor = vec![0_u32; samples.len()];
     for state in &states {

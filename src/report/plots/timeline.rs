@@ -35,12 +35,13 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     let frame = Frame {
         left: 190.0,
         top: 112.0,
-        right: 984.0,
+        right: 966.0,
         bottom,
         x0: 0.0,
         x1: span_of(summary),
         y1: 1.0,
     };
+    frame.shade(&mut picture, &marks(summary));
     if rows.is_empty() {
         let words = "this run has no workload that keeps replicas";
         picture.text(587.0, 136.0, 13.0, Anchor::Middle, FAINT, words);
