@@ -17,3 +17,7 @@ pub mod cluster;
 pub mod scenario;
 
 pub mod session;
+
+pub mod report;
+
+pub mod sweep;
