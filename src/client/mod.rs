@@ -1,0 +1,3 @@
+//! client-go: the one road to the API server.
+
+pub mod limiter;

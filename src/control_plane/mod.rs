@@ -1,0 +1,3 @@
+//! The control plane, one component per folder.
+
+pub mod scheduler;
