@@ -1,1 +1,5 @@
-fn main() {}
+//! The one integration binary.
+
+mod golden;
+mod golden_objects;
+mod support;

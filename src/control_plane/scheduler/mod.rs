@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod columns;
 pub mod config;
+pub mod config_file;
 pub mod counts;
 pub mod evaluate;
 pub mod framework;
