@@ -304,3 +304,62 @@ fn single_decisions_equal_those_of_kube_scheduler() {
     };
     check_file(&shared.join("golden/public.jsonl.gz"));
 }
+
+/// Many pods one after another: each is bound to the smallest name of the best nodes.
+fn check_sequence(case: &Value, table: &mut Table) {
+    let mut cache = cache_of(case);
+    let profile = profile_of(case);
+    let mut diff = Diff::default();
+    let pending: BTreeMap<String, Arc<Pod>> = objects::list(case, "pending")
+        .iter()
+        .map(|p| Arc::new(objects::pod(p)))
+        .map(|p| (p.meta.full_name(), p))
+        .collect();
+    for (i, step) in objects::list(&case["result"], "steps").iter().enumerate() {
+        let mut pod = (*pending[step["pod"].as_str().unwrap()]).clone();
+        let got = evaluate(&cache, &profile, &pod, TieRule::Name, |_| 0);
+        diff.check("gated", got.pre_enqueue.is_some(), step["gated"] == true);
+        if got.pre_enqueue.is_some() {
+            continue;
+        }
+        let node = got.pick.unwrap_or_default();
+        diff.check("node", node.as_str(), step["node"].as_str().unwrap_or_default());
+        let feasible = step["feasible"].as_u64().unwrap_or(0);
+        diff.check("feasible", got.feasible.len() as u64, feasible);
+        diff.check("best", names(&got.best), strings(&step["best"]));
+        if let Some(total) = step["total"].as_i64() {
+            diff.check("total", got.totals.iter().copied().max(), Some(total));
+        }
+        let fit_error = step["fitError"].as_str().unwrap_or_default();
+        diff.check("fitError", got.fit_error.as_str(), fit_error);
+        if !diff.0.is_empty() {
+            break;
+        }
+        if !node.is_empty() {
+            pod.node = node;
+            cache.add_pod(object(1_000_000 + i), &Arc::new(pod), node, true);
+        }
+    }
+    table.add(case, &diff);
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn sequences_equal_those_of_kube_scheduler() {
+    let Some(shared) = shared_dir() else {
+        println!("skipped: no WAVETANK_SHARED");
+        return;
+    };
+    let mut table = Table::default();
+    for case in lines(&shared.join("golden/sequences_public.jsonl.gz")) {
+        let pods: Vec<&Value> = objects::list(&case, "pending").iter().collect();
+        let preempts = (case["mode"] == "preempt").then_some("mode preempt");
+        match excluded(&case, &pods).or(preempts) {
+            Some(why) => *table.left_out.entry(why).or_default() += 1,
+            None => check_sequence(&case, &mut table),
+        }
+    }
+    table.print("sequences");
+    let shown: Vec<&str> = table.wrong.iter().take(5).map(String::as_str).collect();
+    assert!(shown.is_empty(), "{} sequences differ:\n{}", table.wrong.len(), shown.join("\n"));
+}

@@ -13,7 +13,7 @@ use wavetank::api::{Kind, LabelSet, Meta, Name, Pod, PodSpec, PodStatus, Selecto
 use wavetank::control_plane::scheduler::config_file as read;
 use wavetank::engine::Sym;
 
-pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -68,7 +68,7 @@ fn resources(value: &Value) -> (Resources, Named) {
     (out, named)
 }
 
-pub fn meta(value: &Value) -> Meta {
+pub(crate) fn meta(value: &Value) -> Meta {
     let meta = &value["metadata"];
     let mut out = Meta::named(sym(&meta["namespace"]), Name::from(sym(&meta["name"])));
     out.labels = LabelSet::new(pairs(&meta["labels"]));
@@ -100,7 +100,7 @@ fn effect(value: &Value) -> Option<Effect> {
     }
 }
 
-pub fn node(value: &Value) -> Node {
+pub(crate) fn node(value: &Value) -> Node {
     let taints = list(&value["spec"], "taints").iter().map(|t| Taint {
         key: sym(&t["key"]),
         value: sym(&t["value"]),
@@ -235,7 +235,7 @@ fn resized(status: &Value) -> Option<Arc<Resized>> {
     Some(Arc::new(Resized { containers: statuses.iter().map(one).collect(), infeasible }))
 }
 
-pub fn pod(value: &Value) -> Pod {
+pub(crate) fn pod(value: &Value) -> Pod {
     let status = &value["status"];
     Pod {
         meta: meta(value),
@@ -250,7 +250,7 @@ pub fn pod(value: &Value) -> Pod {
 }
 
 /// The pod selector of a Service, ReplicationController, ReplicaSet or StatefulSet.
-pub fn workload_selector(value: &Value) -> Option<Selector> {
+pub(crate) fn workload_selector(value: &Value) -> Option<Selector> {
     let given = &value["spec"]["selector"];
     match value["kind"].as_str()? {
         "Service" | "ReplicationController" => {

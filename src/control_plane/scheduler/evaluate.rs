@@ -106,9 +106,9 @@ fn pre_filter(
             PreFilter::Narrow(list) => {
                 let all = nodes.len();
                 nodes.retain(|at| list.contains(at));
+                out.rejectors.push(row.name);
                 if nodes.len() < all {
                     out.absent = Some((absent_reason(row.name), all - nodes.len()));
-                    out.rejectors.push(row.name);
                 }
             }
             PreFilter::Reject(code, reasons) => {

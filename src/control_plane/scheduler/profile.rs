@@ -192,8 +192,8 @@ impl Profile {
         match scratch.feasible.as_slice() {
             [] => {
                 let absent = match candidates {
-                    Candidates::All => 0,
-                    Candidates::Some(list) => view.cache.len() - list.len(),
+                    Candidates::All => None,
+                    Candidates::Some(list) => Some(view.cache.len() - list.len()),
                 };
                 Err(Failure::of_nodes(self, view, &scratch.rejected, absent))
             }

@@ -69,13 +69,13 @@ impl Failure {
         Self { rejectors: 1 << row, message, resolvable: rejection.code == Code::Unschedulable }
     }
 
-    /// Every node was rejected; `absent` nodes were not looked at.
+    /// Every node was rejected; `absent` nodes were left out if PreFilter narrowed the choice.
     #[must_use]
     pub fn of_nodes(
         profile: &Profile,
         view: View<'_>,
         rejected: &[(u32, Verdict)],
-        absent: usize,
+        absent: Option<usize>,
     ) -> Self {
         let mut kinds: Vec<(Verdict, usize)> = Vec::new();
         for (_, verdict) in rejected {
@@ -95,10 +95,12 @@ impl Failure {
                 count(&mut reasons, row.plugin.reason(view, bit), n);
             }
         }
-        if absent > 0 {
+        if let Some(absent) = absent {
             let affinity = (0_u8..).zip(&profile.rows).find(|(_, r)| r.name == "NodeAffinity");
             rejectors |= affinity.map_or(0, |(i, _)| 1 << i);
-            count(&mut reasons, absent_reason("NodeAffinity"), absent);
+            if absent > 0 {
+                count(&mut reasons, absent_reason("NodeAffinity"), absent);
+            }
         }
         let mut message = fit_error(view.cache.len(), reasons);
         message.truncate(message.floor_char_boundary(MAX_MESSAGE));

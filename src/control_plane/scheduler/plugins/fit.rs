@@ -176,14 +176,13 @@ impl Fit {
         let mut weights = 0;
         for &(resource, weight) in &self.resources {
             let (requested, capacity) = scored(resource, pod, row);
+            if capacity == 0 {
+                continue;
+            }
             let score = match &self.strategy {
                 Strategy::RequestedToCapacityRatio(shape) => {
-                    if capacity == 0 && resource.scalar() && resource.of(&pod.spec.requests) == 0 {
-                        continue;
-                    }
                     ratio_score(shape, requested, capacity)
                 }
-                Strategy::LeastAllocated | Strategy::MostAllocated if capacity == 0 => continue,
                 Strategy::LeastAllocated if requested > capacity => 0,
                 Strategy::LeastAllocated => (capacity - requested) * 100 / capacity,
                 Strategy::MostAllocated => requested.min(capacity) * 100 / capacity,
@@ -235,7 +234,7 @@ fn scored(resource: Amount, pod: &Pod, row: &NodeRow) -> (i64, i64) {
 /// Piecewise linear in integers, as upstream: division truncates toward zero on slopes of either
 /// sign.
 fn ratio_score(shape: &[(i64, i64)], requested: i64, capacity: i64) -> i64 {
-    let p = if capacity == 0 || requested > capacity { 100 } else { requested * 100 / capacity };
+    let p = if requested > capacity { 100 } else { requested * 100 / capacity };
     let score = |i: usize| shape[i].1 * 10;
     for (i, &(utilisation, _)) in shape.iter().enumerate() {
         if p <= utilisation {

@@ -1,6 +1,6 @@
 //! InterPodAffinity (source: `plg/interpodaffinity/{filtering,scoring}.go`).
 
-use crate::api::Pod;
+use crate::api::{LabelSet, Pod, Selector};
 use crate::api::pod::{Affinity, PodAffinityTerm};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope, has_pod_terms};
@@ -61,7 +61,15 @@ pub struct AffinityScore {
 }
 
 /// The namespaces a term of the pod in hand is about, resolved to names.
+///
+/// Upstream then still asks the selector, of a namespace without labels: one that only says what
+/// must not be there (`DoesNotExist`, `NotIn`) so takes in every namespace. The golden cases show
+/// it.
 fn scope(cache: &Cache, own_ns: Sym, term: &PodAffinityTerm) -> Scope {
+    let open = |s: &Selector| s.matches(LabelSet::default());
+    if term.namespace_selector.as_ref().is_some_and(open) {
+        return Scope::All;
+    }
     let mut names = term.namespaces.clone();
     match &term.namespace_selector {
         None if names.is_empty() => names.push(own_ns),
@@ -201,12 +209,13 @@ impl Plugin for InterPodAffinity {
         if !required.is_empty() {
             // Pods must match all the terms at once to count for any.
             let group = group(cache, pod, &required);
+            let key = &cache.counts().get(group).key;
+            filter.first_of_group = key.matches(pod.meta.ns, pod.meta.labels);
             for term in &required {
                 cache.ensure_topology(term.topology_key);
                 filter.asked.push(Asked { key: term.topology_key, group, weight: 1 });
             }
         }
-        filter.first_of_group = required.iter().all(|t| about(cache, pod.meta.ns, t, pod));
         for term in &affinity.anti_required {
             filter.anti_asked.push(ask(cache, pod, term, 1));
         }
