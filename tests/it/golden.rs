@@ -99,8 +99,7 @@ fn plugin(name: &str) -> &'static str {
 
 fn compare_filters(diff: &mut Diff, got: &Evaluation, want: &Value) {
     let verdicts = want["filter"].as_object().unwrap();
-    let rejected: BTreeMap<&str, _> =
-        got.rejected.iter().map(|(n, r)| (n.as_str(), r)).collect();
+    let rejected: BTreeMap<&str, _> = got.rejected.iter().map(|(n, r)| (n.as_str(), r)).collect();
     for (node, want) in verdicts {
         let who = plugin(want["plugin"].as_str().unwrap());
         let Some(got) = rejected.get(node.as_str()) else {

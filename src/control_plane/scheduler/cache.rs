@@ -142,6 +142,12 @@ impl Cache {
         (row.at != NONE).then_some(row.at as usize)
     }
 
+    /// The node of this name, as last delivered.
+    #[must_use]
+    pub fn node_named(&self, name: Sym) -> Option<Arc<Node>> {
+        self.rows[*self.by_name.get(&name)? as usize].node.clone()
+    }
+
     /// The columns.
     #[must_use]
     pub fn columns(&self) -> &Columns {

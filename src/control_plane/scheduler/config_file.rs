@@ -259,11 +259,7 @@ fn plugins(profile: &mut ProfileConfig, value: &Value, path: &str) -> Result<(),
 }
 
 fn profile(value: &Value, path: &str) -> Result<ProfileConfig, Problem> {
-    known(
-        value,
-        path,
-        &["schedulerName", "percentageOfNodesToScore", "plugins", "pluginConfig"],
-    )?;
+    known(value, path, &["schedulerName", "percentageOfNodesToScore", "plugins", "pluginConfig"])?;
     let mut out = ProfileConfig::default();
     if !text(value, "schedulerName").is_empty() {
         out.scheduler_name = Sym::new(text(value, "schedulerName"));
@@ -310,7 +306,8 @@ impl SchedulerConfig {
                 out.profiles.push(one);
             }
         }
-        let seconds = |key: &str| value.get(key).and_then(Value::as_u64).map(SimDuration::from_secs);
+        let seconds =
+            |key: &str| value.get(key).and_then(Value::as_u64).map(SimDuration::from_secs);
         out.initial_backoff = seconds("podInitialBackoffSeconds").unwrap_or(out.initial_backoff);
         out.max_backoff = seconds("podMaxBackoffSeconds").unwrap_or(out.max_backoff);
         if let Some(client) = value.get("clientConnection") {

@@ -99,11 +99,7 @@ const MAX_GROUPS: usize = 4096;
 
 impl Counts {
     /// The group with this key; counted over `pods` (node index and pod) if it is new.
-    pub fn group<'a>(
-        &mut self,
-        key: &GroupKey,
-        pods: impl Iterator<Item = (u32, &'a Pod)>,
-    ) -> u32 {
+    pub fn group<'a>(&mut self, key: &GroupKey, pods: impl Iterator<Item = (u32, &'a Pod)>) -> u32 {
         if let Some(&group) = self.group_of.get(key) {
             return group;
         }
@@ -147,9 +143,7 @@ impl Counts {
         if !self.groups.is_empty() {
             let groups = &self.groups;
             let hits = self.memo.entry((pod.meta.ns, pod.meta.labels)).or_insert_with(|| {
-                let hit = |g: &u32| {
-                    groups[*g as usize].key.matches(pod.meta.ns, pod.meta.labels)
-                };
+                let hit = |g: &u32| groups[*g as usize].key.matches(pod.meta.ns, pod.meta.labels);
                 (0..crate::engine::num::u32_of(groups.len())).filter(hit).collect()
             });
             for &group in &*hits {

@@ -21,7 +21,7 @@ pub struct Failure {
     pub rejectors: u32,
     /// The whole text.
     pub message: String,
-    /// Verdicts that occurred and how often: what preemption asks first.
+    /// Some node was rejected in a way that preemption could resolve.
     pub resolvable: bool,
 }
 
@@ -58,6 +58,13 @@ impl Failure {
     #[must_use]
     pub fn no_nodes() -> Self {
         let message = "no nodes available to schedule pods".to_owned();
+        Self { rejectors: 0, message, resolvable: false }
+    }
+
+    /// Reserve or Permit gave the node up.
+    #[must_use]
+    pub fn refused() -> Self {
+        let message = "a plugin gave the node up in Reserve or Permit".to_owned();
         Self { rejectors: 0, message, resolvable: false }
     }
 

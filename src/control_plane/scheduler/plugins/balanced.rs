@@ -1,6 +1,6 @@
 //! NodeResourcesBalancedAllocation (source: `plg/noderesources/balanced_allocation.go`).
 
-use super::fit::{Amount, CHUNK, Lanes, gather, small_to_int, floor_small};
+use super::fit::{Amount, CHUNK, Lanes, floor_small, gather, small_to_int};
 use crate::control_plane::scheduler::framework::{CycleState, Plugin, View};
 use crate::engine::num;
 

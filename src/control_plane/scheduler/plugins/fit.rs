@@ -128,11 +128,9 @@ impl Fit {
         let text = name.as_str();
         extended(text)
             && (self.ignored.contains(&name)
-                || text
-                    .split_once('/')
-                    .is_some_and(|(group, _)| {
-                        self.ignored_groups.iter().any(|g| g.as_str() == group)
-                    }))
+                || text.split_once('/').is_some_and(|(group, _)| {
+                    self.ignored_groups.iter().any(|g| g.as_str() == group)
+                }))
     }
 
     /// Which resources are short, and whether the node as a whole is too small.
@@ -161,8 +159,7 @@ impl Fit {
         if mask == 0 {
             return Verdict::PASS;
         }
-        let code =
-            if hopeless { Code::UnschedulableAndUnresolvable } else { Code::Unschedulable };
+        let code = if hopeless { Code::UnschedulableAndUnresolvable } else { Code::Unschedulable };
         Verdict::reject(code, mask)
     }
 
@@ -260,11 +257,7 @@ impl Default for Lanes {
 
 /// Four columns at these nodes: slices of the columns themselves where the nodes are consecutive.
 #[must_use]
-pub fn gather<'a>(
-    lanes: &'a mut Lanes,
-    nodes: &[u32],
-    columns: [&'a [f64]; 4],
-) -> [&'a [f64]; 4] {
+pub fn gather<'a>(lanes: &'a mut Lanes, nodes: &[u32], columns: [&'a [f64]; 4]) -> [&'a [f64]; 4] {
     let n = nodes.len();
     let first = nodes[0] as usize;
     if nodes[n - 1] as usize == first + n - 1 && nodes[n / 2] as usize == first + n / 2 {

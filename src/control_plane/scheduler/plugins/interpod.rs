@@ -1,7 +1,7 @@
 //! InterPodAffinity (source: `plg/interpodaffinity/{filtering,scoring}.go`).
 
-use crate::api::{LabelSet, Pod, Selector};
 use crate::api::pod::{Affinity, PodAffinityTerm};
+use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope, has_pod_terms};
 use crate::control_plane::scheduler::framework::{
@@ -104,8 +104,7 @@ fn ask(cache: &mut Cache, pod: &Pod, term: &PodAffinityTerm, weight: i64) -> Ask
 
 /// Adds `weight` per pod counted to the domain of its node.
 fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, counts: &[u32], weight: i64) {
-    let topology =
-        view.cache.topology(key).expect("prepare has asked for every key that is read");
+    let topology = view.cache.topology(key).expect("prepare has asked for every key that is read");
     let i = out.iter().position(|d| d.key == key).unwrap_or_else(|| {
         out.push(PerDomain { key, amounts: vec![0; topology.n], touched: false });
         out.len() - 1
@@ -237,9 +236,8 @@ impl Plugin for InterPodAffinity {
 
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
         let filter = &state.affinity_filter;
-        let any = |list: &[PerDomain]| {
-            list.iter().any(|d| amount(view, d, at).is_some_and(|n| n > 0))
-        };
+        let any =
+            |list: &[PerDomain]| list.iter().any(|d| amount(view, d, at).is_some_and(|n| n > 0));
         if !filter.affinity_holds(view, at) {
             Verdict::reject(Code::UnschedulableAndUnresolvable, OWN_AFFINITY)
         } else if any(&filter.anti) {
@@ -302,7 +300,9 @@ impl Plugin for InterPodAffinity {
             // Rejected by the anti-affinity of an existing pod: only its end helps.
             return match event {
                 ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-                ClusterEvent::NodeUpdate { old, new } => Hint::of(old.meta.labels != new.meta.labels),
+                ClusterEvent::NodeUpdate { old, new } => {
+                    Hint::of(old.meta.labels != new.meta.labels)
+                }
                 ClusterEvent::AssignedPod { .. } => Hint::Skip,
                 ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
                     Hint::Unregistered

@@ -350,9 +350,11 @@ impl Plugin for Spread {
     fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
         let selects = |other: &Pod| {
             other.meta.ns == pod.meta.ns
-                && pod.spec.spread.iter().any(|c| {
-                    merged(c, pod).is_some_and(|s| s.matches(other.meta.labels))
-                })
+                && pod
+                    .spec
+                    .spread
+                    .iter()
+                    .any(|c| merged(c, pod).is_some_and(|s| s.matches(other.meta.labels)))
         };
         match event {
             ClusterEvent::AssignedPod { pod: other, .. } | ClusterEvent::PodGone(other) => {
