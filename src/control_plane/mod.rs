@@ -2,4 +2,6 @@
 //! and watches; only the API server touches etcd.
 
 pub mod apiserver;
+pub mod controllers;
 pub mod etcd;
+pub mod scheduler;
