@@ -191,3 +191,22 @@ fn node_detail(old: &Node, new: &Node) -> String {
     }
     parts.join(", ")
 }
+
+/// A hint at objects of the kind whose names begin alike; empty if there is none.
+#[must_use]
+pub fn similar(recorder: &Recorder, kind: Kind, name: &str) -> String {
+    let stem = name.split('-').next().unwrap_or(name);
+    let mut found: Vec<String> = recorder
+        .records()
+        .iter()
+        .filter(|r| matches!(r.what, What::Committed { kind: k, .. } if k == kind))
+        .filter_map(|r| recorder.change(r.seq))
+        .map(|change| change.value.key())
+        .filter(|(_, called)| called.to_string().starts_with(stem))
+        .map(|(ns, called)| if ns.is_empty() { called.to_string() } else { format!("{ns}/{called}") })
+        .collect();
+    found.sort();
+    found.dedup();
+    found.truncate(5);
+    if found.is_empty() { String::new() } else { format!("\n  hint: there are {}", found.join(", ")) }
+}
