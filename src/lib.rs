@@ -3,4 +3,5 @@
 pub mod api;
 pub mod engine;
 pub mod event;
+pub mod report;
 pub mod scenario;

@@ -7,20 +7,46 @@ use serde_json::{Map, Value, json};
 
 type Object = Map<String, Value>;
 
+type Fill = fn(&mut Object);
+
+/// Kinds whose `spec` has defaults beside those of its pod template.
+const SPECS: &[(Kind, Fill)] = &[
+    (Kind::Deployment, deployment),
+    (Kind::ReplicaSet, |spec| set(spec, "replicas", json!(1))),
+    (Kind::ReplicationController, replication_controller),
+    (Kind::StatefulSet, stateful_set),
+    (Kind::DaemonSet, daemon_set),
+    (Kind::Job, job),
+    (Kind::CronJob, cron_job),
+    (Kind::Service, service),
+    (Kind::HorizontalPodAutoscaler, |spec| set(spec, "minReplicas", json!(1))),
+    (Kind::PersistentVolume, |spec| {
+        set(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
+        set(spec, "volumeMode", json!("Filesystem"));
+    }),
+    (Kind::PersistentVolumeClaim, |spec| set(spec, "volumeMode", json!("Filesystem"))),
+];
+
 /// Fills what the API server would fill in an object of this kind.
 pub(crate) fn apply(kind: Kind, doc: &mut Value) {
-    let name = doc.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
-    match kind {
-        Kind::Pod => pod(doc),
-        Kind::Namespace => namespace(doc, name),
-        _ if doc.get("spec").is_some() => with_spec(kind, doc),
-        Kind::StorageClass => {
-            if let Some(class) = doc.as_object_mut() {
-                set(class, "reclaimPolicy", json!("Delete"));
-                set(class, "volumeBindingMode", json!("Immediate"));
-            }
-        }
-        _ => {}
+    if kind == Kind::Pod {
+        return pod(doc);
+    }
+    if kind == Kind::Namespace {
+        let name = doc.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
+        return namespace(doc, name);
+    }
+    let Some(doc) = doc.as_object_mut() else { return };
+    if kind == Kind::StorageClass {
+        set(doc, "reclaimPolicy", json!("Delete"));
+        set(doc, "volumeBindingMode", json!("Immediate"));
+    }
+    let Some(spec) = child(doc, "spec") else { return };
+    if let Some((_, fill)) = SPECS.iter().find(|(k, _)| *k == kind) {
+        fill(spec);
+    }
+    if let Some(template) = child(spec, "template") {
+        template_spec(template);
     }
 }
 
@@ -70,30 +96,6 @@ fn namespace(doc: &mut Value, name: Option<String>) {
     }
     if let Some(spec) = made(doc, "spec") {
         set(spec, "finalizers", json!(["kubernetes"]));
-    }
-}
-
-fn with_spec(kind: Kind, doc: &mut Value) {
-    let Some(spec) = doc.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    match kind {
-        Kind::Deployment => deployment(spec),
-        Kind::ReplicaSet => set(spec, "replicas", json!(1)),
-        Kind::ReplicationController => replication_controller(spec),
-        Kind::StatefulSet => stateful_set(spec),
-        Kind::DaemonSet => daemon_set(spec),
-        Kind::Job => job(spec),
-        Kind::CronJob => cron_job(spec),
-        Kind::Service => service(spec),
-        Kind::HorizontalPodAutoscaler => set(spec, "minReplicas", json!(1)),
-        Kind::PersistentVolume => {
-            set(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
-            set(spec, "volumeMode", json!("Filesystem"));
-        }
-        Kind::PersistentVolumeClaim => set(spec, "volumeMode", json!("Filesystem")),
-        _ => {}
-    }
-    if let Some(template) = child(spec, "template") {
-        template_spec(template);
     }
 }
 

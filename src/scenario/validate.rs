@@ -2,7 +2,8 @@
 //! apimachinery `util/validation/validation.go`).
 
 use super::path::{At, Problems};
-use super::{convert, validate_pod};
+use super::validate_pod::{self, Template};
+use super::convert;
 use crate::api::quantity::Quantity;
 use crate::api::{Kind, Selector};
 use k8s_openapi::api::{
@@ -174,6 +175,7 @@ fn workload(
     s: &LabelSelector,
     template: &core::PodTemplateSpec,
     replicas: Option<i32>,
+    claims: &[core::PersistentVolumeClaim],
     problems: &mut Problems,
 ) {
     let at = At::ROOT.key("spec");
@@ -184,10 +186,11 @@ fn workload(
     if converted.is_empty() {
         problems.push_hint(
             &at.key("selector"),
-            "Invalid value: {}: empty selector is invalid for deployment",
+            "Required value",
             "set spec.selector.matchLabels to the labels of the template",
         );
-    } else if !converted.matches(convert::labels(pods)) {
+    }
+    if converted.is_empty() || !converted.matches(convert::labels(pods)) {
         let shown = serde_json::to_string(&pods).unwrap_or_default();
         problems.push_hint(
             &at.key("template").key("metadata").key("labels"),
@@ -195,7 +198,8 @@ fn workload(
             "give the template the labels that spec.selector.matchLabels asks for",
         );
     }
-    validate_pod::template(template, &at.key("template"), &["Always"], problems);
+    let claims = Template { claims, restart: &["Always"] };
+    validate_pod::template(template, &at.key("template"), claims, problems);
 }
 
 /// `IntOrString` that counts pods.
@@ -227,7 +231,7 @@ fn is_zero(value: Option<&IntOrString>) -> bool {
 pub(crate) fn deployment(d: &apps::Deployment, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &d.spec else { return problems.required(&at, "") };
-    workload(&spec.selector, &spec.template, spec.replicas, problems);
+    workload(&spec.selector, &spec.template, spec.replicas, &[], problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
     natural(spec.revision_history_limit, &at.key("revisionHistoryLimit"), problems);
     let here = at.key("progressDeadlineSeconds");
@@ -260,7 +264,7 @@ pub(crate) fn replica_set(r: &apps::ReplicaSet, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &r.spec else { return problems.required(&at, "") };
     let template = spec.template.clone().unwrap_or_default();
-    workload(&spec.selector, &template, spec.replicas, problems);
+    workload(&spec.selector, &template, spec.replicas, &[], problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
 }
 
@@ -272,14 +276,15 @@ pub(crate) fn replication_controller(r: &core::ReplicationController, problems: 
         return problems.required(&at.key("template"), "");
     };
     let s = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
-    workload(&s, template, spec.replicas, problems);
+    workload(&s, template, spec.replicas, &[], problems);
 }
 
 /// A StatefulSet.
 pub(crate) fn stateful_set(s: &apps::StatefulSet, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &s.spec else { return problems.required(&at, "") };
-    workload(&spec.selector, &spec.template, spec.replicas, problems);
+    let claims = spec.volume_claim_templates.as_deref().unwrap_or_default();
+    workload(&spec.selector, &spec.template, spec.replicas, claims, problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
     let policy = spec.pod_management_policy.as_deref().unwrap_or("OrderedReady");
     problems.one_of(&at.key("podManagementPolicy"), policy, &["OrderedReady", "Parallel"]);
@@ -296,7 +301,7 @@ pub(crate) fn stateful_set(s: &apps::StatefulSet, problems: &mut Problems) {
 pub(crate) fn daemon_set(d: &apps::DaemonSet, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &d.spec else { return problems.required(&at, "") };
-    workload(&spec.selector, &spec.template, None, problems);
+    workload(&spec.selector, &spec.template, None, &[], problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
     let Some(update) = &spec.update_strategy else { return };
     let here = at.key("updateStrategy");
@@ -352,7 +357,8 @@ fn job_spec(spec: &batch::JobSpec, at: &At<'_>, problems: &mut Problems) {
         );
     }
     let here = at.key("template");
-    validate_pod::template(&spec.template, &here, &["OnFailure", "Never"], problems);
+    let pods = Template { claims: &[], restart: &["OnFailure", "Never"] };
+    validate_pod::template(&spec.template, &here, pods, problems);
     if let Some(policy) = &spec.pod_failure_policy {
         let restart = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
         if restart != Some("Never") {
@@ -522,10 +528,8 @@ fn positive(text: &str, at: &At<'_>, problems: &mut Problems) {
 
 /// A ResourceQuota.
 pub(crate) fn quota(q: &core::ResourceQuota, problems: &mut Problems) {
-    let at = At::ROOT.key("spec").path();
     let hard = q.spec.iter().flat_map(|s| s.hard.iter().flatten());
     let spec = At::ROOT.key("spec");
-    debug_assert!(!at.0.is_empty(), "a path has steps");
     for (name, text) in hard {
         validate_pod::amount(&text.0, &spec.key("hard").key(name), problems);
     }
