@@ -12,9 +12,9 @@ const TALLY: &str = "results/manifests-tally.csv";
 fn tally(folder: &std::path::Path) -> String {
     let mut table = String::from("file,verdict,objects,reason\n");
     for path in files_below(folder) {
-        let file = path.strip_prefix(folder).unwrap().display().to_string();
+        let file = path.strip_prefix(folder).expect("below the folder").display().to_string();
         match read_manifests(&path) {
-            Ok(read) => writeln!(table, "{file},accepted,{},", read.objects.len()).unwrap(),
+            Ok(read) => writeln!(table, "{file},accepted,{},", read.objects.len()).expect("a string takes it"),
             Err(errors) => {
                 let reasons: Vec<String> = errors
                     .iter()
@@ -23,7 +23,7 @@ fn tally(folder: &std::path::Path) -> String {
                     })
                     .collect();
                 let reason = reasons.join("; ").replace('"', "\"\"");
-                writeln!(table, "{file},refused,0,\"{reason}\"").unwrap();
+                writeln!(table, "{file},refused,0,\"{reason}\"").expect("a string takes it");
             }
         }
     }
