@@ -1,9 +1,9 @@
 //! Validation as the API server does it, with its words (sources: `apis/*/validation/validation.go`,
 //! apimachinery `util/validation/validation.go`).
 
+use super::convert;
 use super::path::{At, Problems};
 use super::validate_pod::{self, Template};
-use super::convert;
 use crate::api::quantity::Quantity;
 use crate::api::{Kind, Selector};
 use k8s_openapi::api::{
@@ -23,7 +23,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 /// `TotalAnnotationSizeLimitB`.
 const MAX_ANNOTATIONS: usize = 256 << 10;
-/// `MaxSecretSize`, of ConfigMaps, too.
+/// `MaxSecretSize`, of `ConfigMaps`, too.
 const MAX_DATA: usize = 1 << 20;
 
 fn lower(b: u8) -> bool {
@@ -236,10 +236,10 @@ pub(crate) fn deployment(d: &apps::Deployment, problems: &mut Problems) {
     natural(spec.revision_history_limit, &at.key("revisionHistoryLimit"), problems);
     let here = at.key("progressDeadlineSeconds");
     natural(spec.progress_deadline_seconds, &here, problems);
-    if let Some(deadline) = spec.progress_deadline_seconds {
-        if deadline <= spec.min_ready_seconds.unwrap_or(0) {
-            problems.invalid(&here, deadline, "must be greater than minReadySeconds");
-        }
+    if let Some(deadline) = spec.progress_deadline_seconds
+        && deadline <= spec.min_ready_seconds.unwrap_or(0)
+    {
+        problems.invalid(&here, deadline, "must be greater than minReadySeconds");
     }
     let Some(strategy) = &spec.strategy else { return };
     let here = at.key("strategy");
