@@ -61,5 +61,5 @@ pub(super) fn source(run: &Path, about: &Value) -> Result<Source, InputError> {
         .filter_map(|(key, value)| Some(format!("{}={}", key.strip_prefix("set.")?, text(value))))
         .collect();
     let seed = options.get("seed").and_then(|s| s.as_str()).and_then(|s| s.parse().ok());
-    Ok(Source { scenario: run.join(scenario), seed, set, shared: run.join("inputs/shared") })
+    Ok(Source { scenario: run.join(scenario), seed, set, shared: run.join("inputs/${shared}") })
 }

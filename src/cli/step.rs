@@ -114,11 +114,12 @@ fn print(history: &History, word: Option<&str>) {
         Err(error) => return terminal::line(&error.to_string()),
     };
     let versions = &history.session().cluster().shared().versions;
+    let epoch_s = history.session().cluster().shared().epoch_s;
     let object = versions
         .find(kind, ns.as_str().into(), name.as_str().into())
         .and_then(|object| versions.current(kind, object));
     match object {
-        Some(object) => terminal::line(export::to_yaml(object).trim_end()),
+        Some(object) => terminal::line(export::to_yaml(object, epoch_s).trim_end()),
         None => terminal::line(&format!("there is no {kind} {ns}/{name} now")),
     }
 }

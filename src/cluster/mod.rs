@@ -205,7 +205,7 @@ impl Cluster {
         let steps_done = self.plan.steps.last().is_none_or(|s| s.at < self.shared.now());
         steps_done
             && self.faults_open == 0
-            && self.driver.all_arrived()
+            && self.driver.done()
             && self.shared.versions.iter(Kind::Pod).all(|(_, obj)| settled(obj))
     }
 

@@ -24,6 +24,8 @@ pub struct Driver {
     by_name: FxHashMap<(Sym, Name), (u32, u32)>,
     /// Arrivals that are still to come, over all processes; 0 when all have been made.
     open: usize,
+    /// Objects whose user will still delete them.
+    lives: usize,
 }
 
 impl Driver {
@@ -34,7 +36,7 @@ impl Driver {
             plan.arrivals.iter().enumerate().map(|(i, a)| (a.name, num::u32_of(i))).collect();
         let next = vec![0; plan.arrivals.len()];
         let open = plan.arrivals.len();
-        Self { plan, next, by_base, by_name: FxHashMap::default(), open }
+        Self { plan, next, by_base, by_name: FxHashMap::default(), open, lives: 0 }
     }
 
     /// True if it must see pods become Running.
@@ -46,10 +48,10 @@ impl Driver {
         })
     }
 
-    /// True once every arrival has been made.
+    /// True once every arrival has been made and every life that has an end has come to it.
     #[must_use]
-    pub fn all_arrived(&self) -> bool {
-        self.open == 0
+    pub fn done(&self) -> bool {
+        self.open == 0 && self.lives == 0
     }
 
     /// Arms the first step and the first arrivals.
@@ -121,10 +123,10 @@ impl Driver {
             let kind = object.kind();
             let op = Op::Create { object, generate: false };
             send(kind, arrival.ns, name, op, cx);
+            let Some(life) = lifetime(arrival, ordinal, cx) else { return };
+            self.lives += 1;
             if arrival.lifetime_from == LifetimeFrom::Creation {
-                if let Some(life) = lifetime(arrival, ordinal, cx) {
-                    cx.after(life, Event::User(UserEvent::Expire { arrival: index, ordinal }));
-                }
+                cx.after(life, Event::User(UserEvent::Expire { arrival: index, ordinal }));
             }
         });
         self.arm(index, arrival, cx.now(), cx);
@@ -141,7 +143,8 @@ impl Driver {
         Name::numbered(arrival.name, ordinal)
     }
 
-    fn expire(&self, index: u32, ordinal: u32, cx: &mut Context<'_>) {
+    fn expire(&mut self, index: u32, ordinal: u32, cx: &mut Context<'_>) {
+        self.lives -= 1;
         let arrival = &self.plan.arrivals[index as usize];
         let kind = match arrival.made {
             Made::Pod(_) => Kind::Pod,

@@ -19,7 +19,7 @@ pub fn mix(a: u64, b: u64) -> u64 {
 /// A stable 64-bit hash of bytes.
 #[must_use]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    let mut h = mix(bytes.len() as u64, K1);
+    let mut h = mix(bytes.len() as u64, K0);
     for chunk in bytes.chunks(8) {
         let mut word = [0_u8; 8];
         word[..chunk.len()].copy_from_slice(chunk);
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn hashes_are_pinned() {
         // A change here changes every digest ever printed: bump the version when it must be.
-        assert_eq!(hash_bytes(b"wavetank"), hash_bytes(b"wavetank"));
+        assert_eq!(hash_bytes(b"wavetank"), 0);
         assert_ne!(hash_bytes(b"a"), hash_bytes(b"a\0"));
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod events;
 pub mod expect;
+pub mod export;
+mod export_pod;
 pub mod faults;
 pub mod html;
 pub mod metrics;

@@ -7,7 +7,10 @@ use super::plots::{self, png::png, svg::svg};
 use super::rows::{RowSink, Stream};
 use super::summary::Summary;
 use crate::engine::digest::hash_bytes;
+use crate::api::versions::Versions;
+use crate::event::{Record, What};
 use crate::scenario::InputError;
+use crate::session::Observer;
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -22,6 +25,8 @@ pub struct Facts {
     pub options: Vec<(String, String)>,
     /// Every file that was read, by the name the scenario calls it.
     pub inputs: Vec<(String, Vec<u8>)>,
+    /// Draw the plots and write the report page.
+    pub plots: bool,
 }
 
 /// A run directory in the making. Dropped unfinished, it leaves nothing.
@@ -94,15 +99,21 @@ impl RunDir {
             "inputs": inputs,
         });
         self.write("run.json", &pretty(&run)?)?;
-        let pictures = plots::all(metrics, &summary);
+        if facts.plots {
+            self.draw(metrics, &summary)?;
+        }
+        self.publish()?;
+        Ok(summary)
+    }
+
+    fn draw(&self, metrics: &Metrics, summary: &Summary) -> Result<(), InputError> {
+        let pictures = plots::all(metrics, summary);
         for (name, picture) in &pictures {
             self.write(&format!("{name}.svg"), svg(picture).as_bytes())?;
             let path = self.temp.join(format!("{name}.png"));
             png(picture, &path).map_err(|e| InputError::new(path.display().to_string(), e))?;
         }
-        self.write("report.html", html::page(&summary, &pictures).as_bytes())?;
-        self.publish()?;
-        Ok(summary)
+        self.write("report.html", html::page(summary, &pictures).as_bytes())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), InputError> {
@@ -266,6 +277,61 @@ impl RowSink for Files {
         self.pods.flush()?;
         self.events.flush()
     }
+}
+
+/// Writes every record of a traced run as a line of `trace.txt`.
+#[derive(Debug)]
+pub struct Trace {
+    path: PathBuf,
+    file: BufWriter<File>,
+    error: Option<io::Error>,
+}
+
+impl Trace {
+    /// A trace inside a run directory in the making.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn new(dir: &RunDir) -> Result<Self, InputError> {
+        let path = dir.temp.join("trace.txt");
+        let file = File::create(&path).map_err(|e| failed(&path, "cannot be made", &e))?;
+        Ok(Self { path, file: BufWriter::new(file), error: None })
+    }
+
+    /// Ends the trace.
+    ///
+    /// # Errors
+    /// The first error of writing.
+    pub fn close(mut self) -> Result<(), InputError> {
+        let result = self.error.take().map_or_else(|| self.file.flush(), Err);
+        result.map_err(|e| failed(&self.path, "cannot be written", &e))
+    }
+}
+
+impl Observer for Trace {
+    fn on(&mut self, record: &Record, versions: &Versions) {
+        let line = trace_line(record, versions);
+        if let Err(error) = writeln!(self.file, "{line}") {
+            self.error.get_or_insert(error);
+        }
+    }
+}
+
+/// A record as one line with fixed columns: seconds, number, cause, what.
+#[must_use]
+pub fn trace_line(record: &Record, versions: &Versions) -> String {
+    let Record { seq, time, cause, what } = record;
+    let (s, ns) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
+    let text = match what {
+        What::Committed { kind, log, user, verb, .. } => {
+            let change = versions.change(*kind, *log);
+            let (ns, name) = change.map(|c| c.value.key()).unwrap_or_default();
+            let rev = change.map_or(0, |c| c.rev);
+            format!("committed {}{} {kind} {ns}/{name} by {user} rev {rev}", verb.0, verb.1)
+        }
+        other => format!("{other:?}"),
+    };
+    format!("{s:>6}.{ns:09} #{seq:<8} <-#{cause:<8} {text}")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Many runs: what their differences amount to.
 
+pub mod runs;
 pub mod stats;
 pub mod table;

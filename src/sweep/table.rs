@@ -72,6 +72,27 @@ impl Table {
         table
     }
 
+    /// The table as data.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let rows = self.rows.iter().map(|(name, base, cells)| {
+            let cells = cells.iter().zip(self.policies.iter().skip(1)).map(|(cell, policy)| {
+                serde_json::json!({
+                    "policy": policy,
+                    "mean_difference": cell.paired.difference,
+                    "interval_95": cell.paired.interval,
+                    "p_holm": cell.p_holm,
+                })
+            });
+            serde_json::json!({ "measure": name, "baseline_mean": base, "against": cells.collect::<Vec<_>>() })
+        });
+        serde_json::json!({
+            "baseline": self.policies.first(),
+            "seeds": self.seeds,
+            "measures": rows.collect::<Vec<_>>(),
+        })
+    }
+
     fn correct(&mut self) {
         let cells = || self.rows.iter().flat_map(|row| row.2.iter());
         let adjusted = holm(&cells().map(|c| c.paired.p).collect::<Vec<f64>>());

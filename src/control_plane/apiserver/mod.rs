@@ -153,11 +153,20 @@ impl ApiServer {
     /// The request takes a seat and passes the stages before etcd.
     fn serve(&mut self, id: Id, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
-        let mut request = std::mem::replace(&mut in_flight.request, placeholder());
-        let verdict = self.stages(&mut request, cx);
-        if let Some(in_flight) = cx.in_flight_mut(id) {
-            in_flight.request = request;
-        }
+        // Most requests pass admission untouched: only a new object is taken out and put back.
+        let verdict = if matches!(in_flight.request.op, Op::Create { .. } | Op::Apply(_)) {
+            let mut request = std::mem::replace(&mut in_flight.request, placeholder());
+            let verdict = self.stages(&mut request, cx);
+            if let Some(in_flight) = cx.in_flight_mut(id) {
+                in_flight.request = request;
+            }
+            verdict
+        } else {
+            let (op, kind, ns) = (scale_of(&in_flight.request.op), in_flight.request.kind, in_flight.request.ns);
+            let name = in_flight.request.name;
+            let user = in_flight.request.user;
+            self.stages(&mut Request { user, kind, ns, name, target: None, op }, cx)
+        };
         match verdict {
             Ok(hop) => {
                 self.in_service += 1;
@@ -333,6 +342,11 @@ impl ApiServer {
     pub fn idle(&self) -> bool {
         self.in_service == 0 && self.waiting.is_empty()
     }
+}
+
+/// What the stages before etcd look at in a request that makes nothing: a scale, or nothing at all.
+fn scale_of(op: &Op) -> Op {
+    if let Op::Scale(replicas) = op { Op::Scale(*replicas) } else { Op::Evict }
 }
 
 /// Stands in for a request that is being handled.
