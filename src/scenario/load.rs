@@ -233,6 +233,11 @@ pin:
             matches!(&plan.steps[0].action, Action::Apply(o) if o.kind().name() == "Namespace")
         );
         assert_eq!(plan.not_modelled, [("Service".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn arrivals_and_faults_reach_the_plan() {
+        let plan = read(WHOLE).unwrap().plan;
         let jobs = &plan.arrivals[0];
         assert!(matches!(jobs.process, Process::Poisson(gap) if gap == SimDuration::from_secs(6)));
         assert!(matches!(&jobs.made, Made::Job(t) if t.spec.behaviour.exit_code == 3));
@@ -248,6 +253,63 @@ pin:
             format!(
                 "s.yaml:{line}: faults[0].crash.zone: no node is in zone \"zone-x\"\n  hint: did you mean zone-a?"
             )
+        );
+    }
+
+    const SMALL: &str = "
+apiVersion: wavetank.dev/v1
+kind: Scenario
+until: idle
+cluster: {nodes: [{name: n, count: 2, cpu: 4, memory: 16Gi}]}
+";
+
+    #[test]
+    fn objects_of_the_past_are_warm_and_their_nodes_join() {
+        let text = format!(
+            "{SMALL}objects:
+- apiVersion: v1
+  kind: Node
+  metadata: {{name: old, creationTimestamp: '2025-01-01T00:00:00Z'}}
+  spec:
+    unschedulable: true
+    taints: [{{key: node.kubernetes.io/unschedulable, effect: NoSchedule}}]
+  status:
+    capacity: {{cpu: '2', memory: 4Gi, pods: '110'}}
+    allocatable: {{cpu: '2', memory: 4Gi, pods: '110'}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {{name: p, namespace: shop, creationTimestamp: '2025-01-01T00:00:00Z'}}
+  spec: {{nodeName: old, containers: [{{name: c, image: 'c:1'}}]}}
+  status: {{phase: Running}}
+- apiVersion: batch/v1
+  kind: Job
+  metadata: {{generateName: pi-}}
+  spec: {{template: {{spec: {{restartPolicy: Never, containers: [{{name: c, image: 'c:1'}}]}}}}}}
+"
+        );
+        let plan = read(&text).unwrap().plan;
+        assert_eq!((plan.until, plan.until_idle), (SimTime::from_secs(7 * 86_400), true));
+        assert_eq!(plan.warm.len(), 1);
+        let old = &plan.cluster.nodes[2];
+        assert_eq!((old.name.as_str(), old.taints.len()), ("old", 0));
+        assert_eq!(old.capacity.cpu_milli, 2_000);
+        let applied = |i: usize| match &plan.steps[i].action {
+            Action::Apply(obj) => format!("{}/{}", obj.kind(), obj.key().1),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(applied(0), "Namespace/shop");
+        assert!(applied(1).starts_with("Job/pi-") && applied(1).len() == 12, "{}", applied(1));
+        assert_eq!(applied(2), "Cordon { node: \"old\", on: true }");
+    }
+
+    #[test]
+    fn missing_shared_data_is_said_with_a_way_out() {
+        let text = format!("{SMALL}manifests: ['${{shared}}/a.yaml']\n");
+        let options = LoadOptions { shared: "nowhere".into(), ..LoadOptions::default() };
+        let errors = parse("s.yaml", text, Path::new(""), &options).unwrap_err();
+        assert_eq!(
+            errors[0].to_string(),
+            "s.yaml:6: manifests[0]: nowhere: the shared data directory is not there\n  hint: name it with --shared DIR"
         );
     }
 

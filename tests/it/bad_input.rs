@@ -172,7 +172,11 @@ fn overrides_are_checked_against_the_schema() {
             "5",
             "--set cluster.nodes[7].count=5: the list has 1 items, so there is no [7]",
         ),
-        ("seed", "-1", "--set seed=-1: seed: -1 is too small: at least 0"),
+        (
+            "seed",
+            "-1",
+            "--set seed=-1: seed: -1 is too small\n  hint: a whole number from 0 to 18446744073709551615",
+        ),
         (
             "until..at",
             "5",

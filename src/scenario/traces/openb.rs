@@ -98,9 +98,9 @@ fn rows<T: serde::de::DeserializeOwned>(
             Ok(false) => break,
             Ok(true) => record
                 .deserialize::<T>(Some(&headers))
-                .map_err(|err| problem_of(&err))
+                .map_err(|err| problem_of(&err, &headers, &record))
                 .and_then(&mut each),
-            Err(err) => Err(problem_of(&err)),
+            Err(err) => Err(err.to_string()),
         };
         if let Err(problem) = outcome {
             wrong += 1;
@@ -117,12 +117,15 @@ fn rows<T: serde::de::DeserializeOwned>(
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn problem_of(err: &csv::Error) -> String {
-    if let csv::ErrorKind::Deserialize { err: inner, .. } = err.kind() {
-        let column = inner.field().map_or_else(String::new, |f| format!("column {}: ", f + 1));
-        return format!("{column}{}", inner.kind());
+/// Names the column and its content.
+fn problem_of(err: &csv::Error, headers: &csv::StringRecord, record: &csv::StringRecord) -> String {
+    let csv::ErrorKind::Deserialize { err: inner, .. } = err.kind() else { return err.to_string() };
+    if record.len() < headers.len() {
+        return format!("has {} of {} columns", record.len(), headers.len());
     }
-    err.to_string()
+    let column = inner.field().map(num::index).unwrap_or_default();
+    let (name, text) = (headers.get(column), record.get(column));
+    format!("{}: {:?} is no whole number", name.unwrap_or_default(), text.unwrap_or_default())
 }
 
 /// The nodes of an openb node list.
