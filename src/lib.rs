@@ -11,3 +11,5 @@ pub mod cluster;
 pub mod scenario;
 
 pub mod session;
+
+pub mod report;

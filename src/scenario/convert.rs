@@ -44,7 +44,9 @@ pub(crate) fn uid(text: Option<&String>) -> Uid {
     let hex: String = text.chars().filter(|c| *c != '-').collect();
     let uuid = hex.len() == 32 && text.len() == 36;
     let first = hex.get(..16).filter(|_| uuid).and_then(|half| u64::from_str_radix(half, 16).ok());
-    Uid(first.unwrap_or_else(|| crate::engine::digest::hash_bytes(text.as_bytes())))
+    let bits = first.unwrap_or_else(|| crate::engine::digest::hash_bytes(text.as_bytes()));
+    // A printed identity says version 4 there; so what is printed reads back as the same.
+    Uid(bits & !0xf000 | 0x4000)
 }
 
 fn owner(reference: &OwnerReference) -> Owner {

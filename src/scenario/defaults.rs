@@ -7,20 +7,46 @@ use serde_json::{Map, Value, json};
 
 type Object = Map<String, Value>;
 
+type Fill = fn(&mut Object);
+
+/// Kinds whose `spec` has defaults beside those of its pod template.
+const SPECS: &[(Kind, Fill)] = &[
+    (Kind::Deployment, deployment),
+    (Kind::ReplicaSet, |spec| set(spec, "replicas", json!(1))),
+    (Kind::ReplicationController, replication_controller),
+    (Kind::StatefulSet, stateful_set),
+    (Kind::DaemonSet, daemon_set),
+    (Kind::Job, job),
+    (Kind::CronJob, cron_job),
+    (Kind::Service, service),
+    (Kind::HorizontalPodAutoscaler, |spec| set(spec, "minReplicas", json!(1))),
+    (Kind::PersistentVolume, |spec| {
+        set(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
+        set(spec, "volumeMode", json!("Filesystem"));
+    }),
+    (Kind::PersistentVolumeClaim, |spec| set(spec, "volumeMode", json!("Filesystem"))),
+];
+
 /// Fills what the API server would fill in an object of this kind.
 pub(crate) fn apply(kind: Kind, doc: &mut Value) {
-    let name = doc.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
-    match kind {
-        Kind::Pod => pod(doc),
-        Kind::Namespace => namespace(doc, name),
-        _ if doc.get("spec").is_some() => with_spec(kind, doc),
-        Kind::StorageClass => {
-            if let Some(class) = doc.as_object_mut() {
-                set(class, "reclaimPolicy", json!("Delete"));
-                set(class, "volumeBindingMode", json!("Immediate"));
-            }
-        }
-        _ => {}
+    if kind == Kind::Pod {
+        return pod(doc);
+    }
+    if kind == Kind::Namespace {
+        let name = doc.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
+        return namespace(doc, name);
+    }
+    let Some(doc) = doc.as_object_mut() else { return };
+    if kind == Kind::StorageClass {
+        set(doc, "reclaimPolicy", json!("Delete"));
+        set(doc, "volumeBindingMode", json!("Immediate"));
+    }
+    let Some(spec) = child(doc, "spec") else { return };
+    if let Some((_, fill)) = SPECS.iter().find(|(k, _)| *k == kind) {
+        fill(spec);
+    }
+    if let Some(template) = child(spec, "template") {
+        template_spec(template);
     }
 }
 
@@ -63,37 +89,13 @@ fn text<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
 
 fn namespace(doc: &mut Value, name: Option<String>) {
     let Some(doc) = doc.as_object_mut() else { return };
-    if let (Some(name), Some(meta)) = (name, child(doc, "metadata")) {
-        if let Some(labels) = made(meta, "labels") {
-            set(labels, "kubernetes.io/metadata.name", json!(name));
-        }
+    if let (Some(name), Some(meta)) = (name, child(doc, "metadata"))
+        && let Some(labels) = made(meta, "labels")
+    {
+        set(labels, "kubernetes.io/metadata.name", json!(name));
     }
     if let Some(spec) = made(doc, "spec") {
         set(spec, "finalizers", json!(["kubernetes"]));
-    }
-}
-
-fn with_spec(kind: Kind, doc: &mut Value) {
-    let Some(spec) = doc.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    match kind {
-        Kind::Deployment => deployment(spec),
-        Kind::ReplicaSet => set(spec, "replicas", json!(1)),
-        Kind::ReplicationController => replication_controller(spec),
-        Kind::StatefulSet => stateful_set(spec),
-        Kind::DaemonSet => daemon_set(spec),
-        Kind::Job => job(spec),
-        Kind::CronJob => cron_job(spec),
-        Kind::Service => service(spec),
-        Kind::HorizontalPodAutoscaler => set(spec, "minReplicas", json!(1)),
-        Kind::PersistentVolume => {
-            set(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
-            set(spec, "volumeMode", json!("Filesystem"));
-        }
-        Kind::PersistentVolumeClaim => set(spec, "volumeMode", json!("Filesystem")),
-        _ => {}
-    }
-    if let Some(template) = child(spec, "template") {
-        template_spec(template);
     }
 }
 
@@ -109,11 +111,11 @@ fn deployment(spec: &mut Object) {
     set(spec, "progressDeadlineSeconds", json!(600));
     let Some(strategy) = made(spec, "strategy") else { return };
     set(strategy, "type", json!("RollingUpdate"));
-    if text(strategy, "type") == Some("RollingUpdate") {
-        if let Some(rolling) = made(strategy, "rollingUpdate") {
-            set(rolling, "maxSurge", json!("25%"));
-            set(rolling, "maxUnavailable", json!("25%"));
-        }
+    if text(strategy, "type") == Some("RollingUpdate")
+        && let Some(rolling) = made(strategy, "rollingUpdate")
+    {
+        set(rolling, "maxSurge", json!("25%"));
+        set(rolling, "maxUnavailable", json!("25%"));
     }
 }
 
@@ -135,10 +137,10 @@ fn stateful_set(spec: &mut Object) {
     }
     if let Some(update) = made(spec, "updateStrategy") {
         set(update, "type", json!("RollingUpdate"));
-        if text(update, "type") == Some("RollingUpdate") {
-            if let Some(rolling) = made(update, "rollingUpdate") {
-                set(rolling, "partition", json!(0));
-            }
+        if text(update, "type") == Some("RollingUpdate")
+            && let Some(rolling) = made(update, "rollingUpdate")
+        {
+            set(rolling, "partition", json!(0));
         }
     }
     each(spec, "volumeClaimTemplates", |claim| {
@@ -152,11 +154,11 @@ fn daemon_set(spec: &mut Object) {
     set(spec, "revisionHistoryLimit", json!(10));
     let Some(update) = made(spec, "updateStrategy") else { return };
     set(update, "type", json!("RollingUpdate"));
-    if text(update, "type") == Some("RollingUpdate") {
-        if let Some(rolling) = made(update, "rollingUpdate") {
-            set(rolling, "maxSurge", json!(0));
-            set(rolling, "maxUnavailable", json!(1));
-        }
+    if text(update, "type") == Some("RollingUpdate")
+        && let Some(rolling) = made(update, "rollingUpdate")
+    {
+        set(rolling, "maxSurge", json!(0));
+        set(rolling, "maxUnavailable", json!(1));
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Resolved {
     BuiltIn(Kind),
     /// A custom resource.
     Custom,
+    /// A built-in kind in a version that is not served any more.
+    Old(Kind),
     /// Nothing a 1.35 API server serves.
     Refused {
         /// As kubectl says it.
@@ -53,11 +55,7 @@ pub(crate) fn resolve(api_version: &str, kind: &str) -> Resolved {
     }
     if let Some(found) = Kind::find(group, kind) {
         let served = found.info().is_some_and(|info| info.versions.contains(&version));
-        return if served {
-            Resolved::BuiltIn(found)
-        } else {
-            refused(api_version, kind, format!("write apiVersion: {}", found.api_version()))
-        };
+        return if served { Resolved::BuiltIn(found) } else { Resolved::Old(found) };
     }
     if let Some((_, program)) = CONFIG_FILES.iter().find(|(g, _)| *g == group) {
         let hint = format!("this is a configuration file of {program}, not an object of a cluster");
@@ -73,10 +71,17 @@ pub(crate) fn resolve(api_version: &str, kind: &str) -> Resolved {
 }
 
 fn refused(api_version: &str, kind: &str, hint: String) -> Resolved {
-    Resolved::Refused {
-        problem: format!("no matches for kind {kind:?} in version {api_version:?}"),
-        hint,
-    }
+    Resolved::Refused { problem: no_match(api_version, kind), hint }
+}
+
+/// kubectl's words for what is not served.
+pub(crate) fn no_match(api_version: &str, kind: &str) -> String {
+    format!("no matches for kind {kind:?} in version {api_version:?}")
+}
+
+/// What to write instead of an old version.
+pub(crate) fn current(kind: Kind) -> String {
+    format!("write apiVersion: {}", kind.api_version())
 }
 
 fn hint_for(kind: &str) -> String {
@@ -142,8 +147,10 @@ mod tests {
             ),
         ];
         for (version, kind, want) in cases {
-            let Resolved::Refused { problem, hint } = resolve(version, kind) else {
-                panic!("{version} {kind} is accepted");
+            let (problem, hint) = match resolve(version, kind) {
+                Resolved::Refused { problem, hint } => (problem, hint),
+                Resolved::Old(found) => (no_match(version, kind), current(found)),
+                Resolved::BuiltIn(_) | Resolved::Custom => panic!("{version} {kind} is accepted"),
             };
             assert_eq!(problem, format!("no matches for kind {kind:?} in version {version:?}"));
             assert_eq!(hint, want);

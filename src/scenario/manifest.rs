@@ -1,7 +1,7 @@
 //! Manifests and dumps: documents to objects, with every mistake of a file told at once.
 
 use super::error::{InputError, InputErrors};
-use super::kinds::{Resolved, resolve};
+use super::kinds::{self, Resolved, resolve};
 use super::lines::Wanted;
 use super::path::{FieldPath, Problem, Seg};
 use super::readers::{self, Found};
@@ -158,11 +158,28 @@ fn object(value: &Value, found: &mut Found) -> Option<(Obj, Custom)> {
             let custom = Some((version.to_owned(), kind.to_owned()));
             readers::custom(Kind::Custom, value, found).map(|o| (o, custom))
         }
+        Resolved::Old(current) => old(current, (version, kind), value, found).map(|o| (o, None)),
         Resolved::Refused { problem, hint } => {
             found.errors.push_hint(&root.key("kind"), problem, hint);
             None
         }
     }
+}
+
+/// An old version: refused from a person, read as the current one from a cluster that had it.
+fn old(kind: Kind, said: (&str, &str), value: &Value, found: &mut Found) -> Option<Obj> {
+    let at = super::path::At::ROOT;
+    let at = at.key("apiVersion");
+    let (problem, hint) = (kinds::no_match(said.0, said.1), kinds::current(kind));
+    if found.mode == Mode::Strict {
+        found.errors.push_hint(&at, problem, hint);
+        return None;
+    }
+    let current = kind.api_version();
+    found.warnings.push(&at, format!("{} is not served any more: read as {current}", said.0));
+    let mut renamed = value.clone();
+    renamed["apiVersion"] = current.as_str().into();
+    readers::read(kind, &current, &renamed, found)
 }
 
 fn shape(value: &Value) -> &'static str {
@@ -302,6 +319,7 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Result<Manifests, InputErrors> {
         if !self.errors.is_empty() {
+            self.errors.sort_by_key(|e| e.line);
             return Err(self.errors);
         }
         for (mut warning, count) in self.counted.into_values() {
@@ -319,3 +337,7 @@ fn first_content_line(document: &Document<'_>) -> usize {
     let blank = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with('#');
     document.first_line + document.text.lines().take_while(blank).count()
 }
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

@@ -1,8 +1,9 @@
 //! Validation as the API server does it, with its words (sources: `apis/*/validation/validation.go`,
 //! apimachinery `util/validation/validation.go`).
 
+use super::convert;
 use super::path::{At, Problems};
-use super::{convert, validate_pod};
+use super::validate_pod::{self, Template};
 use crate::api::quantity::Quantity;
 use crate::api::{Kind, Selector};
 use k8s_openapi::api::{
@@ -22,7 +23,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 /// `TotalAnnotationSizeLimitB`.
 const MAX_ANNOTATIONS: usize = 256 << 10;
-/// `MaxSecretSize`, of ConfigMaps, too.
+/// `MaxSecretSize`, of `ConfigMaps`, too.
 const MAX_DATA: usize = 1 << 20;
 
 fn lower(b: u8) -> bool {
@@ -174,6 +175,7 @@ fn workload(
     s: &LabelSelector,
     template: &core::PodTemplateSpec,
     replicas: Option<i32>,
+    claims: &[core::PersistentVolumeClaim],
     problems: &mut Problems,
 ) {
     let at = At::ROOT.key("spec");
@@ -184,10 +186,11 @@ fn workload(
     if converted.is_empty() {
         problems.push_hint(
             &at.key("selector"),
-            "Invalid value: {}: empty selector is invalid for deployment",
+            "Required value",
             "set spec.selector.matchLabels to the labels of the template",
         );
-    } else if !converted.matches(convert::labels(pods)) {
+    }
+    if converted.is_empty() || !converted.matches(convert::labels(pods)) {
         let shown = serde_json::to_string(&pods).unwrap_or_default();
         problems.push_hint(
             &at.key("template").key("metadata").key("labels"),
@@ -195,7 +198,8 @@ fn workload(
             "give the template the labels that spec.selector.matchLabels asks for",
         );
     }
-    validate_pod::template(template, &at.key("template"), &["Always"], problems);
+    let claims = Template { claims, restart: &["Always"] };
+    validate_pod::template(template, &at.key("template"), claims, problems);
 }
 
 /// `IntOrString` that counts pods.
@@ -227,15 +231,15 @@ fn is_zero(value: Option<&IntOrString>) -> bool {
 pub(crate) fn deployment(d: &apps::Deployment, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &d.spec else { return problems.required(&at, "") };
-    workload(&spec.selector, &spec.template, spec.replicas, problems);
+    workload(&spec.selector, &spec.template, spec.replicas, &[], problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
     natural(spec.revision_history_limit, &at.key("revisionHistoryLimit"), problems);
     let here = at.key("progressDeadlineSeconds");
     natural(spec.progress_deadline_seconds, &here, problems);
-    if let Some(deadline) = spec.progress_deadline_seconds {
-        if deadline <= spec.min_ready_seconds.unwrap_or(0) {
-            problems.invalid(&here, deadline, "must be greater than minReadySeconds");
-        }
+    if let Some(deadline) = spec.progress_deadline_seconds
+        && deadline <= spec.min_ready_seconds.unwrap_or(0)
+    {
+        problems.invalid(&here, deadline, "must be greater than minReadySeconds");
     }
     let Some(strategy) = &spec.strategy else { return };
     let here = at.key("strategy");
@@ -260,11 +264,11 @@ pub(crate) fn replica_set(r: &apps::ReplicaSet, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &r.spec else { return problems.required(&at, "") };
     let template = spec.template.clone().unwrap_or_default();
-    workload(&spec.selector, &template, spec.replicas, problems);
+    workload(&spec.selector, &template, spec.replicas, &[], problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
 }
 
-/// A ReplicationController, whose selector is a plain map.
+/// A `ReplicationController`, whose selector is a plain map.
 pub(crate) fn replication_controller(r: &core::ReplicationController, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &r.spec else { return problems.required(&at, "") };
@@ -272,14 +276,15 @@ pub(crate) fn replication_controller(r: &core::ReplicationController, problems: 
         return problems.required(&at.key("template"), "");
     };
     let s = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
-    workload(&s, template, spec.replicas, problems);
+    workload(&s, template, spec.replicas, &[], problems);
 }
 
 /// A StatefulSet.
 pub(crate) fn stateful_set(s: &apps::StatefulSet, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &s.spec else { return problems.required(&at, "") };
-    workload(&spec.selector, &spec.template, spec.replicas, problems);
+    let claims = spec.volume_claim_templates.as_deref().unwrap_or_default();
+    workload(&spec.selector, &spec.template, spec.replicas, claims, problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
     let policy = spec.pod_management_policy.as_deref().unwrap_or("OrderedReady");
     problems.one_of(&at.key("podManagementPolicy"), policy, &["OrderedReady", "Parallel"]);
@@ -296,7 +301,7 @@ pub(crate) fn stateful_set(s: &apps::StatefulSet, problems: &mut Problems) {
 pub(crate) fn daemon_set(d: &apps::DaemonSet, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &d.spec else { return problems.required(&at, "") };
-    workload(&spec.selector, &spec.template, None, problems);
+    workload(&spec.selector, &spec.template, None, &[], problems);
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
     let Some(update) = &spec.update_strategy else { return };
     let here = at.key("updateStrategy");
@@ -352,7 +357,8 @@ fn job_spec(spec: &batch::JobSpec, at: &At<'_>, problems: &mut Problems) {
         );
     }
     let here = at.key("template");
-    validate_pod::template(&spec.template, &here, &["OnFailure", "Never"], problems);
+    let pods = Template { claims: &[], restart: &["OnFailure", "Never"] };
+    validate_pod::template(&spec.template, &here, pods, problems);
     if let Some(policy) = &spec.pod_failure_policy {
         let restart = spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
         if restart != Some("Never") {
@@ -482,7 +488,7 @@ pub(crate) fn secret(s: &core::Secret, problems: &mut Problems) {
     data_size(s.data.iter().flatten().map(|(_, v)| v.0.len()).sum(), problems);
 }
 
-/// A PersistentVolume.
+/// A `PersistentVolume`.
 pub(crate) fn persistent_volume(v: &core::PersistentVolume, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &v.spec else { return problems.required(&at, "") };
@@ -497,7 +503,7 @@ pub(crate) fn persistent_volume(v: &core::PersistentVolume, problems: &mut Probl
     }
 }
 
-/// A PersistentVolumeClaim.
+/// A `PersistentVolumeClaim`.
 pub(crate) fn claim(c: &core::PersistentVolumeClaim, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &c.spec else { return problems.required(&at, "") };
@@ -520,18 +526,16 @@ fn positive(text: &str, at: &At<'_>, problems: &mut Problems) {
     }
 }
 
-/// A ResourceQuota.
+/// A `ResourceQuota`.
 pub(crate) fn quota(q: &core::ResourceQuota, problems: &mut Problems) {
-    let at = At::ROOT.key("spec").path();
     let hard = q.spec.iter().flat_map(|s| s.hard.iter().flatten());
     let spec = At::ROOT.key("spec");
-    debug_assert!(!at.0.is_empty(), "a path has steps");
     for (name, text) in hard {
         validate_pod::amount(&text.0, &spec.key("hard").key(name), problems);
     }
 }
 
-/// A StorageClass.
+/// A `StorageClass`.
 pub(crate) fn storage_class(c: &storage::StorageClass, problems: &mut Problems) {
     if c.provisioner.is_empty() {
         problems.required(&At::ROOT.key("provisioner"), "");
@@ -541,7 +545,7 @@ pub(crate) fn storage_class(c: &storage::StorageClass, problems: &mut Problems) 
     problems.one_of(&At::ROOT.key("volumeBindingMode"), mode, &known);
 }
 
-/// A PodDisruptionBudget.
+/// A `PodDisruptionBudget`.
 pub(crate) fn pdb(b: &policy::PodDisruptionBudget, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &b.spec else { return };
@@ -569,14 +573,14 @@ fn hpa_bounds(min: Option<i32>, max: i32, problems: &mut Problems) {
     }
 }
 
-/// A HorizontalPodAutoscaler, v2.
+/// A `HorizontalPodAutoscaler`, v2.
 pub(crate) fn hpa(h: &autoscaling::v2::HorizontalPodAutoscaler, problems: &mut Problems) {
     if let Some(spec) = &h.spec {
         hpa_bounds(spec.min_replicas, spec.max_replicas, problems);
     }
 }
 
-/// A HorizontalPodAutoscaler, v1.
+/// A `HorizontalPodAutoscaler`, v1.
 pub(crate) fn hpa_v1(h: &autoscaling::v1::HorizontalPodAutoscaler, problems: &mut Problems) {
     if let Some(spec) = &h.spec {
         hpa_bounds(spec.min_replicas, spec.max_replicas, problems);

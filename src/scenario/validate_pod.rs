@@ -12,34 +12,49 @@ pub(crate) fn pod(p: &core::Pod, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     match &p.spec {
         None => problems.required(&at, ""),
-        Some(spec) => pod_spec(spec, &at, problems),
+        Some(spec) => pod_spec(spec, &[], &at, problems),
     }
 }
 
-/// A template, whose pods may have only these restart policies.
+/// What a workload asks of its template.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Template<'a> {
+    /// Claim templates, which make volumes.
+    pub(crate) claims: &'a [core::PersistentVolumeClaim],
+    /// Restart policies allowed.
+    pub(crate) restart: &'a [&'a str],
+}
+
+/// A template.
 pub(crate) fn template(
     t: &core::PodTemplateSpec,
     at: &At<'_>,
-    restart: &[&str],
+    wanted: Template<'_>,
     problems: &mut Problems,
 ) {
     let meta = at.key("metadata");
     labels(t.metadata.as_ref().and_then(|m| m.labels.as_ref()), &meta.key("labels"), problems);
     let here = at.key("spec");
-    let Some(spec) = &t.spec else { return problems.required(&here, "") };
-    pod_spec(spec, &here, problems);
+    let empty = core::PodSpec::default();
+    let spec = t.spec.as_ref().unwrap_or(&empty);
+    pod_spec(spec, wanted.claims, &here, problems);
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");
     let known = ["Always", "OnFailure", "Never"];
     if known.contains(&policy) {
-        problems.one_of(&here.key("restartPolicy"), policy, restart);
+        problems.one_of(&here.key("restartPolicy"), policy, wanted.restart);
     }
-    if spec.active_deadline_seconds.is_some() && restart == ["Always"] {
+    if spec.active_deadline_seconds.is_some() && wanted.restart == ["Always"] {
         let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
         problems.forbidden(&here.key("activeDeadlineSeconds"), why);
     }
 }
 
-fn pod_spec(s: &core::PodSpec, at: &At<'_>, problems: &mut Problems) {
+fn pod_spec(
+    s: &core::PodSpec,
+    claims: &[core::PersistentVolumeClaim],
+    at: &At<'_>,
+    problems: &mut Problems,
+) {
     let known = ["Always", "OnFailure", "Never"];
     let policy = s.restart_policy.as_deref().unwrap_or("Always");
     problems.one_of(&at.key("restartPolicy"), policy, &known);
@@ -49,7 +64,8 @@ fn pod_spec(s: &core::PodSpec, at: &At<'_>, problems: &mut Problems) {
         let why = "must be between 1 and 2147483647, inclusive";
         problems.invalid(&at.key("activeDeadlineSeconds"), n, why);
     }
-    let volumes = volumes(s, at, problems);
+    let mut volumes = volumes(s, at, problems);
+    volumes.extend(claims.iter().filter_map(|c| c.metadata.name.as_deref()));
     let mut names = BTreeSet::new();
     let list = at.key("containers");
     if s.containers.is_empty() {

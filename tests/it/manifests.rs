@@ -2,7 +2,9 @@
 
 use crate::support::{files_below, shared_dir};
 use std::fmt::Write as _;
-use wavetank::scenario::{read_dump, read_manifests};
+use wavetank::api::Obj;
+use wavetank::report::export::{to_value, to_yaml};
+use wavetank::scenario::{Mode, obj_from_json, parse_manifests, read_dump, read_manifests};
 
 const TALLY: &str = "results/manifests-tally.csv";
 
@@ -10,9 +12,10 @@ const TALLY: &str = "results/manifests-tally.csv";
 fn tally(folder: &std::path::Path) -> String {
     let mut table = String::from("file,verdict,objects,reason\n");
     for path in files_below(folder) {
-        let file = path.strip_prefix(folder).unwrap().display().to_string();
+        let file = path.strip_prefix(folder).expect("below the folder").display().to_string();
         match read_manifests(&path) {
-            Ok(read) => writeln!(table, "{file},accepted,{},", read.objects.len()).unwrap(),
+            Ok(read) => writeln!(table, "{file},accepted,{},", read.objects.len())
+                .expect("a string takes it"),
             Err(errors) => {
                 let reasons: Vec<String> = errors
                     .iter()
@@ -21,7 +24,7 @@ fn tally(folder: &std::path::Path) -> String {
                     })
                     .collect();
                 let reason = reasons.join("; ").replace('"', "\"\"");
-                writeln!(table, "{file},refused,0,\"{reason}\"").unwrap();
+                writeln!(table, "{file},refused,0,\"{reason}\"").expect("a string takes it");
             }
         }
     }
@@ -62,4 +65,115 @@ fn no_dump_crashes_the_reader() {
     }
     std::fs::write("target/dumps.txt", &report).unwrap();
     assert!(files.len() >= 75, "{} dumps", files.len());
+}
+
+/// What the compact form holds of a pod or template must survive printing and reading.
+fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
+    let spec = |o: &Obj| match o {
+        Obj::Pod(p) => Some((*p.spec).clone()),
+        Obj::Deployment(d) => Some((*d.template.spec).clone()),
+        Obj::ReplicaSet(d) => Some((*d.template.spec).clone()),
+        Obj::StatefulSet(d) => Some((*d.template.spec).clone()),
+        Obj::DaemonSet(d) => Some((*d.template.spec).clone()),
+        Obj::Job(d) => Some((*d.template.spec).clone()),
+        Obj::Node(_)
+        | Obj::Event(_)
+        | Obj::Namespace(_)
+        | Obj::PriorityClass(_)
+        | Obj::Generic(..) => None,
+    };
+    if let (Some(mut a), Some(mut b)) = (spec(a), spec(b)) {
+        (a.doc, b.doc) = (None, None);
+        assert_eq!(a, b, "{file}");
+    }
+}
+
+#[test]
+fn what_is_exported_reads_back_the_same() {
+    let Some(shared) = shared_dir() else { return };
+    let mut count = 0;
+    let manifests = files_below(&shared.join("data/manifests"));
+    let dumps = files_below(&shared.join("data/dumps"));
+    let read = manifests.iter().filter_map(|p| read_manifests(p).ok());
+    for loaded in read.chain(dumps.iter().filter_map(|p| read_dump(p).ok())) {
+        for object in loaded.objects {
+            let first = to_value(&object.obj, 0);
+            let again = obj_from_json(&first, Mode::Dump)
+                .unwrap_or_else(|e| panic!("{}: {e:?}\n{}", object.file, to_yaml(&object.obj, 0)));
+            assert_eq!(to_value(&again, 0), first, "{}", object.file);
+            assert_same_spec(&object.obj, &again, &object.file);
+            count += 1;
+        }
+    }
+    assert!(count > 600, "{count} objects");
+}
+
+/// Line, field and start of the problem of the first error.
+fn first_error(text: &str) -> String {
+    let errors = parse_manifests("x.yaml", text, Mode::Strict).expect_err(text);
+    assert!(!errors.is_empty(), "{text}");
+    errors[0].to_string()
+}
+
+#[test]
+fn hostile_input_is_an_error_with_a_line() {
+    let bomb = (1..20).fold("a0: &a0 [x, x, x]\n".to_owned(), |mut text, i| {
+        let p = i - 1;
+        writeln!(text, "a{i}: &a{i} [*a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}]")
+            .unwrap();
+        text
+    });
+    let cases: [(&str, String); 12] = [
+        ("x.yaml: holds no object", String::new()),
+        ("x.yaml: holds no object", "---\n# nothing\n---\n".to_owned()),
+        ("nested deeper", "[".repeat(1_000_000)),
+        ("nested deeper", "{\"a\":".repeat(100_000)),
+        ("nested deeper", "- ".repeat(100_000)),
+        ("x.yaml:", bomb),
+        ("x.yaml:3: ", "kind: Pod\nmetadata:\n  name: a\n  name: b\n".to_owned()),
+        ("x.yaml:2: kind: Required", "\nmetadata: {name: a}\n".to_owned()),
+        ("is no Kubernetes object but a text", "just words\n".to_owned()),
+        ("is no JSON", "{\"kind\": \"Pod\", \"kind\": \"Pod\"}".to_owned()),
+        ("x.yaml:", "a: b: c\n".to_owned()),
+        ("x.yaml:2:", "a: 1\n\tb: 2\n".to_owned()),
+    ];
+    for (want, text) in cases {
+        let error = first_error(&text);
+        assert!(error.contains(want), "{want}: {error}");
+    }
+}
+
+#[test]
+fn a_scalar_bomb_does_not_take_the_machine() {
+    let cut = |text: &str| text.chars().take(40).collect::<String>();
+    for text in [
+        "\"".repeat(100_000),
+        "? ".repeat(50_000),
+        "&a ".repeat(50_000),
+        "!".repeat(100_000),
+        "|\n".repeat(50_000),
+        ": ".repeat(50_000),
+    ] {
+        let read = parse_manifests("x.yaml", &text, Mode::Strict);
+        assert!(read.is_err(), "{}", cut(&text));
+    }
+}
+
+#[test]
+fn every_golden_object_is_read() {
+    use std::io::BufRead as _;
+    let Some(shared) = shared_dir() else { return };
+    let file = std::fs::File::open(shared.join("golden/public.jsonl.gz")).unwrap();
+    let lines = std::io::BufReader::new(flate2::read::MultiGzDecoder::new(file)).lines();
+    let mut count = 0;
+    for line in lines {
+        let case: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let objects = case["objects"].as_array().into_iter().flatten();
+        for object in objects.chain(case.get("pod")) {
+            let read = obj_from_json(object, Mode::Dump);
+            assert!(read.is_ok(), "{}: {:?}", case["id"], read.err());
+            count += 1;
+        }
+    }
+    assert!(count > 10_000, "{count} objects");
 }

@@ -1,0 +1,4 @@
+//! What people and other programs read: exports, tables, plots. Observers only.
+
+pub mod export;
+mod export_pod;
