@@ -293,9 +293,13 @@ cluster: {nodes: [{name: n, count: 2, cpu: 4, memory: 16Gi}]}
         let old = &plan.cluster.nodes[2];
         assert_eq!((old.name.as_str(), old.taints.len()), ("old", 0));
         assert_eq!(old.capacity.cpu_milli, 2_000);
-        let applied = |i: usize| match &plan.steps[i].action {
-            Action::Apply(obj) => format!("{}/{}", obj.kind(), obj.key().1),
-            other => format!("{other:?}"),
+        let applied = |i: usize| {
+            let action = &plan.steps[i].action;
+            if let Action::Apply(obj) = action {
+                format!("{}/{}", obj.kind(), obj.key().1)
+            } else {
+                format!("{action:?}")
+            }
         };
         assert_eq!(applied(0), "Namespace/shop");
         assert!(applied(1).starts_with("Job/pi-") && applied(1).len() == 12, "{}", applied(1));

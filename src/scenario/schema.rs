@@ -365,7 +365,8 @@ fn check_scalar(schema: &Value, value: &Value, at: &Place, found: &mut Vec<Mista
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let answer = match format {
         "until" if text == "idle" => Ok(()),
-        "until" => value::check_format("span", &text),
+        "until" => value::check_format("span", &text)
+            .map_err(|(problem, _)| (problem, "write 40m, 2h30m or idle")),
         other => value::check_format(other, &text),
     };
     if let Err((problem, hint)) = answer {
