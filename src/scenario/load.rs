@@ -260,7 +260,7 @@ pin:
 apiVersion: wavetank.dev/v1
 kind: Scenario
 until: idle
-cluster: {nodes: [{name: n, count: 2, cpu: 4, memory: 16Gi}]}
+cluster: {nodes: [{name: node, count: 2, cpu: 4, memory: 16Gi}]}
 ";
 
     #[test]
