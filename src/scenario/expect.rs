@@ -34,7 +34,7 @@ pub(crate) fn expect(
     if let Some(evicted) = &from.evicted {
         let at_most = evicted.at_most.unwrap_or(u64::MAX);
         if at_most < evicted.at_least {
-            report.error(&at.key("evicted"), "atMost is less than atLeast", "");
+            report.error(&at.key("evicted"), "atMost is less than atLeast", "exchange them");
         }
         all.push(Expect::Evicted { at_least: evicted.at_least, at_most });
     }
@@ -71,7 +71,7 @@ fn available(
     }
     let except =
         from.except.as_ref().map_or(SimDuration::ZERO, |s| span(s, &at.key("except"), report));
-    Some(Expect::Available { workload: from.workload.clone(), at_least: from.at_least, except })
+    Some(Expect::Available { workload: target.path(), at_least: from.at_least, except })
 }
 
 /// A pin.

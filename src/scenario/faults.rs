@@ -77,7 +77,7 @@ fn whom(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> Op
         let selector = Selector::of_labels(pairs);
         let matching = known.nodes.iter().filter(|n| selector.matches(n.labels)).count();
         if matching == 0 {
-            report.error(&at.key("selector"), "matches no node", "");
+            report.error(&at.key("selector"), "matches no node", "give a pool these labels");
         } else {
             check_count(from.count, matching, at, report);
         }
@@ -125,6 +125,6 @@ fn check_count(count: Option<u32>, there_are: usize, at: &Place, report: &mut Re
         report.error(&at.key("count"), "a fault that strikes no node", "give at least 1");
     } else if num::index(u64::from(count)) > there_are && there_are > 0 {
         let problem = format!("{count} nodes are to be struck, but there are {there_are}");
-        report.error(&at.key("count"), problem, "");
+        report.error(&at.key("count"), problem, "lower the count, or add nodes");
     }
 }

@@ -11,6 +11,7 @@ use super::place::{Place, suggest};
 use super::pools;
 use super::report::Report;
 use super::target::Target;
+use crate::api::pod::VolumeSource;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Name, Obj};
 use crate::cluster::spec::{Action, NodeSpec, Step};
@@ -75,7 +76,7 @@ fn key(obj: &Obj) -> Key {
 fn note(report: &mut Report, origin: &Origin, field: &str, problem: String, hint: &str) {
     match origin {
         Origin::File(file, line) => {
-            report.elsewhere.push(InputError::new(file, problem).at(*line).field(field).hint(hint))
+            report.elsewhere.push(InputError::new(file, problem).at(*line).field(field).hint(hint));
         }
         Origin::Inline(place) => {
             let below = Place::parse(field).unwrap_or_default();
@@ -137,14 +138,14 @@ impl Known {
     /// Notes an error if no manifest makes the object (pods may come from a workload by name).
     pub(crate) fn check_target(&self, target: &Target, at: &Place, report: &mut Report) -> bool {
         let name = target.name.to_string();
-        let there = match target.kind {
-            Kind::Node => self.node_names.contains(name.as_str()),
-            Kind::Namespace => self.namespace_problem(&name).is_none(),
-            // No wildcard would list sixty kinds: all others are looked up alike.
-            kind => {
-                self.objects.contains_key(&(kind, target.ns.as_str(), name.clone()))
-                    || [Kind::Pod, Kind::Job].contains(&kind) && self.makes(target.ns, &name)
-            }
+        let Target { kind, ns, .. } = *target;
+        let there = if kind == Kind::Node {
+            self.node_names.contains(name.as_str())
+        } else if kind == Kind::Namespace {
+            self.namespace_problem(&name).is_none()
+        } else {
+            self.objects.contains_key(&(kind, ns.as_str(), name.clone()))
+                || [Kind::Pod, Kind::Job].contains(&kind) && self.makes(ns, &name)
         };
         if !there {
             let near: Vec<&str> = self
@@ -175,20 +176,44 @@ impl Known {
     /// The pod template of a workload.
     pub(crate) fn template_of(&self, target: &Target) -> Option<&PodTemplate> {
         let key = (target.kind, target.ns.as_str(), target.name.to_string());
-        match self.objects.get(&key)? {
-            Obj::Deployment(o) => Some(&o.template),
-            Obj::ReplicaSet(o) => Some(&o.template),
-            Obj::StatefulSet(o) => Some(&o.template),
-            Obj::DaemonSet(o) => Some(&o.template),
-            Obj::Job(o) => Some(&o.template),
-            Obj::Pod(_)
-            | Obj::Node(_)
-            | Obj::Event(_)
-            | Obj::Namespace(_)
-            | Obj::PriorityClass(_)
-            | Obj::Generic(..) => None,
-        }
+        template(self.objects.get(&key)?)
     }
+}
+
+fn template(obj: &Obj) -> Option<&PodTemplate> {
+    match obj {
+        Obj::Deployment(o) => Some(&o.template),
+        Obj::ReplicaSet(o) => Some(&o.template),
+        Obj::StatefulSet(o) => Some(&o.template),
+        Obj::DaemonSet(o) => Some(&o.template),
+        Obj::Job(o) => Some(&o.template),
+        Obj::Pod(_)
+        | Obj::Node(_)
+        | Obj::Event(_)
+        | Obj::Namespace(_)
+        | Obj::PriorityClass(_)
+        | Obj::Generic(..) => None,
+    }
+}
+
+/// Only an object that a cluster has stored has a creation time.
+fn of_the_past(obj: &Obj) -> bool {
+    obj.meta().is_some_and(|m| !m.created.is_none())
+}
+
+/// Fields of a pod spec that are read and kept, and that nothing acts upon yet.
+fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
+    let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
+    let Some(spec) = spec else { return Vec::new() };
+    let claims = |v: &VolumeSource| matches!(v, VolumeSource::Claim(..) | VolumeSource::Ephemeral);
+    [
+        (spec.volumes.iter().any(|v| claims(&v.source)), "volumes bound to claims"),
+        (!spec.readiness_gates.is_empty(), "readinessGates"),
+        (!spec.runtime_class.is_empty(), "runtimeClassName"),
+    ]
+    .into_iter()
+    .filter_map(|(is, what)| is.then_some(what))
+    .collect()
 }
 
 /// Everything read of a scenario's objects.
@@ -202,6 +227,8 @@ pub(crate) struct Objects {
     pub(crate) warm: Vec<Obj>,
     /// Objects of `apply` steps, by number of the step.
     pub(crate) applied: BTreeMap<usize, Vec<Obj>>,
+    /// Nodes that manifests or dumps say are cordoned.
+    cordoned: Vec<Sym>,
     /// Kinds kept without moving, and ignored fields, with counts.
     pub(crate) not_modelled: BTreeMap<String, u32>,
 }
@@ -262,6 +289,13 @@ impl Objects {
             if kind == Kind::Namespace {
                 self.known.add_namespace(&found.obj.key().1.to_string());
             }
+            // What has lived in a namespace proves that it was there.
+            if of_the_past(&found.obj) && kind.namespaced() {
+                self.known.add_namespace(found.obj.key().0.as_str());
+            }
+            for field in unmodelled_fields(&found.obj) {
+                *self.not_modelled.entry(field.to_owned()).or_default() += 1;
+            }
             if !MODELLED.contains(&kind) {
                 *self.not_modelled.entry(kind_name(found)).or_default() += 1;
             }
@@ -314,8 +348,11 @@ impl Objects {
         let mut first = Vec::new();
         for Found { obj, origin, .. } in list {
             if let Some(node) = obj.as_node() {
+                if node.unschedulable {
+                    self.cordoned.push(node.meta.name.sym());
+                }
                 self.known.add_nodes(vec![pools::of_object(node)], &origin, report);
-            } else if obj.meta().is_some_and(|m| !m.created.is_none()) {
+            } else if of_the_past(&obj) {
                 self.warm.push(obj);
             } else {
                 first.push(obj);
@@ -337,7 +374,9 @@ impl Objects {
     /// The start's objects as steps at time zero.
     pub(crate) fn first_steps(&self) -> Vec<Step> {
         let apply = |obj: &Obj| Step { at: SimTime::ZERO, action: Action::Apply(obj.clone()) };
-        self.first.iter().map(apply).collect()
+        let cordon =
+            |&node: &Sym| Step { at: SimTime::ZERO, action: Action::Cordon { node, on: true } };
+        self.first.iter().map(apply).chain(self.cordoned.iter().map(cordon)).collect()
     }
 }
 
@@ -372,10 +411,9 @@ fn from_file(written: &str, place: &Place, files: &mut Files, report: &mut Repor
     if read.objects.is_empty() {
         report.warn(place, format!("{label}: holds no object"), "");
     }
-    let found = |l: manifest::Loaded| Found {
-        origin: Origin::File(l.file, l.line),
-        obj: at_home(l.obj),
-        custom: l.custom.map(|(_, kind)| kind),
+    let found = |l: manifest::Loaded| {
+        let origin = Origin::File(l.file.clone(), l.line);
+        found(l, origin)
     };
     read.objects.into_iter().map(found).collect()
 }
@@ -395,11 +433,7 @@ fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found>
                 report.warn(&at, &warning.problem, &warning.hint);
             }
             let origin = Origin::Inline(place.clone());
-            let found = |l: manifest::Loaded| Found {
-                obj: at_home(l.obj),
-                origin: origin.clone(),
-                custom: l.custom.map(|(_, kind)| kind),
-            };
+            let found = |l: manifest::Loaded| found(l, origin.clone());
             read.objects.into_iter().map(found).collect()
         }
         Err(errors) => {
@@ -412,6 +446,22 @@ fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found>
 fn parse(document: &Document) -> Result<manifest::Manifests, InputErrors> {
     let text = serde_json::to_string(document).unwrap_or_default();
     manifest::parse_manifests("", &text, manifest::Mode::Strict)
+}
+
+fn found(loaded: manifest::Loaded, origin: Origin) -> Found {
+    let mut obj = at_home(loaded.obj);
+    if let Some(meta) = obj.meta_mut().filter(|_| loaded.generate_name) {
+        // The place of the object stands for chance: the name is the same in every run, and differs
+        // between objects.
+        let place = match &origin {
+            Origin::File(file, line) => format!("{file}:{line}"),
+            Origin::Inline(place) => place.to_string(),
+        };
+        let hash = crate::engine::digest::hash_bytes(place.as_bytes());
+        let code = u32::try_from(hash % u64::from(crate::api::name::N_SUFFIXES)).unwrap_or(0);
+        meta.name = Name::suffixed(meta.name.sym(), code);
+    }
+    Found { obj, origin, custom: loaded.custom.map(|(_, kind)| kind) }
 }
 
 /// The object, in `default` if it names no namespace but needs one.
@@ -432,11 +482,9 @@ pub(crate) fn pod_template(document: &Document, ends: bool) -> Result<PodTemplat
     if let Some(meta) = meta.as_object_mut() {
         meta.insert("name".into(), "template".into());
     }
-    let no_policy = pod.get("spec").is_some_and(|s| s.get("restartPolicy").is_none());
-    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
-        if ends && no_policy {
-            spec.insert("restartPolicy".into(), "Never".into());
-        }
+    let spec = pod.get_mut("spec").and_then(Value::as_object_mut);
+    if let Some(spec) = spec.filter(|_| ends) {
+        spec.entry("restartPolicy").or_insert_with(|| "Never".into());
     }
     let read = parse(&pod)?;
     let pod = read.objects.iter().find_map(|l| l.obj.as_pod());

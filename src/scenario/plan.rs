@@ -39,7 +39,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
     let known = &objects.known;
-    if known.nodes.is_empty() {
+    if known.nodes.is_empty() && !report.failed() {
         report.error(
             &top("cluster"),
             "has no node",

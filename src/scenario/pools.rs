@@ -103,7 +103,11 @@ impl Amounts<'_> {
             }
             let amount = self.read(name, quantity);
             if !amount.is_whole() {
-                self.report.error(&self.at.key(name), "must be a whole number", "");
+                self.report.error(
+                    &self.at.key(name),
+                    "must be a whole number",
+                    "write 8, not 0.5 or 500m",
+                );
             }
             into.set_scalar(name.as_str().into(), amount.value());
         }
@@ -171,7 +175,11 @@ fn allocatable(
         ("ephemeralStorage", result.ephemeral > capacity.ephemeral),
     ] {
         if more {
-            report.error(&at.key(field), "more is allocatable than there is capacity", "");
+            report.error(
+                &at.key(field),
+                "more is allocatable than there is capacity",
+                "raise the capacity, or lower this",
+            );
         }
     }
     result

@@ -189,7 +189,8 @@ impl<'a> Walk<'a> {
                 .and_then(|s| s.get("description").or_else(|| self.resolve(s).get("description")))
                 .and_then(Value::as_str)
                 .unwrap_or_default();
-            found.push(mistake(at, &format!("field {name} is missing"), &about.replace('\n', " ")));
+            let hint = format!("{name}: {}", about.replace('\n', " "));
+            found.push(mistake(at, &format!("field {name} is missing"), &hint));
         }
     }
 
@@ -324,6 +325,8 @@ fn wrong_type(wanted: &[&str], value: &Value, at: &Place) -> Mistake {
     let hint = match (list.as_slice(), value) {
         (["true or false"], Value::String(_)) => "YAML 1.2 knows only true and false",
         (["text"], Value::Number(_) | Value::Bool(_)) => "put it in quotes",
+        (["a whole number"], Value::Number(_)) => "leave the fraction out",
+        (["a map"], _) => "write its fields below it, one to a line and indented",
         (["a list"], _) => "write each item on a line of its own, after a dash",
         (_, Value::Null) => "the field is empty: give a value or leave it out",
         _ => "",
@@ -362,7 +365,8 @@ fn check_scalar(schema: &Value, value: &Value, at: &Place, found: &mut Vec<Mista
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let answer = match format {
         "until" if text == "idle" => Ok(()),
-        "until" => value::check_format("span", &text),
+        "until" => value::check_format("span", &text)
+            .map_err(|(problem, _)| (problem, "write 40m, 2h30m or idle")),
         other => value::check_format(other, &text),
     };
     if let Err((problem, hint)) = answer {
@@ -386,9 +390,10 @@ fn check_bounds(schema: &Value, format: &str, value: &Value, at: &Place, found: 
     let high = bound("maximum").map_or(natural_max, |m| m.min(natural_max));
     let number =
         value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from)).unwrap_or(0);
+    let hint = format!("a whole number from {low} to {high}");
     if number < low {
-        found.push(mistake(at, &format!("{number} is too small: at least {low}"), ""));
+        found.push(mistake(at, &format!("{number} is too small"), &hint));
     } else if number > high {
-        found.push(mistake(at, &format!("{number} is too large: at most {high}"), ""));
+        found.push(mistake(at, &format!("{number} is too large"), &hint));
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn steps(file: &ScenarioFile, objects: &Objects, report: &mut Report)
         let place = Place::default().key("workload").item(i);
         let at = instant(&step.at, &place.key("at"), report);
         if step.grace_period_seconds.is_some() && step.delete.is_none() {
-            report.error(&place.key("gracePeriodSeconds"), "goes with delete only", "");
+            report.error(&place.key("gracePeriodSeconds"), "goes with delete only", "leave it out");
         }
         let applied = objects.applied.get(&i).into_iter().flatten().cloned().map(Action::Apply);
         let actions = actions(step, &objects.known, &place, report);

@@ -61,6 +61,16 @@ impl Target {
         Ok(Self { kind, ns, name: Name::new(name) })
     }
 
+    /// `deployment/web`, or `deployment/NAMESPACE/web` outside `default`.
+    pub(crate) fn path(&self) -> String {
+        let kind = self.kind.name().to_lowercase();
+        if self.ns.is_empty() || self.ns.as_str() == "default" {
+            format!("{kind}/{}", self.name)
+        } else {
+            format!("{kind}/{}/{}", self.ns, self.name)
+        }
+    }
+
     /// Whether the kind has replicas; notes an error if not.
     pub(crate) fn scalable(&self, at: &Place, report: &mut Report) -> bool {
         let yes = [Kind::Deployment, Kind::ReplicaSet, Kind::StatefulSet].contains(&self.kind);

@@ -146,7 +146,7 @@ pub enum DistSpec {
     /// Always the same.
     Constant(Span),
     /// Drawn.
-    Drawn(DistShape),
+    Drawn(Box<DistShape>),
 }
 
 /// A drawn span of time; exactly one of the fields is given.

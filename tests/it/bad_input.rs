@@ -30,19 +30,20 @@ fn parse(table: &str) -> Vec<Case> {
 }
 
 fn parse_case(block: &str) -> Case {
-    let (title, body) = block.split_once('\n').unwrap();
-    let (input, says) = body.split_once("@says\n").unwrap();
+    let (title, body) = block.split_once('\n').expect("a case has a title");
+    let (input, says) = body.split_once("@says\n").expect("a case has @says");
     let mut parts = input.split("@file ");
-    let scenario = parts.next().unwrap().to_owned();
+    let scenario = parts.next().unwrap_or_default().to_owned();
     let files = parts
-        .map(|part| part.split_once('\n').map(|(n, t)| (n.to_owned(), t.to_owned())).unwrap())
+        .filter_map(|part| part.split_once('\n'))
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
         .collect();
     Case { title: title.to_owned(), scenario, files, says: says.trim_end().to_owned() }
 }
 
 fn scratch(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad_input").join(name);
-    fs::create_dir_all(&dir).unwrap();
+    fs::create_dir_all(&dir).expect("the scratch directory can be written");
     dir
 }
 
@@ -62,9 +63,10 @@ fn said(dir: &Path, overrides: &[(String, String)]) -> String {
 
 fn outcome(case: &Case, number: usize) -> String {
     let dir = scratch(&format!("case-{number}"));
-    fs::write(dir.join("scenario.yaml"), case.scenario.replace("@base\n", BASE)).unwrap();
+    fs::write(dir.join("scenario.yaml"), case.scenario.replace("@base\n", BASE))
+        .expect("the scratch directory can be written");
     for (name, text) in &case.files {
-        fs::write(dir.join(name), text).unwrap();
+        fs::write(dir.join(name), text).expect("the scratch directory can be written");
     }
     said(&dir, &[])
 }
@@ -172,7 +174,11 @@ fn overrides_are_checked_against_the_schema() {
             "5",
             "--set cluster.nodes[7].count=5: the list has 1 items, so there is no [7]",
         ),
-        ("seed", "-1", "--set seed=-1: seed: -1 is too small: at least 0"),
+        (
+            "seed",
+            "-1",
+            "--set seed=-1: seed: -1 is too small\n  hint: a whole number from 0 to 18446744073709551615",
+        ),
         (
             "until..at",
             "5",

@@ -77,7 +77,8 @@ fn rows<T: serde::de::DeserializeOwned>(
     columns: &[&str],
     mut each: impl FnMut(T) -> Result<(), String>,
 ) -> Result<(), InputErrors> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(from);
     let headers = reader
         .headers()
         .map_err(|err| vec![InputError::new(label, format!("is not CSV: {err}")).at(1)])?
@@ -97,9 +98,9 @@ fn rows<T: serde::de::DeserializeOwned>(
             Ok(false) => break,
             Ok(true) => record
                 .deserialize::<T>(Some(&headers))
-                .map_err(|err| problem_of(&err))
+                .map_err(|err| problem_of(&err, &headers, &record))
                 .and_then(&mut each),
-            Err(err) => Err(problem_of(&err)),
+            Err(err) => Err(err.to_string()),
         };
         if let Err(problem) = outcome {
             wrong += 1;
@@ -116,12 +117,15 @@ fn rows<T: serde::de::DeserializeOwned>(
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn problem_of(err: &csv::Error) -> String {
-    if let csv::ErrorKind::Deserialize { err: inner, .. } = err.kind() {
-        let column = inner.field().map_or_else(String::new, |f| format!("column {}: ", f + 1));
-        return format!("{column}{}", inner.kind());
+/// Names the column and its content.
+fn problem_of(err: &csv::Error, headers: &csv::StringRecord, record: &csv::StringRecord) -> String {
+    let csv::ErrorKind::Deserialize { err: inner, .. } = err.kind() else { return err.to_string() };
+    if record.len() < headers.len() {
+        return format!("has {} of {} columns", record.len(), headers.len());
     }
-    err.to_string()
+    let column = inner.field().map(num::index).unwrap_or_default();
+    let (name, text) = (headers.get(column), record.get(column));
+    format!("{}: {:?} is no whole number", name.unwrap_or_default(), text.unwrap_or_default())
 }
 
 /// The nodes of an openb node list.
@@ -288,4 +292,67 @@ fn card_affinity(gpu_spec: &str) -> Option<Arc<Affinity>> {
     let card = Requirement { key: GPU_MODEL.into(), op: Op::In, values };
     let term = NodeSelectorTerm { expressions: vec![card], fields: Vec::new() };
     Some(Arc::new(Affinity { node_required: Some(vec![term]), ..Affinity::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    /// The trace lies beside the repository; without it these tests have nothing to check.
+    fn data(name: &str) -> Option<Vec<u8>> {
+        let path: PathBuf =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/openb").join(name);
+        let bytes = std::fs::read(path).ok()?;
+        crate::scenario::report::unpack(name, bytes, 1 << 30).ok()
+    }
+
+    fn node_facts(name: &str) -> Option<(usize, i64, i64, i64)> {
+        let list = nodes(name, data(name)?.as_slice(), Agent::Fakelet).unwrap();
+        let sum = |of: fn(&NodeSpec) -> i64| list.iter().map(of).sum();
+        Some((
+            list.len(),
+            sum(|n| n.capacity.cpu_milli),
+            sum(|n| n.capacity.memory >> 20),
+            sum(|n| n.allocatable.scalar(GPU_MILLI.into()) / 1000),
+        ))
+    }
+
+    #[test]
+    fn node_totals_are_as_published() {
+        let Some(all) = node_facts("openb_node_list_all_node.csv") else { return };
+        assert_eq!(all, (1523, 125_514_000, 612_028_416, 6212));
+        let gpu = node_facts("openb_node_list_gpu_node.csv").unwrap();
+        assert_eq!(gpu, (1213, 107_018_000, 503_828_480, 6212));
+    }
+
+    fn pod_facts(name: &str) -> Option<(usize, i64, i64, i64, usize)> {
+        let list = pods(name, data(name)?.as_slice(), PodOptions::default()).unwrap();
+        let specs = || list.iter().filter_map(|r| r.template.as_ref()).map(|t| &t.spec);
+        Some((
+            list.len(),
+            specs().map(|s| s.requests.cpu_milli).sum(),
+            specs().map(|s| s.requests.memory >> 20).sum(),
+            specs().map(|s| s.requests.scalar(GPU_MILLI.into())).sum(),
+            specs().filter(|s| s.affinity.is_some()).count(),
+        ))
+    }
+
+    #[test]
+    fn pod_totals_are_as_published() {
+        let name = "openb_pod_list_default.csv.gz";
+        let Some(default) = pod_facts(name) else { return };
+        assert_eq!(default, (8152, 85_436_012, 303_546_211, 6_086_800, 0));
+        let spec = pod_facts("openb_pod_list_gpuspec33.csv.gz").unwrap();
+        assert_eq!(spec, (8152, 85_436_012, 303_546_211, 6_086_800, 2388));
+        let multi = pod_facts("openb_pod_list_multigpu20.csv.gz").unwrap();
+        assert_eq!(multi, (8324, 95_171_812, 344_773_251, 7_086_800, 0));
+        let list = pods(name, data(name).unwrap().as_slice(), PodOptions::default()).unwrap();
+        assert!(list.is_sorted_by_key(|row| row.at));
+        assert_eq!(list.last().unwrap().at, SimTime::from_secs(12_901_761));
+        assert_eq!(list[0].lifetime, Some(SimDuration::from_secs(12_537_496)));
+        let templates: rustc_hash::FxHashSet<_> =
+            list.iter().filter_map(|r| r.template.as_ref()).map(Arc::as_ptr).collect();
+        assert!(templates.len() < 400, "{} templates", templates.len());
+    }
 }
