@@ -228,6 +228,7 @@ fn split(text: &str) -> Result<(bool, &str, &str), String> {
 }
 
 /// How the number is scaled.
+#[derive(Debug, Clone, Copy)]
 enum Scale {
     /// Power of two.
     Two(u32),

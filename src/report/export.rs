@@ -95,8 +95,7 @@ fn whole(mut doc: Object, spec: Object, status: Object) -> Object {
 }
 
 fn labels(set: LabelSet) -> Option<Value> {
-    let map: Object =
-        set.pairs().iter().map(|(k, v)| (k.to_string(), v.as_str().into())).collect();
+    let map: Object = set.pairs().iter().map(|(k, v)| (k.to_string(), v.as_str().into())).collect();
     (!map.is_empty()).then(|| map.into())
 }
 
@@ -200,7 +199,9 @@ fn node(o: &Node, epoch_s: u32) -> Object {
     put(&mut spec, "taints", (!taints.is_empty()).then_some(taints));
     put(&mut spec, "podCIDR", (!o.pod_cidr.is_empty()).then(|| o.pod_cidr.as_str()));
     let mut status = given;
-    for (field, amounts) in [("capacity", &o.status.capacity), ("allocatable", &o.status.allocatable)] {
+    for (field, amounts) in
+        [("capacity", &o.status.capacity), ("allocatable", &o.status.allocatable)]
+    {
         // Amounts outside the model (such as hugepages of size 0) stay as dumped.
         let mut list = status.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
         list.extend(resources(amounts, crate::api::resources::Named { cpu: false, memory: false }));
@@ -211,12 +212,8 @@ fn node(o: &Node, epoch_s: u32) -> Object {
     let beat = Stamp(epoch_s.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)));
     let heartbeat = (o.status.heartbeat_ns > 0).then_some(beat);
     put(&mut status, "conditions", conditions(&o.status.conditions, heartbeat));
-    let images: Vec<Value> = o
-        .status
-        .images
-        .iter()
-        .map(|i| json!({"names": i.names, "sizeBytes": i.size}))
-        .collect();
+    let images: Vec<Value> =
+        o.status.images.iter().map(|i| json!({"names": i.names, "sizeBytes": i.size})).collect();
     status.remove("images");
     put(&mut status, "images", (!images.is_empty()).then_some(images));
     whole(doc, spec, status)
@@ -246,16 +243,19 @@ fn deployment(o: &Deployment) -> Object {
     spec.insert("replicas".into(), o.replicas.into());
     spec.insert("selector".into(), selector(&o.selector));
     spec.insert("template".into(), template(&o.template));
-    spec.insert("strategy".into(), match o.strategy {
-        Strategy::Recreate => json!({"type": "Recreate"}),
-        Strategy::RollingUpdate { max_surge, max_unavailable } => json!({
-            "type": "RollingUpdate",
-            "rollingUpdate": {
-                "maxSurge": int_or_percent(max_surge),
-                "maxUnavailable": int_or_percent(max_unavailable),
-            },
-        }),
-    });
+    spec.insert(
+        "strategy".into(),
+        match o.strategy {
+            Strategy::Recreate => json!({"type": "Recreate"}),
+            Strategy::RollingUpdate { max_surge, max_unavailable } => json!({
+                "type": "RollingUpdate",
+                "rollingUpdate": {
+                    "maxSurge": int_or_percent(max_surge),
+                    "maxUnavailable": int_or_percent(max_unavailable),
+                },
+            }),
+        },
+    );
     put(&mut spec, "minReadySeconds", (o.min_ready_s > 0).then_some(o.min_ready_s));
     spec.insert("revisionHistoryLimit".into(), o.history_limit.into());
     spec.insert("progressDeadlineSeconds".into(), o.progress_deadline_s.into());
@@ -320,7 +320,8 @@ fn stateful_set(o: &StatefulSet) -> Object {
     ]);
     status.insert("replicas".into(), s.replicas.into());
     status.insert("availableReplicas".into(), s.available.into());
-    let revisions = [("currentRevision", s.current_revision), ("updateRevision", s.update_revision)];
+    let revisions =
+        [("currentRevision", s.current_revision), ("updateRevision", s.update_revision)];
     for (key, revision) in revisions {
         put(&mut status, key, (!revision.is_empty()).then(|| revision.as_str()));
     }

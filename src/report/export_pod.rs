@@ -1,5 +1,6 @@
 //! Pod specs and statuses, and the small parts every object has.
 
+use crate::api::Stamp;
 use crate::api::labels::{Op, Requirement};
 use crate::api::pod::{
     Affinity, Conditions, Container, ContainerState, ContainerStatus, Effect, NodeSelectorTerm,
@@ -8,7 +9,6 @@ use crate::api::pod::{
 };
 use crate::api::quantity::Quantity;
 use crate::api::resources::{Named, Resources};
-use crate::api::Stamp;
 use crate::engine::Sym;
 use serde_json::{Map, Value, json};
 
@@ -231,11 +231,7 @@ fn pod_term(t: &PodAffinityTerm) -> Value {
     let mut out = Object::new();
     put(&mut out, "labelSelector", t.selector.as_ref().map(super::export::selector));
     put(&mut out, "namespaces", list(&t.namespaces, |n| n.as_str().into()));
-    put(
-        &mut out,
-        "namespaceSelector",
-        t.namespace_selector.as_ref().map(super::export::selector),
-    );
+    put(&mut out, "namespaceSelector", t.namespace_selector.as_ref().map(super::export::selector));
     out.insert("topologyKey".into(), t.topology_key.as_str().into());
     out.into()
 }
@@ -250,9 +246,9 @@ fn affinity(a: &Affinity) -> Value {
     put(
         &mut node,
         REQUIRED,
-        required.map(|terms| {
-            json!({"nodeSelectorTerms": terms.iter().map(node_term).collect::<Vec<_>>()})
-        }),
+        required.map(
+            |terms| json!({"nodeSelectorTerms": terms.iter().map(node_term).collect::<Vec<_>>()}),
+        ),
     );
     let weighted = |w: i64, field: &str, term: Value| json!({"weight": w, field: term});
     put(

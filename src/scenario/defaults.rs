@@ -89,10 +89,10 @@ fn text<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
 
 fn namespace(doc: &mut Value, name: Option<String>) {
     let Some(doc) = doc.as_object_mut() else { return };
-    if let (Some(name), Some(meta)) = (name, child(doc, "metadata")) {
-        if let Some(labels) = made(meta, "labels") {
-            set(labels, "kubernetes.io/metadata.name", json!(name));
-        }
+    if let (Some(name), Some(meta)) = (name, child(doc, "metadata"))
+        && let Some(labels) = made(meta, "labels")
+    {
+        set(labels, "kubernetes.io/metadata.name", json!(name));
     }
     if let Some(spec) = made(doc, "spec") {
         set(spec, "finalizers", json!(["kubernetes"]));
@@ -111,11 +111,11 @@ fn deployment(spec: &mut Object) {
     set(spec, "progressDeadlineSeconds", json!(600));
     let Some(strategy) = made(spec, "strategy") else { return };
     set(strategy, "type", json!("RollingUpdate"));
-    if text(strategy, "type") == Some("RollingUpdate") {
-        if let Some(rolling) = made(strategy, "rollingUpdate") {
-            set(rolling, "maxSurge", json!("25%"));
-            set(rolling, "maxUnavailable", json!("25%"));
-        }
+    if text(strategy, "type") == Some("RollingUpdate")
+        && let Some(rolling) = made(strategy, "rollingUpdate")
+    {
+        set(rolling, "maxSurge", json!("25%"));
+        set(rolling, "maxUnavailable", json!("25%"));
     }
 }
 
@@ -137,10 +137,10 @@ fn stateful_set(spec: &mut Object) {
     }
     if let Some(update) = made(spec, "updateStrategy") {
         set(update, "type", json!("RollingUpdate"));
-        if text(update, "type") == Some("RollingUpdate") {
-            if let Some(rolling) = made(update, "rollingUpdate") {
-                set(rolling, "partition", json!(0));
-            }
+        if text(update, "type") == Some("RollingUpdate")
+            && let Some(rolling) = made(update, "rollingUpdate")
+        {
+            set(rolling, "partition", json!(0));
         }
     }
     each(spec, "volumeClaimTemplates", |claim| {
@@ -154,11 +154,11 @@ fn daemon_set(spec: &mut Object) {
     set(spec, "revisionHistoryLimit", json!(10));
     let Some(update) = made(spec, "updateStrategy") else { return };
     set(update, "type", json!("RollingUpdate"));
-    if text(update, "type") == Some("RollingUpdate") {
-        if let Some(rolling) = made(update, "rollingUpdate") {
-            set(rolling, "maxSurge", json!(0));
-            set(rolling, "maxUnavailable", json!(1));
-        }
+    if text(update, "type") == Some("RollingUpdate")
+        && let Some(rolling) = made(update, "rollingUpdate")
+    {
+        set(rolling, "maxSurge", json!(0));
+        set(rolling, "maxUnavailable", json!(1));
     }
 }
 

@@ -236,10 +236,10 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, TypeError> {
         // A quantity may be written as a bare number.
-        if name == "Quantity" {
-            if let Value::Number(n) = self.value {
-                return visitor.visit_newtype_struct(n.to_string().into_deserializer());
-            }
+        if name == "Quantity"
+            && let Value::Number(n) = self.value
+        {
+            return visitor.visit_newtype_struct(n.to_string().into_deserializer());
         }
         visitor.visit_newtype_struct(self)
     }

@@ -1,9 +1,9 @@
 //! Validation as the API server does it, with its words (sources: `apis/*/validation/validation.go`,
 //! apimachinery `util/validation/validation.go`).
 
+use super::convert;
 use super::path::{At, Problems};
 use super::validate_pod::{self, Template};
-use super::convert;
 use crate::api::quantity::Quantity;
 use crate::api::{Kind, Selector};
 use k8s_openapi::api::{
@@ -23,7 +23,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 /// `TotalAnnotationSizeLimitB`.
 const MAX_ANNOTATIONS: usize = 256 << 10;
-/// `MaxSecretSize`, of ConfigMaps, too.
+/// `MaxSecretSize`, of `ConfigMaps`, too.
 const MAX_DATA: usize = 1 << 20;
 
 fn lower(b: u8) -> bool {
@@ -236,10 +236,10 @@ pub(crate) fn deployment(d: &apps::Deployment, problems: &mut Problems) {
     natural(spec.revision_history_limit, &at.key("revisionHistoryLimit"), problems);
     let here = at.key("progressDeadlineSeconds");
     natural(spec.progress_deadline_seconds, &here, problems);
-    if let Some(deadline) = spec.progress_deadline_seconds {
-        if deadline <= spec.min_ready_seconds.unwrap_or(0) {
-            problems.invalid(&here, deadline, "must be greater than minReadySeconds");
-        }
+    if let Some(deadline) = spec.progress_deadline_seconds
+        && deadline <= spec.min_ready_seconds.unwrap_or(0)
+    {
+        problems.invalid(&here, deadline, "must be greater than minReadySeconds");
     }
     let Some(strategy) = &spec.strategy else { return };
     let here = at.key("strategy");
@@ -268,7 +268,7 @@ pub(crate) fn replica_set(r: &apps::ReplicaSet, problems: &mut Problems) {
     natural(spec.min_ready_seconds, &at.key("minReadySeconds"), problems);
 }
 
-/// A ReplicationController, whose selector is a plain map.
+/// A `ReplicationController`, whose selector is a plain map.
 pub(crate) fn replication_controller(r: &core::ReplicationController, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &r.spec else { return problems.required(&at, "") };
@@ -488,7 +488,7 @@ pub(crate) fn secret(s: &core::Secret, problems: &mut Problems) {
     data_size(s.data.iter().flatten().map(|(_, v)| v.0.len()).sum(), problems);
 }
 
-/// A PersistentVolume.
+/// A `PersistentVolume`.
 pub(crate) fn persistent_volume(v: &core::PersistentVolume, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &v.spec else { return problems.required(&at, "") };
@@ -503,7 +503,7 @@ pub(crate) fn persistent_volume(v: &core::PersistentVolume, problems: &mut Probl
     }
 }
 
-/// A PersistentVolumeClaim.
+/// A `PersistentVolumeClaim`.
 pub(crate) fn claim(c: &core::PersistentVolumeClaim, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &c.spec else { return problems.required(&at, "") };
@@ -526,7 +526,7 @@ fn positive(text: &str, at: &At<'_>, problems: &mut Problems) {
     }
 }
 
-/// A ResourceQuota.
+/// A `ResourceQuota`.
 pub(crate) fn quota(q: &core::ResourceQuota, problems: &mut Problems) {
     let hard = q.spec.iter().flat_map(|s| s.hard.iter().flatten());
     let spec = At::ROOT.key("spec");
@@ -535,7 +535,7 @@ pub(crate) fn quota(q: &core::ResourceQuota, problems: &mut Problems) {
     }
 }
 
-/// A StorageClass.
+/// A `StorageClass`.
 pub(crate) fn storage_class(c: &storage::StorageClass, problems: &mut Problems) {
     if c.provisioner.is_empty() {
         problems.required(&At::ROOT.key("provisioner"), "");
@@ -545,7 +545,7 @@ pub(crate) fn storage_class(c: &storage::StorageClass, problems: &mut Problems) 
     problems.one_of(&At::ROOT.key("volumeBindingMode"), mode, &known);
 }
 
-/// A PodDisruptionBudget.
+/// A `PodDisruptionBudget`.
 pub(crate) fn pdb(b: &policy::PodDisruptionBudget, problems: &mut Problems) {
     let at = At::ROOT.key("spec");
     let Some(spec) = &b.spec else { return };
@@ -573,14 +573,14 @@ fn hpa_bounds(min: Option<i32>, max: i32, problems: &mut Problems) {
     }
 }
 
-/// A HorizontalPodAutoscaler, v2.
+/// A `HorizontalPodAutoscaler`, v2.
 pub(crate) fn hpa(h: &autoscaling::v2::HorizontalPodAutoscaler, problems: &mut Problems) {
     if let Some(spec) = &h.spec {
         hpa_bounds(spec.min_replicas, spec.max_replicas, problems);
     }
 }
 
-/// A HorizontalPodAutoscaler, v1.
+/// A `HorizontalPodAutoscaler`, v1.
 pub(crate) fn hpa_v1(h: &autoscaling::v1::HorizontalPodAutoscaler, problems: &mut Problems) {
     if let Some(spec) = &h.spec {
         hpa_bounds(spec.min_replicas, spec.max_replicas, problems);

@@ -12,9 +12,10 @@ const TALLY: &str = "results/manifests-tally.csv";
 fn tally(folder: &std::path::Path) -> String {
     let mut table = String::from("file,verdict,objects,reason\n");
     for path in files_below(folder) {
-        let file = path.strip_prefix(folder).unwrap().display().to_string();
+        let file = path.strip_prefix(folder).expect("below the folder").display().to_string();
         match read_manifests(&path) {
-            Ok(read) => writeln!(table, "{file},accepted,{},", read.objects.len()).unwrap(),
+            Ok(read) => writeln!(table, "{file},accepted,{},", read.objects.len())
+                .expect("a string takes it"),
             Err(errors) => {
                 let reasons: Vec<String> = errors
                     .iter()
@@ -23,7 +24,7 @@ fn tally(folder: &std::path::Path) -> String {
                     })
                     .collect();
                 let reason = reasons.join("; ").replace('"', "\"\"");
-                writeln!(table, "{file},refused,0,\"{reason}\"").unwrap();
+                writeln!(table, "{file},refused,0,\"{reason}\"").expect("a string takes it");
             }
         }
     }
@@ -75,7 +76,10 @@ fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
         Obj::StatefulSet(d) => Some((*d.template.spec).clone()),
         Obj::DaemonSet(d) => Some((*d.template.spec).clone()),
         Obj::Job(d) => Some((*d.template.spec).clone()),
-        Obj::Node(_) | Obj::Event(_) | Obj::Namespace(_) | Obj::PriorityClass(_)
+        Obj::Node(_)
+        | Obj::Event(_)
+        | Obj::Namespace(_)
+        | Obj::PriorityClass(_)
         | Obj::Generic(..) => None,
     };
     if let (Some(mut a), Some(mut b)) = (spec(a), spec(b)) {
@@ -115,7 +119,8 @@ fn first_error(text: &str) -> String {
 fn hostile_input_is_an_error_with_a_line() {
     let bomb = (1..20).fold("a0: &a0 [x, x, x]\n".to_owned(), |mut text, i| {
         let p = i - 1;
-        writeln!(text, "a{i}: &a{i} [*a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}]").unwrap();
+        writeln!(text, "a{i}: &a{i} [*a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}, *a{p}]")
+            .unwrap();
         text
     });
     let cases: [(&str, String); 12] = [
@@ -141,7 +146,14 @@ fn hostile_input_is_an_error_with_a_line() {
 #[test]
 fn a_scalar_bomb_does_not_take_the_machine() {
     let cut = |text: &str| text.chars().take(40).collect::<String>();
-    for text in ["\"".repeat(100_000), "? ".repeat(50_000), "&a ".repeat(50_000), "!".repeat(100_000), "|\n".repeat(50_000), ": ".repeat(50_000)] {
+    for text in [
+        "\"".repeat(100_000),
+        "? ".repeat(50_000),
+        "&a ".repeat(50_000),
+        "!".repeat(100_000),
+        "|\n".repeat(50_000),
+        ": ".repeat(50_000),
+    ] {
         let read = parse_manifests("x.yaml", &text, Mode::Strict);
         assert!(read.is_err(), "{}", cut(&text));
     }
