@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// Deeper nesting than any real object has (the API server's own limit is of the same order).
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// Told of every key and list element: its path, its line and, if it has one, its unquoted scalar.
+/// Told of every key and list element: its path, its line and, if it has one, its unquoted scalar
+/// (in brackets, the key comes first and the scalar afterwards, with the same path).
 pub(crate) trait Visit {
     /// A key or element.
     fn entry(&mut self, path: &[Seg], line: usize, plain: &str);
@@ -356,34 +357,32 @@ impl Scanner<'_, '_> {
     /// A key, or a scalar value.
     fn flow_scalar(&mut self, open: &[bool], fresh: &mut bool) {
         let (start, line) = (self.at, self.line);
-        let text = match self.peek() {
-            Some(quote @ (b'"' | b'\'')) => {
-                self.skip_quoted(quote);
-                let end = self.at.min(self.bytes.len());
-                quoted(&self.text[start..end], quote).map(|(key, _)| key).unwrap_or_default()
+        let quote = self.peek().filter(|b| matches!(b, b'"' | b'\''));
+        let text = if let Some(quote) = quote {
+            self.skip_quoted(quote);
+            let end = self.at.min(self.bytes.len());
+            quoted(&self.text[start..end], quote).map(|(key, _)| key).unwrap_or_default()
+        } else {
+            let end = |b: &u8| matches!(b, b',' | b'{' | b'}' | b'[' | b']' | b'\n');
+            while self.peek().is_some_and(|b| !end(&b) && !self.flow_colon()) {
+                self.at += 1;
             }
-            _ => {
-                let end = |b: &u8| matches!(b, b',' | b'{' | b'}' | b'[' | b']' | b'\n');
-                while self.peek().is_some_and(|b| !end(&b) && !self.flow_colon()) {
-                    self.at += 1;
-                }
-                self.text[start..self.at].trim().to_owned()
-            }
+            self.text[start..self.at].trim().to_owned()
         };
         if self.at == start {
             self.bump();
         }
-        if !*fresh {
-            return;
+        let in_map = open.last() == Some(&false);
+        if in_map && std::mem::take(fresh) {
+            if let Some(last) = self.path.last_mut() {
+                *last = Seg::Key(text);
+            }
+            self.visit.entry(&self.path, line, "");
+        } else if quote.is_none() || *fresh {
+            *fresh = false;
+            let plain = if quote.is_none() { text.as_str() } else { "" };
+            self.visit.entry(&self.path, line, plain);
         }
-        *fresh = false;
-        if open.last() == Some(&false)
-            && let Some(last) = self.path.last_mut()
-        {
-            *last = Seg::Key(text);
-            // Flow scalars count as quoted: what they mean in YAML 1.1 is left alone.
-        }
-        self.visit.entry(&self.path, line, "");
     }
 
     fn flow_colon(&self) -> bool {
@@ -489,16 +488,17 @@ spec:
 4 metadata.name
 5 metadata.annotations
 5 metadata.annotations.a
+5 metadata.annotations.a b
 5 metadata.annotations[c d]
-5 metadata.annotations[c d][0]
-5 metadata.annotations[c d][1]
+5 metadata.annotations[c d][0] 1
+5 metadata.annotations[c d][1] 2
 6 spec
 7 spec.containers
 8 spec.containers[0]
 8 spec.containers[0].name a
 9 spec.containers[0].args
 9 spec.containers[0].args[0]
-9 spec.containers[0].args[1]
+9 spec.containers[0].args[1] x
 10 spec.containers[0].command
 11 spec.containers[0].command[0]
 14 spec.containers[0].command[1] yes
@@ -521,10 +521,12 @@ spec:
 2 a
 3 a[0]
 3 a[0].b
+3 a[0].b 1
 4 a[1]
 4 a[1].b
 4 a[1].b.c
 6 d
+6 d null
 "#);
     }
 

@@ -319,6 +319,7 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Result<Manifests, InputErrors> {
         if !self.errors.is_empty() {
+            self.errors.sort_by_key(|e| e.line);
             return Err(self.errors);
         }
         for (mut warning, count) in self.counted.into_values() {
@@ -336,3 +337,7 @@ fn first_content_line(document: &Document<'_>) -> usize {
     let blank = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with('#');
     document.first_line + document.text.lines().take_while(blank).count()
 }
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;
