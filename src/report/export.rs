@@ -384,3 +384,7 @@ fn job(o: &Job) -> Object {
     put(&mut status, "conditions", conditions(&s.conditions, None));
     whole(doc, spec, status)
 }
+
+#[cfg(test)]
+#[path = "export_tests.rs"]
+mod tests;

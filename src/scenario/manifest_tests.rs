@@ -168,6 +168,7 @@ items:
         (14, Kind::Custom, "t"),
     ];
     assert_eq!(seen, want.map(|(l, k, n)| (l, k, n.to_owned())));
+    assert!(read.warnings[0].to_string().starts_with("m.yaml:14: kind: Thing is a custom"));
     let custom = Some(("example.com/v1".to_owned(), "Thing".to_owned()));
     assert_eq!((&read.objects[3].custom, read.objects[3].generate_name), (&custom, true));
 }

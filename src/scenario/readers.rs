@@ -63,6 +63,13 @@ pub(crate) fn read(kind: Kind, version: &str, doc: &Value, found: &mut Found) ->
         }
         _ => READERS.iter().find(|(k, _)| *k == kind).map_or(custom as Reader, |(_, r)| *r),
     };
+    if doc.pointer("/spec/template/spec/affinity").is_some_and(names_label_keys) {
+        let at = At::ROOT.key("spec");
+        let at = at.key("template");
+        let at = at.key("spec");
+        let note = "matchLabelKeys and mismatchLabelKeys of a template are not modelled";
+        found.warnings.push(&at.key("affinity"), note);
+    }
     match found.mode {
         Mode::Dump => reader(kind, doc, found),
         Mode::Strict => {
@@ -70,6 +77,18 @@ pub(crate) fn read(kind: Kind, version: &str, doc: &Value, found: &mut Found) ->
             defaults::apply(kind, &mut filled);
             reader(kind, &filled, found)
         }
+    }
+}
+
+/// The API server merges these keys into the selector of each pod it creates; it does so here for
+/// pods of a manifest only. The reader has refused deep nesting before, so recursion is safe.
+fn names_label_keys(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, below)| {
+            key == "matchLabelKeys" || key == "mismatchLabelKeys" || names_label_keys(below)
+        }),
+        Value::Array(list) => list.iter().any(names_label_keys),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -117,6 +136,12 @@ pub(crate) fn custom(kind: Kind, doc: &Value, found: &mut Found) -> Option<Obj> 
             known_fields(spec, fields, &At::ROOT.key("spec"), &mut problems);
         }
         found.unknown(problems.0);
+    }
+    if kind == Kind::Custom {
+        let name = doc.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let note =
+            format!("{name} is a custom resource: kept, but nothing in the model acts on it");
+        found.warnings.push(&At::ROOT.key("kind"), note);
     }
     let object_meta = read.value?;
     found.validate(|problems| validate::meta(kind, &object_meta, problems));
