@@ -17,7 +17,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::spec::{FaultKind, Plan};
+use crate::cluster::spec::{Agent, FaultKind, Plan};
 use crate::engine::{SimTime, Sym};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -370,7 +370,7 @@ impl Metrics {
         } else {
             row.relieve(index, now);
             machine.down = false;
-            if machine.fakelet {
+            if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
             }
         }

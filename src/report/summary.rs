@@ -120,7 +120,7 @@ pub struct FaultSummary {
     pub of_nodes: usize,
     /// Pods on them.
     pub pods: u32,
-    /// Last struck node noticed (NotReady).
+    /// Last struck node noticed (`NotReady`).
     pub detected_s: Option<f64>,
     /// Nodes that were noticed.
     pub detected_nodes: usize,

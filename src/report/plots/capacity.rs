@@ -116,7 +116,7 @@ fn legend(picture: &mut Picture) {
     let mut x = 64.0;
     for (colour, words) in [(BLUE, "requested"), (RED, "allocatable")] {
         picture.line(vec![(x, 74.0), (x + 22.0, 74.0)], colour, 2.5);
-        picture.text(x + 28.0, 78.0, 12.0, Anchor::Start, INK, words);
+        picture.text((x + 28.0, 78.0), 12.0, Anchor::Start, INK, words);
         x += 28.0 + width_of(words, 12.0) + 18.0;
     }
 }

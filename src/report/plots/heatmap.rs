@@ -92,7 +92,7 @@ fn zone_label(picture: &mut Picture, metrics: &Metrics, zone: usize, top: f64, b
     let Some(name) = metrics.nodes.zones.get(zone) else { return };
     let words = if name.is_empty() { "nodes".to_owned() } else { format!("zone {name}") };
     let middle = f64::midpoint(top, bottom) + 4.0;
-    picture.text(140.0, middle, 12.0, Anchor::End, INK, &cut(&words, 12.0, 124.0));
+    picture.text((140.0, middle), 12.0, Anchor::End, INK, &cut(&words, 12.0, 124.0));
     picture.line(vec![(146.0, top + 1.0), (146.0, bottom - 1.0)], FAINT, 1.5);
 }
 
@@ -166,7 +166,7 @@ fn legend(picture: &mut Picture) {
     let mut x = 150.0;
     for (colour, words) in steps {
         picture.rect((x, 66.0, 16.0, 12.0), colour, 1.0);
-        picture.text(x + 21.0, 77.0, 12.0, Anchor::Start, INK, words);
+        picture.text((x + 21.0, 77.0), 12.0, Anchor::Start, INK, words);
         x += 21.0 + super::picture::width_of(words, 12.0) + 12.0;
     }
 }
