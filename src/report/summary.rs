@@ -290,7 +290,8 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         let zone = metrics.nodes.rows.get(*row.nodes.first()?)?.zone;
         let of_zone =
             metrics.nodes.rows.iter().enumerate().filter(|(_, n)| n.zone == zone).map(|(i, _)| i);
-        let whole = metrics.nodes.zones.len() > 1 && of_zone.eq(row.nodes.iter().copied());
+        let whole =
+            nodes > 1 && metrics.nodes.zones.len() > 1 && of_zone.eq(row.nodes.iter().copied());
         metrics.nodes.zones.get(zone as usize).copied().filter(|z| whole && !z.is_empty())
     });
     let name = row.nodes.first().map_or("", |&n| metrics.nodes.rows[n].name.as_str());
@@ -340,7 +341,8 @@ fn recovery(metrics: &Metrics, outages: &[Outage], row: &FaultRow) -> Option<Sim
         let outage = &outages[index as usize];
         let struck = outage.shorts.iter().find(|s| s.to > begun && s.from.since(begun).0 == 0);
         // A kubelet that stops takes its pods out only when that is noticed, some time later.
-        let later = outage.shorts.iter().find(|s| s.from >= begun);
+        let over = row.ended.unwrap_or(metrics.ended);
+        let later = outage.shorts.iter().find(|s| s.from >= begun && s.from <= over);
         if let Some(span) = struck.or(later) {
             if span.open {
                 return None;
