@@ -279,7 +279,7 @@ fn a_lost_zone_is_told() {
     assert_eq!(u64::from(fault.evicted), summary.pods.evicted);
     // The crash counts at once, not when the control plane notices.
     let cache = summary.workloads.iter().find(|w| w.workload == "deployment/cache").unwrap();
-    assert_eq!(cache.worst, Some((0, 2)));
+    assert_eq!(cache.worst(), "0/2");
     assert!(cache.none_s > 341.0, "{cache:?}");
     assert_eq!(summary.unscheduled.len(), 1);
     let verdicts: Vec<bool> = summary.expectations.iter().map(|v| v.pass).collect();
