@@ -84,8 +84,10 @@ fn tops(metrics: &Metrics, panels: &[Option<usize>]) -> (f64, f64) {
         }
     }
     let round = |v: f64| {
-        let step = nice(v.max(1.0) / 3.0);
-        libm::ceil(v.max(1.0) / step) * step
+        // Room above the highest line, so that it does not lie on the edge.
+        let high = 1.05 * v.max(1.0);
+        let step = nice(high / 3.0);
+        libm::ceil(high / step) * step
     };
     (round(top.0), round(top.1))
 }

@@ -43,9 +43,11 @@ fn shade(percent: u8) -> Colour {
 pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     let order = order(metrics);
     let group = order.len().div_ceil(MOST_ROWS).max(1);
-    let rows: Vec<&[usize]> = order.chunks(group).collect();
+    let zone_of = |i: &usize| metrics.nodes.rows[*i].zone;
+    let zones = order.chunk_by(|a, b| zone_of(a) == zone_of(b));
+    let rows: Vec<&[usize]> = zones.flat_map(|zone| zone.chunks(group)).collect();
     let n = f64::from(num::u32_of(rows.len()).max(1));
-    let row_high = (420.0 / n).clamp(3.0, 16.0);
+    let row_high = libm::floor((420.0 / n).clamp(3.0, 16.0));
     let bottom = 112.0 + n * row_high;
     let high = u32::try_from(num::trunc(bottom + 56.0)).unwrap_or(500);
     let below = if group > 1 {

@@ -119,14 +119,18 @@ pub fn fitting(text: &str, size: f64, width: f64) -> f64 {
     if wide <= width { size } else { (size * width / wide).max(9.0) }
 }
 
-/// A text cut to a width, an ellipsis at its end.
+/// A text cut to a width; what is left out is in the middle, since names differ at their ends.
 #[must_use]
 pub fn cut(text: &str, size: f64, width: f64) -> String {
     if width_of(text, size) <= width {
         return text.to_owned();
     }
-    let room = crate::engine::num::trunc_u(width / (size * 0.6)).saturating_sub(1);
-    let mut kept: String = text.chars().take(crate::engine::num::index(room)).collect();
+    let letters: Vec<char> = text.chars().collect();
+    let room = crate::engine::num::index(crate::engine::num::trunc_u(width / (size * 0.6)));
+    let tail = (room / 2).min(letters.len());
+    let head = room.saturating_sub(tail + 1);
+    let mut kept: String = letters.iter().take(head).collect();
     kept.push('…');
+    kept.extend(&letters[letters.len() - tail..]);
     kept
 }

@@ -48,7 +48,10 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     }
     let mut y = 118.0;
     for row in rows {
-        let name = cut(&row.label, 12.0, 172.0);
+        // The kind is left out before the name is cut.
+        let long = width_of(&row.label, 12.0) > 172.0;
+        let label = row.label.split_once('/').filter(|_| long).map_or(&*row.label, |(_, n)| n);
+        let name = cut(label, 12.0, 172.0);
         picture.text((182.0, y + 17.0), 12.0, Anchor::End, INK, &name);
         band(&mut picture, &frame, row, metrics.ended, y);
         y += BAND;
