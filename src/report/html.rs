@@ -140,7 +140,7 @@ fn workloads(out: &mut String, summary: &Summary) {
                 dash(w.short_s),
                 dash(w.none_s),
                 dash(w.longest_short_s),
-                w.worst.map_or_else(|| "-".to_owned(), |(got, want)| format!("{got}/{want}")),
+                w.worst(),
                 w.evicted.to_string(),
                 w.restarts.to_string(),
             ]
@@ -190,6 +190,6 @@ fn not_modelled(out: &mut String, summary: &Summary) {
     }
     tag(out, "h2", "Accepted, not modelled");
     let rows: Vec<Vec<String>> =
-        summary.not_modelled.iter().map(|(what, n)| vec![what.clone(), n.to_string()]).collect();
+        summary.not_modelled.iter().map(|c| vec![c.what.clone(), c.count.to_string()]).collect();
     table(out, &["what", "times"], &rows);
 }

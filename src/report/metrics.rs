@@ -17,11 +17,11 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::spec::{FaultKind, Plan};
-use crate::engine::{SimTime, Sym};
+use crate::cluster::spec::{Agent, FaultKind, Plan};
+use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Decisions of the scheduler.
@@ -71,7 +71,8 @@ pub struct Metrics {
     sink: Option<Box<dyn RowSink>>,
     line: Line,
     evictor: Sym,
-    crashed: (SimTime, bool),
+    /// Nodes struck at one instant, whose pods are looked at once it has passed.
+    crashed: (SimTime, BTreeSet<u32>),
     active_faults: bool,
     primed: bool,
 }
@@ -100,7 +101,7 @@ impl Metrics {
             sink,
             line: Line::default(),
             evictor: Sym::new("taint-eviction-controller"),
-            crashed: (SimTime::ZERO, false),
+            crashed: (SimTime::ZERO, BTreeSet::new()),
             active_faults: false,
             primed: false,
         };
@@ -119,31 +120,42 @@ impl Metrics {
         self.sink.take().map_or(Ok(()), |mut sink| sink.close())
     }
 
-    /// Takes in what was there before the first record (a warm start).
-    fn prime(&mut self, now: SimTime, versions: &Versions) {
+    /// Takes in what was there before the first record (a warm start). The object of that record
+    /// is left to it; what is there already was neither created nor bound in this run.
+    fn prime(&mut self, now: SimTime, first: (Kind, ObjRef), versions: &Versions) {
         self.primed = true;
-        for kind in [Kind::Node, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet] {
-            self.prime_kind(kind, now, versions);
+        for kind in [
+            Kind::Node,
+            Kind::Deployment,
+            Kind::StatefulSet,
+            Kind::DaemonSet,
+            Kind::ReplicaSet,
+            Kind::Pod,
+        ] {
+            for (object, value) in versions.iter(kind).filter(|(o, _)| (kind, *o) != first) {
+                self.prime_one(now, object, value);
+            }
         }
-        self.prime_kind(Kind::ReplicaSet, now, versions);
-        self.prime_kind(Kind::Pod, now, versions);
+        self.totals = Counts::default();
+        self.work = (None, None);
+        for row in &mut self.workloads.rows {
+            row.counts = Counts::default();
+        }
     }
 
-    fn prime_kind(&mut self, kind: Kind, now: SimTime, versions: &Versions) {
-        for (object, value) in versions.iter(kind) {
-            match value {
-                Obj::Pod(pod) => self.pod(now, User::ApiServer, object, pod),
-                Obj::Node(node) => self.node(now, object, node, false),
-                Obj::Event(_)
-                | Obj::Namespace(_)
-                | Obj::Deployment(_)
-                | Obj::ReplicaSet(_)
-                | Obj::StatefulSet(_)
-                | Obj::DaemonSet(_)
-                | Obj::Job(_)
-                | Obj::PriorityClass(_)
-                | Obj::Generic(..) => self.workloads.object(value, false, now),
-            }
+    fn prime_one(&mut self, now: SimTime, object: ObjRef, value: &Obj) {
+        match value {
+            Obj::Pod(pod) => self.pod(now, User::ApiServer, object, pod),
+            Obj::Node(node) => self.node(now, object, node, false),
+            Obj::Event(_)
+            | Obj::Namespace(_)
+            | Obj::Deployment(_)
+            | Obj::ReplicaSet(_)
+            | Obj::StatefulSet(_)
+            | Obj::DaemonSet(_)
+            | Obj::Job(_)
+            | Obj::PriorityClass(_)
+            | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
     }
 
@@ -200,12 +212,12 @@ impl Metrics {
 
     /// A pod has this content now.
     fn pod(&mut self, now: SimTime, user: User, object: ObjRef, pod: &Pod) {
-        let index = match self.pods.find(object) {
-            Some(index) => index,
-            None => self.created(now, object, pod),
+        let (index, known) = match self.pods.find(object) {
+            Some(index) => (index, true),
+            None => (self.created(now, object, pod), false),
         };
         if self.pods.row(index).node == NONE && !pod.node.is_empty() {
-            self.bound(now, index, pod.node);
+            self.bound(now, index, pod.node, known);
         }
         let row = self.pods.row_mut(index);
         if row.lost && matches!(user, User::Kubelet(_)) {
@@ -236,10 +248,11 @@ impl Metrics {
         index
     }
 
-    fn bound(&mut self, now: SimTime, index: usize, node: Sym) {
+    /// A pod has a node. One that came with it (static, or from a file) waited for nobody.
+    fn bound(&mut self, now: SimTime, index: usize, node: Sym, waited: bool) {
         let node = self.nodes.index(node);
         let row = self.pods.row_mut(index);
-        row.node = crate::engine::num::u32_of(node);
+        row.node = num::u32_of(node);
         row.bound = now;
         let (cpu, memory, workload) = (row.cpu_milli, row.memory, row.workload);
         let (wait, created) = (now.since(row.created).0, row.created);
@@ -247,8 +260,10 @@ impl Metrics {
             self.gauges.waiting.0 -= cpu;
             self.gauges.waiting.1 -= memory;
         }
-        self.pods.waits.push(wait);
-        self.longest_wait = self.longest_wait.max(wait);
+        if waited {
+            self.pods.waits.push(wait);
+            self.longest_wait = self.longest_wait.max(wait);
+        }
         self.totals.bound += 1;
         self.workloads.row_mut(workload).counts.bound += 1;
         self.nodes.rows[node].bound += 1;
@@ -366,11 +381,15 @@ impl Metrics {
             machine.down = crash;
             machine.crashes += u32::from(crash);
             self.active_faults = true;
-            self.crashed = (now, true);
+            if self.crashed.0 < now {
+                self.flush_crashes();
+            }
+            self.crashed.0 = now;
+            self.crashed.1.insert(num::u32_of(index));
         } else {
             row.relieve(index, now);
             machine.down = false;
-            if machine.fakelet {
+            if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
             }
         }
@@ -396,22 +415,15 @@ impl Metrics {
     /// pass for all machines of one instant.
     fn flush_crashes(&mut self) {
         let now = self.crashed.0;
-        self.crashed.1 = false;
-        let nodes = &self.nodes.rows;
-        let struck: Vec<usize> = self
-            .pods
-            .live()
-            .filter(|&index| {
-                let row = self.pods.row(index);
-                let node = nodes.get(row.node as usize);
-                row.holds()
-                    && !row.lost
-                    && node.is_some_and(|n| {
-                        let fault = self.faults.get(n.fault as usize);
-                        fault.is_some_and(|f| f.begun == Some(now))
-                    })
-            })
-            .collect();
+        let nodes = std::mem::take(&mut self.crashed.1);
+        if nodes.is_empty() {
+            return;
+        }
+        let hit = |index: &usize| {
+            let row = self.pods.row(*index);
+            nodes.contains(&row.node) && row.holds() && !row.lost
+        };
+        let struck: Vec<usize> = self.pods.live().filter(hit).collect();
         for index in struck {
             let row = self.pods.row_mut(index);
             let (node, workload, state) = (row.node as usize, row.workload, row.state);
@@ -460,18 +472,18 @@ fn why_waiting(pod: &Pod) -> String {
 impl Observer for Metrics {
     fn on(&mut self, record: &Record, versions: &Versions) {
         // First: samples that are due lie between the crash and this record.
-        if self.crashed.1 && record.time > self.crashed.0 {
+        if !self.crashed.1.is_empty() && record.time > self.crashed.0 {
             self.flush_crashes();
         }
         if self.series.due(record.time) {
             self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
         }
         match record.what {
-            What::Committed { kind, log, user, verb, .. } => {
-                if !self.primed {
-                    self.prime(record.time, versions);
-                }
+            What::Committed { kind, log, object, user, verb } => {
                 self.requests.count(user, verb, kind, false);
+                if !self.primed {
+                    self.prime(record.time, (kind, object), versions);
+                }
                 if let Some(change) = versions.change(kind, log) {
                     self.committed(change, user, verb);
                 }
@@ -495,9 +507,7 @@ impl Observer for Metrics {
     }
 
     fn end(&mut self, now: SimTime, versions: &Versions) {
-        if self.crashed.1 {
-            self.flush_crashes();
-        }
+        self.flush_crashes();
         self.ended = now;
         self.series.close(now, &mut self.gauges, &self.nodes);
         self.nodes.close(now);

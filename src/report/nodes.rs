@@ -69,8 +69,8 @@ pub struct NodeRow {
     pub name: Sym,
     /// Index of its zone.
     pub zone: u32,
-    /// It runs the minimal agent, which does not report again after a short outage.
-    pub fakelet: bool,
+    /// Its agent: the minimal one does not report again after a short outage.
+    pub agent: Agent,
     /// Condition Ready is True.
     pub ready: bool,
     /// The machine is down.
@@ -130,18 +130,18 @@ impl NodeTable {
         for spec in specs {
             let zone = table.zones.iter().position(|z| *z == spec.zone);
             let zone = zone.map_or(NONE, num::u32_of);
-            table.push(spec.name, zone, spec.agent == Agent::Fakelet);
+            table.push(spec.name, zone, spec.agent);
         }
         table
     }
 
-    fn push(&mut self, name: Sym, zone: u32, fakelet: bool) -> usize {
+    fn push(&mut self, name: Sym, zone: u32, agent: Agent) -> usize {
         let index = self.rows.len();
         self.by_name.insert(name, num::u32_of(index));
         self.rows.push(NodeRow {
             name,
             zone,
-            fakelet,
+            agent,
             ready: false,
             down: false,
             fault: NONE,
@@ -163,7 +163,7 @@ impl NodeTable {
     pub fn index(&mut self, name: Sym) -> usize {
         match self.by_name.get(&name) {
             Some(&index) => index as usize,
-            None => self.push(name, NONE, false),
+            None => self.push(name, NONE, Agent::Kubelet),
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Summary {
     /// Nodes in the plan.
     pub nodes: usize,
     /// Zones with their number of nodes.
-    pub zones: Vec<(String, usize)>,
+    pub zones: Vec<Counted>,
     /// Sums over all pods.
     pub pods: Totals,
     /// Times from a pod's creation to its binding.
@@ -48,15 +48,30 @@ pub struct Summary {
     /// Jobs and bare pods by family.
     pub batch: Vec<BatchSummary>,
     /// Pods without a node at the end, by the scheduler's message.
-    pub unscheduled: Vec<(String, u32)>,
+    pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
     pub requests: Vec<RequestCount>,
     /// Kubernetes Events written.
     pub events: u64,
     /// Accepted in the input, but not modelled, with counts.
-    pub not_modelled: Vec<(String, u32)>,
+    pub not_modelled: Vec<Counted>,
     /// Assertions.
     pub expectations: Vec<Verdict>,
+}
+
+/// So many of something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// What.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl Counted {
+    fn new(what: &str, count: u64) -> Self {
+        Self { what: what.to_owned(), count }
+    }
 }
 
 /// Sums over all pods.
@@ -120,7 +135,7 @@ pub struct FaultSummary {
     pub of_nodes: usize,
     /// Pods on them.
     pub pods: u32,
-    /// Last struck node noticed (NotReady).
+    /// Last struck node noticed (`NotReady`).
     pub detected_s: Option<f64>,
     /// Nodes that were noticed.
     pub detected_nodes: usize,
@@ -134,8 +149,10 @@ pub struct FaultSummary {
     pub first_rescheduled_s: Option<f64>,
     /// Last replacement bound.
     pub last_rescheduled_s: Option<f64>,
-    /// Replacements bound, and wanted.
-    pub rescheduled: (u32, u32),
+    /// Replacements bound.
+    pub rescheduled: u32,
+    /// Replacements wanted.
+    pub to_reschedule: u32,
     /// Workloads struck.
     pub workloads: usize,
     /// All struck workloads had all their replicas again; none if some never had.
@@ -161,8 +178,10 @@ pub struct WorkloadSummary {
     pub none_s: f64,
     /// Longest stretch short of replicas.
     pub longest_short_s: f64,
-    /// Fewest that served after that, and how many were wanted then.
-    pub worst: Option<(i32, i32)>,
+    /// Fewest that served after that; none if it was never short.
+    pub worst_available: Option<i32>,
+    /// How many were wanted then.
+    pub worst_desired: Option<i32>,
     /// Short at the end of the run.
     pub short_at_end: bool,
     /// Pods evicted.
@@ -186,6 +205,17 @@ pub struct BatchSummary {
     pub failed: u64,
     /// Evicted.
     pub evicted: u64,
+}
+
+impl WorkloadSummary {
+    /// `6/9`: fewest that served, of those wanted then; a dash if it was never short.
+    #[must_use]
+    pub fn worst(&self) -> String {
+        match (self.worst_available, self.worst_desired) {
+            (Some(got), Some(want)) => format!("{got}/{want}"),
+            (None, Some(_) | None) | (Some(_), None) => "-".to_owned(),
+        }
+    }
 }
 
 impl Summary {
@@ -220,10 +250,18 @@ impl Summary {
                 .map(|(w, o)| workload(w, o))
                 .collect(),
             batch: metrics.workloads.rows.iter().filter(|w| !w.serves()).map(batch).collect(),
-            unscheduled: metrics.unscheduled.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+            unscheduled: metrics
+                .unscheduled
+                .iter()
+                .map(|(why, n)| Counted::new(why, u64::from(*n)))
+                .collect(),
             requests: metrics.requests.table(),
             events: metrics.events,
-            not_modelled: plan.not_modelled.clone(),
+            not_modelled: plan
+                .not_modelled
+                .iter()
+                .map(|(what, n)| Counted::new(what, u64::from(*n)))
+                .collect(),
             expectations: judge(metrics),
         }
     }
@@ -235,10 +273,15 @@ impl Summary {
     }
 }
 
-fn zones(metrics: &Metrics) -> Vec<(String, usize)> {
+fn zones(metrics: &Metrics) -> Vec<Counted> {
     let nodes = &metrics.nodes;
     let count = |zone: usize| nodes.rows.iter().filter(|n| n.zone as usize == zone).count();
-    nodes.zones.iter().enumerate().map(|(i, name)| (name.to_string(), count(i))).collect()
+    nodes
+        .zones
+        .iter()
+        .enumerate()
+        .map(|(i, name)| Counted::new(name.as_str(), count(i) as u64))
+        .collect()
 }
 
 fn totals(metrics: &Metrics) -> Totals {
@@ -290,7 +333,8 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         let zone = metrics.nodes.rows.get(*row.nodes.first()?)?.zone;
         let of_zone =
             metrics.nodes.rows.iter().enumerate().filter(|(_, n)| n.zone == zone).map(|(i, _)| i);
-        let whole = metrics.nodes.zones.len() > 1 && of_zone.eq(row.nodes.iter().copied());
+        let whole =
+            nodes > 1 && metrics.nodes.zones.len() > 1 && of_zone.eq(row.nodes.iter().copied());
         metrics.nodes.zones.get(zone as usize).copied().filter(|z| whole && !z.is_empty())
     });
     let name = row.nodes.first().map_or("", |&n| metrics.nodes.rows[n].name.as_str());
@@ -322,7 +366,8 @@ fn fault(metrics: &Metrics, outages: &[Outage], row: &FaultRow) -> FaultSummary 
         evicted: row.evictions,
         first_rescheduled_s: secs(row.rebound.first),
         last_rescheduled_s: secs(row.rebound.last),
-        rescheduled: (row.replaced, row.to_replace),
+        rescheduled: row.replaced,
+        to_reschedule: row.to_replace,
         workloads: serving.count(),
         recovered_s: secs(recovery(metrics, outages, row)),
     }
@@ -340,7 +385,8 @@ fn recovery(metrics: &Metrics, outages: &[Outage], row: &FaultRow) -> Option<Sim
         let outage = &outages[index as usize];
         let struck = outage.shorts.iter().find(|s| s.to > begun && s.from.since(begun).0 == 0);
         // A kubelet that stops takes its pods out only when that is noticed, some time later.
-        let later = outage.shorts.iter().find(|s| s.from >= begun);
+        let over = row.ended.unwrap_or(metrics.ended);
+        let later = outage.shorts.iter().find(|s| s.from >= begun && s.from <= over);
         if let Some(span) = struck.or(later) {
             if span.open {
                 return None;
@@ -361,7 +407,8 @@ fn workload(row: &WorkloadRow, outage: &Outage) -> WorkloadSummary {
         short_s: outage.short().secs_f64(),
         none_s: outage.none().secs_f64(),
         longest_short_s: outage.longest().secs_f64(),
-        worst: outage.worst(),
+        worst_available: outage.worst().map(|w| w.0),
+        worst_desired: outage.worst().map(|w| w.1),
         short_at_end: row.available < row.desired,
         evicted: row.counts.evicted,
         restarts: row.counts.restarts,

@@ -279,7 +279,7 @@ fn a_lost_zone_is_told() {
     assert_eq!(u64::from(fault.evicted), summary.pods.evicted);
     // The crash counts at once, not when the control plane notices.
     let cache = summary.workloads.iter().find(|w| w.workload == "deployment/cache").unwrap();
-    assert_eq!(cache.worst, Some((0, 2)));
+    assert_eq!(cache.worst(), "0/2");
     assert!(cache.none_s > 341.0, "{cache:?}");
     assert_eq!(summary.unscheduled.len(), 1);
     let verdicts: Vec<bool> = summary.expectations.iter().map(|v| v.pass).collect();
@@ -292,6 +292,81 @@ fn a_lost_zone_is_told() {
     let page = render(&summary, 100);
     assert!(page.lines().count() <= 24, "{page}");
     assert!(page.lines().all(|l| l.chars().count() <= 100), "{page}");
+}
+
+#[test]
+fn a_run_of_nothing_says_so() {
+    let mut metrics = Metrics::new(&plan(0), None);
+    metrics.end(SimTime::ZERO, &Versions::default());
+    let summary = Summary::new(&metrics, "d");
+    assert!(render(&summary, 80).contains("NOTHING RAN"));
+    for (_, picture) in super::plots::all(&metrics, &summary) {
+        assert!(!super::plots::svg::svg(&picture).contains("NaN"), "{}", picture.title);
+    }
+}
+
+#[test]
+fn a_run_that_could_schedule_nothing_says_so() {
+    let mut fake =
+        Fake { versions: Versions::default(), metrics: Metrics::new(&plan(3), None), seq: 0 };
+    fake.deployment("web", 2);
+    for i in 0..2 {
+        fake.start(1.0, &pod("web", i, 9000), None);
+    }
+    let Fake { versions, metrics, .. } = &mut fake;
+    metrics.end(secs(60.0), versions);
+    let page = render(&Summary::new(metrics, "d"), 100);
+    assert!(page.contains("NOTHING COULD BE SCHEDULED"), "{page}");
+    assert!(page.contains("NEVER FULL 0/2"), "{page}");
+    assert!(page.contains("2 x 0/12 nodes are available"), "{page}");
+}
+
+#[test]
+fn what_was_there_before_the_run_is_not_counted_as_made_by_it() {
+    let mut fake =
+        Fake { versions: Versions::default(), metrics: Metrics::new(&plan(3), None), seq: 0 };
+    let mut old = pod("web", 1, 500);
+    old.node = s("node-0");
+    old.status.phase = Phase::Running;
+    old.status.conditions.set(condition(ConditionType::Ready, true));
+    fake.versions.put(None, Obj::Pod(Arc::new(old)), SimTime::ZERO, 0);
+    fake.start(1.0, &pod("web", 2, 500), Some("node-1"));
+    let Fake { versions, metrics, .. } = &mut fake;
+    metrics.end(secs(60.0), versions);
+    let summary = Summary::new(metrics, "d");
+    assert_eq!((summary.pods.created, summary.pods.bound, summary.pending.samples), (1, 1, 1));
+    assert_eq!(summary.pods.ready_at_end, 2);
+}
+
+#[test]
+fn a_stopped_kubelet_counts_from_when_it_is_noticed() {
+    let mut plan = plan(3);
+    plan.faults[0].what = FaultKind::KubeletStop;
+    plan.faults[0].whom = Whom::Names(vec![s("node-1")]);
+    let mut fake =
+        Fake { versions: Versions::default(), metrics: Metrics::new(&plan, None), seq: 0 };
+    let node = fake.node(0.1, "node-1", "b", None, true);
+    fake.deployment("web", 1);
+    let (object, mut web) = fake.start(1.0, &pod("web", 1, 500), Some("node-1"));
+    fake.say(100.0, What::Fault { fault: 0, node: s("node-1"), step: "kubelet stops" });
+    fake.node(140.0, "node-1", "b", Some(node), false);
+    web.status.conditions.set(condition(ConditionType::Ready, false));
+    let by = User::Controller(s("node-controller"));
+    fake.put(140.0, Some(object), Obj::Pod(Arc::new(web.clone())), by);
+    fake.say(200.0, What::Fault { fault: 0, node: s("node-1"), step: "kubelet starts" });
+    fake.node(201.0, "node-1", "b", Some(node), true);
+    web.status.conditions.set(condition(ConditionType::Ready, true));
+    fake.put(202.0, Some(object), Obj::Pod(Arc::new(web)), User::Kubelet(s("node-1")));
+    let Fake { versions, metrics, .. } = &mut fake;
+    metrics.end(secs(300.0), versions);
+    let summary = Summary::new(metrics, "d");
+    assert_eq!(summary.faults[0].what, "Kubelet of node-1 stopped");
+    assert_eq!(summary.faults[0].recovered_s, Some(202.0));
+    assert_eq!(
+        (summary.workloads[0].short_s.to_bits(), summary.pods.evicted),
+        (62.0_f64.to_bits(), 0)
+    );
+    assert_eq!(summary.faults[0].detected_s, Some(140.0));
 }
 
 fn write(target: &Path) -> Summary {

@@ -68,8 +68,12 @@ fn wrap(page: &mut String, line: &str, width: usize) {
 }
 
 fn head(s: &Summary) -> String {
-    let zones: Vec<String> =
-        s.zones.iter().filter(|z| !z.0.is_empty()).map(|z| format!("{} {}", z.0, z.1)).collect();
+    let zones: Vec<String> = s
+        .zones
+        .iter()
+        .filter(|z| !z.what.is_empty())
+        .map(|z| format!("{} {}", z.what, z.count))
+        .collect();
     let zones =
         if zones.len() > 1 { format!(" (zones {})", zones.join(", ")) } else { String::new() };
     let policy = if s.policy.is_empty() { String::new() } else { format!(", {}", s.policy) };
@@ -114,7 +118,7 @@ fn loud(s: &Summary) -> Vec<String> {
         return vec!["!! NOTHING RAN: the scenario never created a pod.".to_owned()];
     }
     if s.pods.bound == 0 {
-        let why = s.unscheduled.first().map_or("", |u| u.0.as_str());
+        let why = s.unscheduled.first().map_or("", |u| u.what.as_str());
         return vec![format!("!! NOTHING COULD BE SCHEDULED: no pod ever found a node. {why}")];
     }
     Vec::new()
@@ -165,8 +169,8 @@ fn fault(f: &FaultSummary, s: &Summary) -> Vec<String> {
     if let Some(last) = f.last_rescheduled_s {
         steps.push(format!(
             "{} of {} replacements placed by {}",
-            f.rescheduled.0,
-            f.rescheduled.1,
+            f.rescheduled,
+            f.to_reschedule,
             clock(last)
         ));
     }
@@ -238,7 +242,7 @@ fn outage_row(w: &WorkloadSummary) -> [String; 7] {
         w.workload.clone(),
         dash(w.short_s),
         dash(w.none_s),
-        w.worst.map_or_else(|| "-".to_owned(), |(got, want)| format!("{got}/{want}")),
+        w.worst(),
         dash(w.longest_short_s),
         w.evicted.to_string(),
         end,
@@ -252,8 +256,8 @@ fn fit(s: &Summary) -> Vec<String> {
         let mut lines =
             vec![format!("{} without a node at the end:", count(u64::from(left), "pod"))];
         let mut reasons = s.unscheduled.clone();
-        reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        lines.extend(reasons.iter().take(3).map(|(why, n)| format!("  {n} x {why}")));
+        reasons.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.what.cmp(&b.what)));
+        lines.extend(reasons.iter().take(3).map(|r| format!("  {} x {}", r.count, r.what)));
         return lines;
     }
     if s.pods.created == 0 {
@@ -324,7 +328,7 @@ fn not_modelled(s: &Summary) -> Vec<String> {
         return Vec::new();
     }
     let items: Vec<String> =
-        s.not_modelled.iter().map(|(what, n)| format!("{what} x{n}")).collect();
+        s.not_modelled.iter().map(|c| format!("{} x{}", c.what, c.count)).collect();
     vec![format!("Accepted, not modelled: {}.", super::expect::listed(&items, 6))]
 }
 

@@ -102,7 +102,7 @@ impl TimeSeries {
             if self.samples.len() > MOST {
                 self.thin();
             }
-            self.next = self.next + self.step;
+            self.next += self.step;
         }
     }
 

@@ -46,11 +46,11 @@ impl Frame {
         while value <= self.y1 * 1.0001 {
             let y = self.y(value);
             picture.line(vec![(self.left, y), (self.right, y)], GRID, 1.0);
-            picture.text(self.left - 6.0, y + 4.0, 12.0, Anchor::End, FAINT, &number(value));
+            picture.text((self.left - 6.0, y + 4.0), 12.0, Anchor::End, FAINT, &number(value));
             value += step;
         }
         if !unit.is_empty() {
-            picture.text(self.left, self.top - 7.0, 12.0, Anchor::Start, FAINT, unit);
+            picture.text((self.left, self.top - 7.0), 12.0, Anchor::Start, FAINT, unit);
         }
     }
 
@@ -64,13 +64,13 @@ impl Frame {
             let x = self.x(value);
             picture.line(vec![(x, self.bottom), (x, self.bottom + 4.0)], INK, 1.0);
             let text = tick(value);
-            picture.text(x, self.bottom + 18.0, 12.0, Anchor::Middle, FAINT, &text);
+            picture.text((x, self.bottom + 18.0), 12.0, Anchor::Middle, FAINT, &text);
             value += step;
         }
         if label {
             let middle = f64::midpoint(self.left, self.right);
             let words = "virtual time since the start of the run";
-            picture.text(middle, self.bottom + 36.0, 12.0, Anchor::Middle, FAINT, words);
+            picture.text((middle, self.bottom + 36.0), 12.0, Anchor::Middle, FAINT, words);
         }
     }
 
@@ -97,7 +97,7 @@ impl Frame {
             let wide = super::picture::width_of(&words, 11.0);
             let at = self.x(mark.from).min(self.right - wide).max(self.left);
             if labels && at > free {
-                picture.text(at, self.top - 7.0, 11.0, Anchor::Start, INK, &words);
+                picture.text((at, self.top - 7.0), 11.0, Anchor::Start, INK, &words);
                 free = at + wide + 8.0;
             }
         }
@@ -159,12 +159,11 @@ fn time_step(least: f64) -> f64 {
 /// A number on an axis.
 #[must_use]
 pub fn number(value: f64) -> String {
-    let text = if value >= 10_000.0 {
+    if value >= 10_000.0 {
         format!("{}k", num::rounded(value / 1000.0, 1))
-    } else if value >= 10.0 || value == libm::round(value) {
+    } else if value >= 10.0 {
         format!("{value:.0}")
     } else {
-        format!("{}", num::rounded(value, 3))
-    };
-    text
+        num::rounded(value, 3).to_string()
+    }
 }

@@ -84,8 +84,10 @@ fn tops(metrics: &Metrics, panels: &[Option<usize>]) -> (f64, f64) {
         }
     }
     let round = |v: f64| {
-        let step = nice(v.max(1.0) / 3.0);
-        libm::ceil(v.max(1.0) / step) * step
+        // Room above the highest line, so that it does not lie on the edge.
+        let high = 1.05 * v.max(1.0);
+        let step = nice(high / 3.0);
+        libm::ceil(high / step) * step
     };
     (round(top.0), round(top.1))
 }
@@ -116,7 +118,7 @@ fn legend(picture: &mut Picture) {
     let mut x = 64.0;
     for (colour, words) in [(BLUE, "requested"), (RED, "allocatable")] {
         picture.line(vec![(x, 74.0), (x + 22.0, 74.0)], colour, 2.5);
-        picture.text(x + 28.0, 78.0, 12.0, Anchor::Start, INK, words);
+        picture.text((x + 28.0, 78.0), 12.0, Anchor::Start, INK, words);
         x += 28.0 + width_of(words, 12.0) + 18.0;
     }
 }

@@ -43,9 +43,11 @@ fn shade(percent: u8) -> Colour {
 pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     let order = order(metrics);
     let group = order.len().div_ceil(MOST_ROWS).max(1);
-    let rows: Vec<&[usize]> = order.chunks(group).collect();
+    let zone_of = |i: &usize| metrics.nodes.rows[*i].zone;
+    let zones = order.chunk_by(|a, b| zone_of(a) == zone_of(b));
+    let rows: Vec<&[usize]> = zones.flat_map(|zone| zone.chunks(group)).collect();
     let n = f64::from(num::u32_of(rows.len()).max(1));
-    let row_high = (420.0 / n).clamp(3.0, 16.0);
+    let row_high = libm::floor((420.0 / n).clamp(3.0, 16.0));
     let bottom = 112.0 + n * row_high;
     let high = u32::try_from(num::trunc(bottom + 56.0)).unwrap_or(500);
     let below = if group > 1 {
@@ -92,7 +94,7 @@ fn zone_label(picture: &mut Picture, metrics: &Metrics, zone: usize, top: f64, b
     let Some(name) = metrics.nodes.zones.get(zone) else { return };
     let words = if name.is_empty() { "nodes".to_owned() } else { format!("zone {name}") };
     let middle = f64::midpoint(top, bottom) + 4.0;
-    picture.text(140.0, middle, 12.0, Anchor::End, INK, &cut(&words, 12.0, 124.0));
+    picture.text((140.0, middle), 12.0, Anchor::End, INK, &cut(&words, 12.0, 124.0));
     picture.line(vec![(146.0, top + 1.0), (146.0, bottom - 1.0)], FAINT, 1.5);
 }
 
@@ -166,7 +168,7 @@ fn legend(picture: &mut Picture) {
     let mut x = 150.0;
     for (colour, words) in steps {
         picture.rect((x, 66.0, 16.0, 12.0), colour, 1.0);
-        picture.text(x + 21.0, 77.0, 12.0, Anchor::Start, INK, words);
+        picture.text((x + 21.0, 77.0), 12.0, Anchor::Start, INK, words);
         x += 21.0 + super::picture::width_of(words, 12.0) + 12.0;
     }
 }

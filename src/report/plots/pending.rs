@@ -58,13 +58,13 @@ fn log_axis(picture: &mut Picture, frame: &Frame) {
         let x = frame.x(decade);
         picture.line(vec![(x, frame.top), (x, frame.bottom)], GRID, 1.0);
         let words = span(num::pow(10.0, decade));
-        picture.text(x, frame.bottom + 18.0, 12.0, Anchor::Middle, FAINT, &words);
+        picture.text((x, frame.bottom + 18.0), 12.0, Anchor::Middle, FAINT, &words);
         decade += 1.0;
     }
     picture.line(vec![(frame.left, frame.bottom), (frame.right, frame.bottom)], INK, 1.0);
     let middle = f64::midpoint(frame.left, frame.right);
     let words = "time from a pod's creation to its binding (logarithmic)";
-    picture.text(middle, frame.bottom + 36.0, 12.0, Anchor::Middle, FAINT, words);
+    picture.text((middle, frame.bottom + 36.0), 12.0, Anchor::Middle, FAINT, words);
 }
 
 fn curve(sorted: &[u64], frame: &Frame) -> Vec<(f64, f64)> {
@@ -109,6 +109,6 @@ fn quantiles(picture: &mut Picture, frame: &Frame, summary: &Summary) {
         }
         lowest = at;
         let (x, anchor) = if right { (x + 9.0, Anchor::Start) } else { (x - 9.0, Anchor::End) };
-        picture.text(x, at, 12.0, anchor, INK, &words);
+        picture.text((x, at), 12.0, anchor, INK, &words);
     }
 }

@@ -75,7 +75,7 @@ fn legend(picture: &mut Picture, states: &[State]) {
     for state in states {
         let words = state.words();
         picture.rect((x, 64.0, 12.0, 12.0), colour(*state), 0.9);
-        picture.text(x + 17.0, 75.0, 12.0, Anchor::Start, INK, words);
+        picture.text((x + 17.0, 75.0), 12.0, Anchor::Start, INK, words);
         x += 17.0 + width_of(words, 12.0) + 14.0;
     }
 }

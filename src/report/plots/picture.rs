@@ -74,9 +74,9 @@ impl Picture {
         let wide = f64::from(width);
         picture.rect((0.0, 0.0, wide, f64::from(height)), PAPER, 1.0);
         let size = fitting(title, 18.0, wide - 32.0);
-        picture.text(16.0, 28.0, size, Anchor::Start, INK, title);
+        picture.text((16.0, 28.0), size, Anchor::Start, INK, title);
         let size = fitting(below, 13.0, wide - 32.0);
-        picture.text(16.0, 48.0, size, Anchor::Start, FAINT, below);
+        picture.text((16.0, 48.0), size, Anchor::Start, FAINT, below);
         picture
     }
 
@@ -100,13 +100,13 @@ impl Picture {
         self.shapes.push(Shape::Line(points, colour, width, true));
     }
 
-    /// Adds text.
-    pub fn text(&mut self, x: f64, y: f64, size: f64, anchor: Anchor, colour: Colour, text: &str) {
-        self.shapes.push(Shape::Text(x, y, size, anchor, colour, text.to_owned()));
+    /// Adds text at the left, middle or right end of its baseline.
+    pub fn text(&mut self, at: (f64, f64), size: f64, anchor: Anchor, colour: Colour, text: &str) {
+        self.shapes.push(Shape::Text(at.0, at.1, size, anchor, colour, text.to_owned()));
     }
 }
 
-/// About how wide a text is: DejaVu Sans is 0.6 em on average, and nothing here must be exact.
+/// About how wide a text is: `DejaVu Sans` is 0.6 em on average, and nothing here must be exact.
 #[must_use]
 pub fn width_of(text: &str, size: f64) -> f64 {
     f64::from(u32::try_from(text.chars().count()).unwrap_or(u32::MAX)) * size * 0.6
@@ -119,14 +119,18 @@ pub fn fitting(text: &str, size: f64, width: f64) -> f64 {
     if wide <= width { size } else { (size * width / wide).max(9.0) }
 }
 
-/// A text cut to a width, an ellipsis at its end.
+/// A text cut to a width; what is left out is in the middle, since names differ at their ends.
 #[must_use]
 pub fn cut(text: &str, size: f64, width: f64) -> String {
     if width_of(text, size) <= width {
         return text.to_owned();
     }
-    let room = crate::engine::num::trunc_u(width / (size * 0.6)).saturating_sub(1);
-    let mut kept: String = text.chars().take(crate::engine::num::index(room)).collect();
+    let letters: Vec<char> = text.chars().collect();
+    let room = crate::engine::num::index(crate::engine::num::trunc_u(width / (size * 0.6)));
+    let tail = (room / 2).min(letters.len());
+    let head = room.saturating_sub(tail + 1);
+    let mut kept: String = letters.iter().take(head).collect();
     kept.push('…');
+    kept.extend(&letters[letters.len() - tail..]);
     kept
 }

@@ -79,8 +79,8 @@ fn draw<'a>(area: &Area<'a>, shape: &Shape) -> Result<(), Failed<'a>> {
         Shape::Rect(x, y, w, h, colour, opacity, _) => {
             let (left, top) = pixel((*x, *y));
             let (right, bottom) = pixel((x + w, y + h));
-            // The library draws both edges: the last pixel belongs to the neighbour.
-            let corners = [(left, top), ((right - 1).max(left), (bottom - 1).max(top))];
+            // The library leaves the last row and column out.
+            let corners = [(left, top), (right.max(left + 1), bottom.max(top + 1))];
             area.draw(&Rectangle::new(corners, rgb(*colour).mix(*opacity).filled()))
         }
         Shape::Line(points, colour, width, dashed) => {

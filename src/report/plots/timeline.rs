@@ -44,12 +44,15 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
     frame.shade(&mut picture, &marks(summary));
     if rows.is_empty() {
         let words = "this run has no workload that keeps replicas";
-        picture.text(587.0, 136.0, 13.0, Anchor::Middle, FAINT, words);
+        picture.text((587.0, 136.0), 13.0, Anchor::Middle, FAINT, words);
     }
     let mut y = 118.0;
     for row in rows {
-        let name = cut(&row.label, 12.0, 172.0);
-        picture.text(182.0, y + 17.0, 12.0, Anchor::End, INK, &name);
+        // The kind is left out before the name is cut.
+        let long = width_of(&row.label, 12.0) > 172.0;
+        let label = row.label.split_once('/').filter(|_| long).map_or(&*row.label, |(_, n)| n);
+        let name = cut(label, 12.0, 172.0);
+        picture.text((182.0, y + 17.0), 12.0, Anchor::End, INK, &name);
         band(&mut picture, &frame, row, metrics.ended, y);
         y += BAND;
     }
@@ -105,7 +108,7 @@ fn band(picture: &mut Picture, frame: &Frame, row: &WorkloadRow, end: SimTime, y
         if right - left > width_of(&words, 11.0) + 6.0 && worst.desired > 0 {
             let middle = f64::midpoint(left, right);
             let ink = if tint == ORANGE { INK } else { Colour(0xff, 0xff, 0xfe) };
-            picture.text(middle, y + 15.5, 11.0, Anchor::Middle, ink, &words);
+            picture.text((middle, y + 15.5), 11.0, Anchor::Middle, ink, &words);
         }
         at = until;
     }
@@ -117,7 +120,7 @@ fn legend(picture: &mut Picture) {
         [(GREEN, "all replicas"), (ORANGE, "short (fewest of wanted)"), (RED, "none available")]
     {
         picture.rect((x, 66.0, 12.0, 12.0), colour, 1.0);
-        picture.text(x + 17.0, 77.0, 12.0, Anchor::Start, INK, words);
+        picture.text((x + 17.0, 77.0), 12.0, Anchor::Start, INK, words);
         x += 17.0 + width_of(words, 12.0) + 14.0;
     }
 }
