@@ -1,6 +1,6 @@
 //! The scheduler's hot path: a whole cycle (queue, Filter, Score, choice, assume, request for the
 //! binding) with default sampling, for pods of distinct requests.
-#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use wavetank::control_plane::scheduler::profile::{Profile, Turn};
 use wavetank::control_plane::scheduler::ties::{self, TieRule};
 use wavetank::control_plane::scheduler::{Scheduler, SchedulerConfig};
 use wavetank::engine::{Draws, Purpose, SimDuration, SimTime, Sym};
-use wavetank::event::{Address, Event, Role, Shared};
+use wavetank::event::{Address, ApiEvent, Event, Role, Shared};
 
 const MIB: i64 = 1024 * 1024;
 
@@ -137,14 +137,10 @@ fn run(objects: &Versions, nodes: u32, pods: u32) -> u32 {
     let mut bound = 0;
     while let Some(entry) = shared.next() {
         shared.records.clear();
-        match entry.event {
-            Event::Scheduler(event) => {
-                scheduler.handle(event, &mut shared.context(entry.seq));
-            }
-            Event::Api(wavetank::event::ApiEvent::Arrive(id)) => {
-                bound += u32::from(shared.context(entry.seq).take_request(id).is_some());
-            }
-            _ => {}
+        if let Event::Scheduler(event) = entry.event {
+            scheduler.handle(event, &mut shared.context(entry.seq));
+        } else if let Event::Api(ApiEvent::Arrive(id)) = entry.event {
+            bound += u32::from(shared.context(entry.seq).take_request(id).is_some());
         }
     }
     bound

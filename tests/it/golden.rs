@@ -85,6 +85,7 @@ fn strings(value: &Value) -> Vec<&str> {
 struct Diff(BTreeMap<&'static str, String>);
 
 impl Diff {
+    #[expect(clippy::needless_pass_by_value, reason = "callers make the values on the spot")]
     fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: &'static str, got: T, want: T) {
         if got != want {
             let text = self.0.entry(what).or_default();

@@ -1,4 +1,5 @@
 //! The one integration binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod golden;
 mod golden_objects;

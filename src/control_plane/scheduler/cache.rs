@@ -92,7 +92,7 @@ pub struct Cache {
     counts: Counts,
     topologies: Vec<Topology>,
     images: FxHashMap<Sym, ImageRow>,
-    /// Nodes with a PreferNoSchedule taint.
+    /// Nodes with a `PreferNoSchedule` taint.
     prefer_taints: usize,
     /// Indices of nodes whose static facts changed since `epoch` began.
     log: Vec<u32>,
@@ -190,7 +190,7 @@ impl Cache {
         self.images.is_empty()
     }
 
-    /// True if some node has a PreferNoSchedule taint.
+    /// True if some node has a `PreferNoSchedule` taint.
     #[must_use]
     pub fn prefers(&self) -> bool {
         self.prefer_taints > 0
@@ -225,7 +225,7 @@ impl Cache {
         all.iter().map(|(_, s)| s).filter(move |s| !s.is_empty() && s.matches(labels))
     }
 
-    /// The selector of the ReplicaSet, ReplicationController or StatefulSet that owns a pod.
+    /// The selector of the ReplicaSet, `ReplicationController` or StatefulSet that owns a pod.
     #[must_use]
     pub fn owner_selector(&self, pod: &Pod) -> Option<&Selector> {
         let owner = pod.meta.controller()?;

@@ -36,7 +36,7 @@ impl Scope {
 pub struct GroupKey {
     /// Namespaces and selector of each term; no selector matches nothing.
     pub terms: Vec<(Scope, Option<Selector>)>,
-    /// Pods that are being deleted do not count (PodTopologySpread).
+    /// Pods that are being deleted do not count (`PodTopologySpread`).
     pub live_only: bool,
 }
 

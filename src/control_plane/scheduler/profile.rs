@@ -126,7 +126,7 @@ impl Profile {
         (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
     }
 
-    /// PreEnqueue: the first plugin that holds the pod back.
+    /// `PreEnqueue`: the first plugin that holds the pod back.
     #[must_use]
     pub fn pre_enqueue(&self, pod: &Pod) -> Option<(u8, super::framework::Reason)> {
         self.rows_at(Points::PRE_ENQUEUE)
@@ -140,7 +140,7 @@ impl Profile {
         }
     }
 
-    /// A scheduling cycle for a pod: PreFilter to Score, and the choice.
+    /// A scheduling cycle for a pod: `PreFilter` to Score, and the choice.
     pub fn decide(
         &mut self,
         cache: &mut Cache,
@@ -206,7 +206,7 @@ impl Profile {
         }
     }
 
-    /// PreFilter: which rows Filter skips, and the nodes to look at.
+    /// `PreFilter`: which rows Filter skips, and the nodes to look at.
     fn pre_filter(
         &self,
         view: View<'_>,

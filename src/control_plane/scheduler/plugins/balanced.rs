@@ -1,4 +1,4 @@
-//! NodeResourcesBalancedAllocation (source: `plg/noderesources/balanced_allocation.go`).
+//! `NodeResourcesBalancedAllocation` (source: `plg/noderesources/balanced_allocation.go`).
 
 use super::fit::{Amount, CHUNK, Lanes, floor_small, gather, small_to_int};
 use crate::control_plane::scheduler::framework::{CycleState, Plugin, View};

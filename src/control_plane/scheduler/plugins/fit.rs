@@ -1,4 +1,4 @@
-//! NodeResourcesFit (source: `plg/noderesources/fit.go`, `resource_allocation.go`).
+//! `NodeResourcesFit` (source: `plg/noderesources/fit.go`, `resource_allocation.go`).
 //!
 //! The scans use floats, because integer division does not vectorise. They are exact: amounts are
 //! integers below 2^53, so sums and differences are not rounded; and with `0 <= free <= cap < 2^46`

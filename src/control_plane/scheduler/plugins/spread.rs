@@ -1,4 +1,4 @@
-//! PodTopologySpread (source: `plg/podtopologyspread/{common,filtering,scoring,plugin}.go`).
+//! `PodTopologySpread` (source: `plg/podtopologyspread/{common,filtering,scoring,plugin}.go`).
 
 use super::node_affinity::node_matches;
 use super::taint_toleration::tolerates;
