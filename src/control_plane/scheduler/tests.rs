@@ -94,10 +94,12 @@ impl World {
     fn deliver(&mut self, kind: Kind) {
         let change = self.store.change(kind, self.store.log_end(kind) - 1).cloned().unwrap();
         let mut cx = self.shared.context(1);
-        match kind {
-            Kind::Pod => self.scheduler.on_pod(&change, None, &mut cx),
-            Kind::Node => self.scheduler.on_node(&change, None, &mut cx),
-            other => self.scheduler.on_other(other, &change, None, &mut cx),
+        if kind == Kind::Pod {
+            self.scheduler.on_pod(&change, None, &mut cx);
+        } else if kind == Kind::Node {
+            self.scheduler.on_node(&change, None, &mut cx);
+        } else {
+            self.scheduler.on_other(kind, &change, None, &mut cx);
         }
     }
 
