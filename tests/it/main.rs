@@ -1,4 +1,4 @@
-//! The one integration binary.
+//! The one integration binary: one module per subject.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod golden;
