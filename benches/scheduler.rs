@@ -135,7 +135,8 @@ fn run(objects: &Versions, nodes: u32, pods: u32) -> u32 {
         scheduler.on_pod(change, None, &mut shared.context(1));
     }
     let mut bound = 0;
-    while let Some(entry) = shared.pop() {
+    while let Some(entry) = shared.queue.pop() {
+        shared.advance(entry.time);
         shared.records.clear();
         if let Event::Scheduler(event) = entry.event {
             scheduler.handle(event, &mut shared.context(entry.seq));

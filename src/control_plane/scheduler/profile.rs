@@ -272,14 +272,19 @@ impl Profile {
             for (row, entry) in self.filters(skip).filter(|(_, r)| !r.plugin.is_static()) {
                 entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
             }
-            for (at, verdict) in (num::u32_of(first)..).zip(&*verdicts) {
-                if !verdict.passed() {
-                    scratch.rejected.push((at, *verdict));
-                    continue;
-                }
-                scratch.feasible.push(at);
-                if scratch.feasible.len() == enough {
-                    break;
+            let here = num::u32_of(first)..num::u32_of(first + len);
+            if scratch.feasible.len() + len <= enough && verdicts.iter().all(|v| v.passed()) {
+                scratch.feasible.extend(here);
+            } else {
+                for (at, verdict) in here.zip(&*verdicts) {
+                    if !verdict.passed() {
+                        scratch.rejected.push((at, *verdict));
+                        continue;
+                    }
+                    scratch.feasible.push(at);
+                    if scratch.feasible.len() == enough {
+                        break;
+                    }
                 }
             }
             done += len;

@@ -108,7 +108,8 @@ impl World {
             if time > SimTime::from_secs(until_s) {
                 break;
             }
-            let entry = self.shared.pop().unwrap();
+            let entry = self.shared.queue.pop().unwrap();
+            self.shared.advance(entry.time);
             if let Event::Scheduler(event) = entry.event {
                 self.scheduler.handle(event, &mut self.shared.context(entry.seq));
             } else if let Event::Api(ApiEvent::Arrive(id)) = entry.event {
@@ -276,7 +277,7 @@ fn pods_bound_by_others_and_deleted_while_in_hand() {
     let mut w = world();
     w.add_node(node("n1", 1000, "a"));
     let object = w.add_pod(pod("p1", spec(100, GIB)));
-    w.shared.pop().into_iter().for_each(|entry| {
+    w.shared.queue.pop().into_iter().for_each(|entry| {
         if let Event::Scheduler(event) = entry.event {
             w.scheduler.handle(event, &mut w.shared.context(entry.seq));
         }
