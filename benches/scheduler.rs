@@ -10,7 +10,7 @@ use wavetank::api::pod::Container;
 use wavetank::api::resources::{Named, Resources};
 use wavetank::api::version::KubeVersion;
 use wavetank::api::versions::{ObjRef, Versions};
-use wavetank::api::{LabelSet, Meta, Name, Obj, Pod, PodSpec};
+use wavetank::api::{LabelSet, Meta, Name, Obj, Pod, PodSpec, Selector};
 use wavetank::control_plane::scheduler::cache::Cache;
 use wavetank::control_plane::scheduler::config::ProfileConfig;
 use wavetank::control_plane::scheduler::profile::{Profile, Turn};
@@ -62,11 +62,16 @@ fn pod(draws: &Draws, i: u32) -> Arc<Pod> {
 fn decide(c: &mut Criterion) {
     let mut group = c.benchmark_group("cycle");
     group.throughput(Throughput::Elements(1));
-    for nodes in [1000_u32, 5000] {
+    for (nodes, service) in [(1000_u32, false), (5000, false), (1000, true)] {
         let draws = Draws::new(1);
         let pods: Vec<Arc<Pod>> = (0..65_536).map(|i| pod(&draws, i)).collect();
         let mut cache = Cache::default();
         (0..nodes).for_each(|i| cache.set_node(&node(i), 0));
+        if service {
+            // A service makes the system's default spread constraints apply.
+            let labels = Selector::of_labels([("app".into(), "bench".into())]);
+            cache.set_service("bench".into(), "web".into(), Some(labels));
+        }
         let mut profile = Profile::new(&ProfileConfig::default());
         let (mut start, mut i) = (0, 0_u32);
         let standing = nodes * 8;
@@ -89,7 +94,8 @@ fn decide(c: &mut Criterion) {
         (0..2 * standing).for_each(|_| {
             step();
         });
-        let id = BenchmarkId::new("decide+assume+remove", nodes);
+        let name = if service { "with spread constraints" } else { "decide+assume+remove" };
+        let id = BenchmarkId::new(name, nodes);
         group.bench_function(id, |b| b.iter(|| black_box(step())));
     }
     group.finish();

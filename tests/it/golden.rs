@@ -296,6 +296,11 @@ fn check_file(path: &Path) {
 }
 
 #[test]
+fn a_subset_of_decisions_equals_those_of_kube_scheduler() {
+    check_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/subset.jsonl.gz"));
+}
+
+#[test]
 fn single_decisions_equal_those_of_kube_scheduler() {
     let Some(shared) = shared_dir() else { return };
     check_file(&shared.join("golden/public.jsonl.gz"));

@@ -269,8 +269,10 @@ impl Cache {
     /// A node appeared or changed.
     pub fn set_node(&mut self, node: &Arc<Node>, rank: u64) {
         let index = self.row_of(node.meta.name.sym());
-        let zone = zone_of(node.meta.labels);
         let old = self.rows[index as usize].node.replace(Arc::clone(node));
+        let same_labels = old.as_ref().is_some_and(|old| old.meta.labels == node.meta.labels);
+        let zone =
+            if same_labels { self.rows[index as usize].zone } else { zone_of(node.meta.labels) };
         self.rows[index as usize].rank = rank;
         let old_alloc = std::mem::replace(
             &mut self.rows[index as usize].alloc,
@@ -297,12 +299,11 @@ impl Cache {
         if !Arc::ptr_eq(&old_alloc, &node.status.allocatable) {
             self.columns.set_alloc(at as usize, &node.status.allocatable, Some(&old_alloc));
         }
-        if old.meta.labels != node.meta.labels {
+        if !same_labels {
             self.topologies.clear();
         }
-        let same = old.meta.labels == node.meta.labels
-            && old.unschedulable == node.unschedulable
-            && old.taints == node.taints;
+        let same =
+            same_labels && old.unschedulable == node.unschedulable && old.taints == node.taints;
         if !same {
             self.note_static(index);
         }

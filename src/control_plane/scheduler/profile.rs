@@ -41,6 +41,28 @@ struct Scratch {
     scores: Vec<i64>,
 }
 
+impl Scratch {
+    /// Takes the nodes of a batch in: those that fit, up to `enough`, and those that do not.
+    fn sort_out(&mut self, first: usize, verdicts: &[Verdict], enough: usize) {
+        let len = verdicts.len();
+        let here = num::u32_of(first)..num::u32_of(first + len);
+        if self.feasible.len() + len <= enough && verdicts.iter().all(|v| v.passed()) {
+            self.feasible.extend(here);
+            return;
+        }
+        for (at, verdict) in here.zip(verdicts) {
+            if !verdict.passed() {
+                self.rejected.push((at, *verdict));
+                continue;
+            }
+            self.feasible.push(at);
+            if self.feasible.len() == enough {
+                return;
+            }
+        }
+    }
+}
+
 /// A profile.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -272,21 +294,7 @@ impl Profile {
             for (row, entry) in self.filters(skip).filter(|(_, r)| !r.plugin.is_static()) {
                 entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
             }
-            let here = num::u32_of(first)..num::u32_of(first + len);
-            if scratch.feasible.len() + len <= enough && verdicts.iter().all(|v| v.passed()) {
-                scratch.feasible.extend(here);
-            } else {
-                for (at, verdict) in here.zip(&*verdicts) {
-                    if !verdict.passed() {
-                        scratch.rejected.push((at, *verdict));
-                        continue;
-                    }
-                    scratch.feasible.push(at);
-                    if scratch.feasible.len() == enough {
-                        break;
-                    }
-                }
-            }
+            scratch.sort_out(first, verdicts, enough);
             done += len;
         }
         self.statics = statics;
