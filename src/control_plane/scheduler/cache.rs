@@ -135,6 +135,12 @@ impl Cache {
         self.order[at]
     }
 
+    /// The node indices by position.
+    #[must_use]
+    pub fn order(&self) -> &[u32] {
+        &self.order
+    }
+
     /// The position of a node by name.
     #[must_use]
     pub fn position(&self, name: Sym) -> Option<usize> {
