@@ -210,7 +210,7 @@ fn choosy(c: &Constraint, pod: &Pod) -> bool {
 fn tallies(prepared: &[Constraint], view: View<'_>, out: &mut Vec<Tally>, fill: i64) {
     out.clear();
     out.extend(prepared.iter().map(|c| Tally {
-        constraint: c.clone(),
+        constraint: *c,
         counts: vec![fill; topology(view, c.key).n + 1],
         min: 0,
         weight: 0.0,
