@@ -1,6 +1,6 @@
 //! The scheduler's hot path: a whole cycle (queue, Filter, Score, choice, assume, request for the
 //! binding) with default sampling, for pods of distinct requests.
-#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -10,14 +10,14 @@ use wavetank::api::pod::Container;
 use wavetank::api::resources::{Named, Resources};
 use wavetank::api::version::KubeVersion;
 use wavetank::api::versions::{ObjRef, Versions};
-use wavetank::api::{LabelSet, Meta, Name, Obj, Pod, PodSpec};
+use wavetank::api::{LabelSet, Meta, Name, Obj, Pod, PodSpec, Selector};
 use wavetank::control_plane::scheduler::cache::Cache;
 use wavetank::control_plane::scheduler::config::ProfileConfig;
 use wavetank::control_plane::scheduler::profile::{Profile, Turn};
 use wavetank::control_plane::scheduler::ties::{self, TieRule};
 use wavetank::control_plane::scheduler::{Scheduler, SchedulerConfig};
 use wavetank::engine::{Draws, Purpose, SimDuration, SimTime, Sym};
-use wavetank::event::{Address, Event, Role, Shared};
+use wavetank::event::{Address, ApiEvent, Event, Role, Shared};
 
 const MIB: i64 = 1024 * 1024;
 
@@ -62,11 +62,16 @@ fn pod(draws: &Draws, i: u32) -> Arc<Pod> {
 fn decide(c: &mut Criterion) {
     let mut group = c.benchmark_group("cycle");
     group.throughput(Throughput::Elements(1));
-    for nodes in [1000_u32, 5000] {
+    for (nodes, service) in [(1000_u32, false), (5000, false), (1000, true)] {
         let draws = Draws::new(1);
         let pods: Vec<Arc<Pod>> = (0..65_536).map(|i| pod(&draws, i)).collect();
         let mut cache = Cache::default();
         (0..nodes).for_each(|i| cache.set_node(&node(i), 0));
+        if service {
+            // A service makes the system's default spread constraints apply.
+            let labels = Selector::of_labels([("app".into(), "bench".into())]);
+            cache.set_service("bench".into(), "web".into(), Some(labels));
+        }
         let mut profile = Profile::new(&ProfileConfig::default());
         let (mut start, mut i) = (0, 0_u32);
         let standing = nodes * 8;
@@ -89,7 +94,8 @@ fn decide(c: &mut Criterion) {
         (0..2 * standing).for_each(|_| {
             step();
         });
-        let id = BenchmarkId::new("decide+assume+remove", nodes);
+        let name = if service { "with spread constraints" } else { "decide+assume+remove" };
+        let id = BenchmarkId::new(name, nodes);
         group.bench_function(id, |b| b.iter(|| black_box(step())));
     }
     group.finish();
@@ -135,16 +141,13 @@ fn run(objects: &Versions, nodes: u32, pods: u32) -> u32 {
         scheduler.on_pod(change, None, &mut shared.context(1));
     }
     let mut bound = 0;
-    while let Some(entry) = shared.next() {
+    while let Some(entry) = shared.queue.pop() {
+        shared.advance(entry.time);
         shared.records.clear();
-        match entry.event {
-            Event::Scheduler(event) => {
-                scheduler.handle(event, &mut shared.context(entry.seq));
-            }
-            Event::Api(wavetank::event::ApiEvent::Arrive(id)) => {
-                bound += u32::from(shared.context(entry.seq).take_request(id).is_some());
-            }
-            _ => {}
+        if let Event::Scheduler(event) = entry.event {
+            scheduler.handle(event, &mut shared.context(entry.seq));
+        } else if let Event::Api(ApiEvent::Arrive(id)) = entry.event {
+            bound += u32::from(shared.context(entry.seq).take_request(id).is_some());
         }
     }
     bound

@@ -249,7 +249,7 @@ pub(crate) fn pod(value: &Value) -> Pod {
     }
 }
 
-/// The pod selector of a Service, ReplicationController, ReplicaSet or StatefulSet.
+/// The pod selector of a service or of an owner of pods.
 pub(crate) fn workload_selector(value: &Value) -> Option<Selector> {
     let given = &value["spec"]["selector"];
     match value["kind"].as_str()? {

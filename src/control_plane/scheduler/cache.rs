@@ -92,7 +92,7 @@ pub struct Cache {
     counts: Counts,
     topologies: Vec<Topology>,
     images: FxHashMap<Sym, ImageRow>,
-    /// Nodes with a PreferNoSchedule taint.
+    /// Nodes with a `PreferNoSchedule` taint.
     prefer_taints: usize,
     /// Indices of nodes whose static facts changed since `epoch` began.
     log: Vec<u32>,
@@ -133,6 +133,12 @@ impl Cache {
     #[must_use]
     pub fn index_at(&self, at: usize) -> u32 {
         self.order[at]
+    }
+
+    /// The node indices by position.
+    #[must_use]
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// The position of a node by name.
@@ -190,7 +196,7 @@ impl Cache {
         self.images.is_empty()
     }
 
-    /// True if some node has a PreferNoSchedule taint.
+    /// True if some node has a `PreferNoSchedule` taint.
     #[must_use]
     pub fn prefers(&self) -> bool {
         self.prefer_taints > 0
@@ -225,7 +231,7 @@ impl Cache {
         all.iter().map(|(_, s)| s).filter(move |s| !s.is_empty() && s.matches(labels))
     }
 
-    /// The selector of the ReplicaSet, ReplicationController or StatefulSet that owns a pod.
+    /// The selector of the ReplicaSet, `ReplicationController` or StatefulSet that owns a pod.
     #[must_use]
     pub fn owner_selector(&self, pod: &Pod) -> Option<&Selector> {
         let owner = pod.meta.controller()?;
@@ -269,8 +275,10 @@ impl Cache {
     /// A node appeared or changed.
     pub fn set_node(&mut self, node: &Arc<Node>, rank: u64) {
         let index = self.row_of(node.meta.name.sym());
-        let zone = zone_of(node.meta.labels);
         let old = self.rows[index as usize].node.replace(Arc::clone(node));
+        let same_labels = old.as_ref().is_some_and(|old| old.meta.labels == node.meta.labels);
+        let zone =
+            if same_labels { self.rows[index as usize].zone } else { zone_of(node.meta.labels) };
         self.rows[index as usize].rank = rank;
         let old_alloc = std::mem::replace(
             &mut self.rows[index as usize].alloc,
@@ -297,12 +305,11 @@ impl Cache {
         if !Arc::ptr_eq(&old_alloc, &node.status.allocatable) {
             self.columns.set_alloc(at as usize, &node.status.allocatable, Some(&old_alloc));
         }
-        if old.meta.labels != node.meta.labels {
+        if !same_labels {
             self.topologies.clear();
         }
-        let same = old.meta.labels == node.meta.labels
-            && old.unschedulable == node.unschedulable
-            && old.taints == node.taints;
+        let same =
+            same_labels && old.unschedulable == node.unschedulable && old.taints == node.taints;
         if !same {
             self.note_static(index);
         }

@@ -36,7 +36,7 @@ impl Scope {
 pub struct GroupKey {
     /// Namespaces and selector of each term; no selector matches nothing.
     pub terms: Vec<(Scope, Option<Selector>)>,
-    /// Pods that are being deleted do not count (PodTopologySpread).
+    /// Pods that are being deleted do not count (`PodTopologySpread`).
     pub live_only: bool,
 }
 
@@ -96,6 +96,8 @@ pub fn has_pod_terms(affinity: &Affinity) -> bool {
 
 /// More groups than this are forgotten and counted anew when asked for: a bound on memory.
 const MAX_GROUPS: usize = 4096;
+/// The same for label sets whose groups are remembered.
+const MAX_MEMO: usize = 1 << 16;
 
 impl Counts {
     /// The group with this key; counted over `pods` (node index and pod) if it is new.
@@ -122,6 +124,9 @@ impl Counts {
         if self.groups.len() > MAX_GROUPS {
             self.groups.clear();
             self.group_of.clear();
+            self.memo.clear();
+        }
+        if self.memo.len() > MAX_MEMO {
             self.memo.clear();
         }
     }

@@ -19,18 +19,18 @@ pub struct PluginScores {
     pub weight: i64,
     /// What Score returned, per feasible node.
     pub raw: Vec<i64>,
-    /// After NormalizeScore, times weight.
+    /// After `NormalizeScore`, times weight.
     pub weighted: Vec<i64>,
 }
 
 /// A decision in full.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evaluation {
-    /// A PreEnqueue plugin holds the pod back; then nothing else is filled.
+    /// A `PreEnqueue` plugin holds the pod back; then nothing else is filled.
     pub pre_enqueue: Option<(&'static str, Reason)>,
-    /// PreFilter ended the cycle.
+    /// `PreFilter` ended the cycle.
     pub pre_filter: Option<Rejection>,
-    /// Plugins whose PreFilter answered Skip.
+    /// Plugins whose `PreFilter` answered Skip.
     pub skipped_filters: Vec<&'static str>,
     /// Nodes rejected, in node order.
     pub rejected: Vec<(Sym, Rejection)>,
@@ -40,7 +40,7 @@ pub struct Evaluation {
     pub feasible: Vec<Sym>,
     /// Plugins that rejected something, sorted by name.
     pub rejectors: Vec<&'static str>,
-    /// Score plugins whose PreScore answered Skip.
+    /// Score plugins whose `PreScore` answered Skip.
     pub skipped_scores: Vec<&'static str>,
     /// Scores per plugin.
     pub scores: Vec<PluginScores>,
@@ -50,7 +50,7 @@ pub struct Evaluation {
     pub best: Vec<Sym>,
     /// The node taken.
     pub pick: Option<Sym>,
-    /// The message if nothing fits (without PostFilter's part).
+    /// The message if nothing fits (without `PostFilter`'s part).
     pub fit_error: String,
 }
 

@@ -100,7 +100,7 @@ pub struct View<'a> {
     pub pod: &'a Pod,
 }
 
-/// What PreFilter says.
+/// What `PreFilter` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PreFilter {
     /// Filter is to be called.
@@ -116,15 +116,15 @@ pub enum PreFilter {
 /// What the plugins have worked out about the pod in hand. Kept between cycles for its buffers.
 #[derive(Debug, Clone, Default)]
 pub struct CycleState {
-    /// NodeResourcesFit and BalancedAllocation.
+    /// `NodeResourcesFit` and `BalancedAllocation`.
     pub fit: FitState,
-    /// PodTopologySpread, hard constraints.
+    /// `PodTopologySpread`, hard constraints.
     pub spread_filter: SpreadFilter,
-    /// PodTopologySpread, soft constraints.
+    /// `PodTopologySpread`, soft constraints.
     pub spread_score: SpreadScore,
-    /// InterPodAffinity, required terms.
+    /// `InterPodAffinity`, required terms.
     pub affinity_filter: AffinityFilter,
-    /// InterPodAffinity, preferred terms.
+    /// `InterPodAffinity`, preferred terms.
     pub affinity_score: AffinityScore,
 }
 
@@ -210,15 +210,15 @@ pub enum Permit {
 
 /// A plugin. Every extension point has a default, so that a plugin only spells what it does.
 pub trait Plugin: std::fmt::Debug + Send + Sync {
-    /// PreEnqueue: a reason to keep the pod out of the queue.
+    /// `PreEnqueue`: a reason to keep the pod out of the queue.
     fn pre_enqueue(&self, _pod: &Pod) -> Option<Reason> {
         None
     }
 
-    /// Before PreFilter: asks the cache for the counts and domains it will read.
+    /// Before `PreFilter`: asks the cache for the counts and domains it will read.
     fn prepare(&self, _cache: &mut Cache, _pod: &Pod, _state: &mut CycleState) {}
 
-    /// PreFilter.
+    /// `PreFilter`.
     fn pre_filter(&self, _view: View<'_>, _state: &mut CycleState) -> PreFilter {
         PreFilter::Run
     }
@@ -249,7 +249,7 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
         Cow::Borrowed("rejected")
     }
 
-    /// PreScore: false to skip the plugin for this pod.
+    /// `PreScore`: false to skip the plugin for this pod.
     fn pre_score(&self, _view: View<'_>, _state: &mut CycleState, _nodes: &[u32]) -> bool {
         true
     }
@@ -266,7 +266,7 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
         }
     }
 
-    /// NormalizeScore, in place.
+    /// `NormalizeScore`, in place.
     fn normalize(&self, _view: View<'_>, _state: &CycleState, _nodes: &[u32], _scores: &mut [i64]) {
     }
 
@@ -288,7 +288,7 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
         Permit::Allow
     }
 
-    /// PreBind: false gives the node up.
+    /// `PreBind`: false gives the node up.
     fn pre_bind(&self, _pod: &Pod) -> bool {
         true
     }
@@ -298,7 +298,7 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// PostBind.
+    /// `PostBind`.
     fn post_bind(&self, _pod: &Pod) {}
 
     /// Whether an event may make a pod schedulable that this plugin had rejected.

@@ -23,5 +23,8 @@ pub mod ties;
 pub mod tree;
 pub mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::SchedulerConfig;
 pub use cycle::Scheduler;

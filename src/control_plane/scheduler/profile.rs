@@ -41,6 +41,28 @@ struct Scratch {
     scores: Vec<i64>,
 }
 
+impl Scratch {
+    /// Takes the nodes of a batch in: those that fit, up to `enough`, and those that do not.
+    fn sort_out(&mut self, first: usize, verdicts: &[Verdict], enough: usize) {
+        let len = verdicts.len();
+        let here = num::u32_of(first)..num::u32_of(first + len);
+        if self.feasible.len() + len <= enough && verdicts.iter().all(|v| v.passed()) {
+            self.feasible.extend(here);
+            return;
+        }
+        for (at, verdict) in here.zip(verdicts) {
+            if !verdict.passed() {
+                self.rejected.push((at, *verdict));
+                continue;
+            }
+            self.feasible.push(at);
+            if self.feasible.len() == enough {
+                return;
+            }
+        }
+    }
+}
+
 /// A profile.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -126,7 +148,7 @@ impl Profile {
         (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
     }
 
-    /// PreEnqueue: the first plugin that holds the pod back.
+    /// `PreEnqueue`: the first plugin that holds the pod back.
     #[must_use]
     pub fn pre_enqueue(&self, pod: &Pod) -> Option<(u8, super::framework::Reason)> {
         self.rows_at(Points::PRE_ENQUEUE)
@@ -140,7 +162,7 @@ impl Profile {
         }
     }
 
-    /// A scheduling cycle for a pod: PreFilter to Score, and the choice.
+    /// A scheduling cycle for a pod: `PreFilter` to Score, and the choice.
     pub fn decide(
         &mut self,
         cache: &mut Cache,
@@ -206,7 +228,7 @@ impl Profile {
         }
     }
 
-    /// PreFilter: which rows Filter skips, and the nodes to look at.
+    /// `PreFilter`: which rows Filter skips, and the nodes to look at.
     fn pre_filter(
         &self,
         view: View<'_>,
@@ -272,16 +294,7 @@ impl Profile {
             for (row, entry) in self.filters(skip).filter(|(_, r)| !r.plugin.is_static()) {
                 entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
             }
-            for (at, verdict) in (num::u32_of(first)..).zip(&*verdicts) {
-                if !verdict.passed() {
-                    scratch.rejected.push((at, *verdict));
-                    continue;
-                }
-                scratch.feasible.push(at);
-                if scratch.feasible.len() == enough {
-                    break;
-                }
-            }
+            scratch.sort_out(first, verdicts, enough);
             done += len;
         }
         self.statics = statics;

@@ -27,7 +27,7 @@ pub enum Place {
     ErrorBackoff,
     /// Unschedulable until something happens.
     Unschedulable,
-    /// Held back by PreEnqueue.
+    /// Held back by `PreEnqueue`.
     Gated,
     /// Its cycle is under way.
     InHand,
@@ -56,7 +56,7 @@ pub struct Waiting {
     seq: u64,
 }
 
-/// PrioritySort: larger is earlier.
+/// `PrioritySort`: larger is earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct ActiveKey {
     priority: i32,

@@ -28,6 +28,13 @@ pub struct Failure {
 /// The most a text may have (source: `truncateMessage`).
 const MAX_MESSAGE: usize = 1024;
 
+fn truncate(message: &mut String) {
+    let cut = (0..=MAX_MESSAGE).rev().find(|i| message.is_char_boundary(*i));
+    if message.len() > MAX_MESSAGE {
+        message.truncate(cut.unwrap_or(0));
+    }
+}
+
 /// `0/N nodes are available: REASONS.`
 #[must_use]
 pub fn fit_error(n: usize, reasons: Vec<(Reason, usize)>) -> String {
@@ -47,7 +54,7 @@ fn count(reasons: &mut Vec<(Reason, usize)>, reason: Reason, n: usize) {
     }
 }
 
-/// The text for nodes a narrowing PreFilter left out.
+/// The text for nodes a narrowing `PreFilter` left out.
 #[must_use]
 pub fn absent_reason(plugin: &str) -> Reason {
     format!("node(s) didn't satisfy plugin(s) [{plugin}]").into()
@@ -68,7 +75,7 @@ impl Failure {
         Self { rejectors: 0, message, resolvable: false }
     }
 
-    /// PreFilter refused the pod.
+    /// `PreFilter` refused the pod.
     #[must_use]
     pub fn of_pod(row: u8, n: usize, rejection: &Rejection) -> Self {
         let why = rejection.reasons.join(", ");
@@ -76,7 +83,7 @@ impl Failure {
         Self { rejectors: 1 << row, message, resolvable: rejection.code == Code::Unschedulable }
     }
 
-    /// Every node was rejected; `absent` nodes were left out if PreFilter narrowed the choice.
+    /// Every node was rejected; `absent` nodes were left out if `PreFilter` narrowed the choice.
     #[must_use]
     pub fn of_nodes(
         profile: &Profile,
@@ -110,7 +117,7 @@ impl Failure {
             }
         }
         let mut message = fit_error(view.cache.len(), reasons);
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        truncate(&mut message);
         Self { rejectors, message, resolvable }
     }
 }

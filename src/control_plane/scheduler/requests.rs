@@ -9,7 +9,7 @@ use std::borrow::Cow;
 /// What a pod on a node counts for: true requests, and cpu and memory for Fit scoring.
 #[derive(Debug)]
 pub struct Accounted<'a> {
-    /// Requests for Filter and BalancedAllocation.
+    /// Requests for Filter and `BalancedAllocation`.
     pub requests: Cow<'a, Resources>,
     /// CPU (milli) and memory (bytes) with the defaults for containers that name none.
     pub nonzero: (i64, i64),

@@ -1,4 +1,4 @@
-//! NodeResourcesBalancedAllocation (source: `plg/noderesources/balanced_allocation.go`).
+//! `NodeResourcesBalancedAllocation` (source: `plg/noderesources/balanced_allocation.go`).
 
 use super::fit::{Amount, CHUNK, Lanes, floor_small, gather, small_to_int};
 use crate::control_plane::scheduler::framework::{CycleState, Plugin, View};
@@ -73,11 +73,9 @@ impl Plugin for Balanced {
                 nodes,
                 [&columns.used_cpu, &columns.alloc_cpu, &columns.used_mem, &columns.alloc_mem],
             );
-            for i in 0..out.len() {
-                let f_cpu = fraction(a[i] + cpu, b[i]);
-                let f_mem = fraction(c[i] + mem, d[i]);
-                let deviation = ((f_cpu - f_mem) / 2.0).abs();
-                out[i] = small_to_int(floor_small((1.0 - deviation) * 100.0));
+            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let deviation = ((fraction(a + cpu, *b) - fraction(c + mem, *d)) / 2.0).abs();
+                *out = small_to_int(floor_small((1.0 - deviation) * 100.0));
             }
         }
     }

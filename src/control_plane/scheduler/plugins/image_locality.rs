@@ -1,4 +1,4 @@
-//! ImageLocality (source: `plg/imagelocality/image_locality.go`).
+//! `ImageLocality` (source: `plg/imagelocality/image_locality.go`).
 
 use crate::api::Pod;
 use crate::control_plane::scheduler::framework::{CycleState, MAX_SCORE, Plugin, View};

@@ -1,4 +1,4 @@
-//! InterPodAffinity (source: `plg/interpodaffinity/{filtering,scoring}.go`).
+//! `InterPodAffinity` (source: `plg/interpodaffinity/{filtering,scoring}.go`).
 
 use crate::api::pod::{Affinity, PodAffinityTerm};
 use crate::api::{LabelSet, Pod, Selector};

@@ -1,4 +1,4 @@
-//! NodeAffinity and nodeSelector (source: `plg/nodeaffinity/node_affinity.go`).
+//! `NodeAffinity` and nodeSelector (source: `plg/nodeaffinity/node_affinity.go`).
 
 use crate::api::Pod;
 use crate::api::labels::Op;

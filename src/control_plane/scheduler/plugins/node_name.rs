@@ -1,4 +1,4 @@
-//! NodeName: a pod that names its node goes there or nowhere.
+//! `NodeName`: a pod that names its node goes there or nowhere.
 
 use crate::api::Pod;
 use crate::control_plane::scheduler::cache::Cache;

@@ -1,4 +1,4 @@
-//! NodePorts: host ports are not shared.
+//! `NodePorts`: host ports are not shared.
 
 use crate::api::Pod;
 use crate::control_plane::scheduler::cache::{Cache, HostPort, host_ports};

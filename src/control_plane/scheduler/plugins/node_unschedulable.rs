@@ -1,4 +1,4 @@
-//! NodeUnschedulable: cordoned nodes take only pods that tolerate it.
+//! `NodeUnschedulable`: cordoned nodes take only pods that tolerate it.
 
 use crate::api::Pod;
 use crate::api::meta::Stamp;

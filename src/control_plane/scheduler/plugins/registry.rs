@@ -18,29 +18,29 @@ pub struct Points(pub u16);
 impl Points {
     /// None.
     pub const NONE: Self = Self(0);
-    /// PreEnqueue.
+    /// `PreEnqueue`.
     pub const PRE_ENQUEUE: Self = Self(1);
-    /// QueueSort.
+    /// `QueueSort`.
     pub const QUEUE_SORT: Self = Self(1 << 1);
-    /// PreFilter.
+    /// `PreFilter`.
     pub const PRE_FILTER: Self = Self(1 << 2);
     /// Filter.
     pub const FILTER: Self = Self(1 << 3);
-    /// PostFilter.
+    /// `PostFilter`.
     pub const POST_FILTER: Self = Self(1 << 4);
-    /// PreScore.
+    /// `PreScore`.
     pub const PRE_SCORE: Self = Self(1 << 5);
-    /// Score and NormalizeScore.
+    /// Score and `NormalizeScore`.
     pub const SCORE: Self = Self(1 << 6);
     /// Reserve.
     pub const RESERVE: Self = Self(1 << 7);
     /// Permit.
     pub const PERMIT: Self = Self(1 << 8);
-    /// PreBind.
+    /// `PreBind`.
     pub const PRE_BIND: Self = Self(1 << 9);
     /// Bind.
     pub const BIND: Self = Self(1 << 10);
-    /// PostBind.
+    /// `PostBind`.
     pub const POST_BIND: Self = Self(1 << 11);
 
     /// Names of the extension points as in a KubeSchedulerConfiguration.
@@ -78,6 +78,9 @@ impl Points {
     }
 }
 
+/// A plugin's constructor.
+pub type Make = fn(&PluginArgs) -> Arc<dyn Plugin>;
+
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct PluginRow {
@@ -85,7 +88,7 @@ pub struct PluginRow {
     pub name: &'static str,
     /// Makes the plugin; none if it is not modelled (it then never objects and scores 0) or has
     /// nothing to do here (queue order and binding are the scheduler's own).
-    pub make: Option<fn(&PluginArgs) -> Arc<dyn Plugin>>,
+    pub make: Option<Make>,
     /// Where it is called.
     pub points: Points,
     /// Weight of its scores in the default profile.

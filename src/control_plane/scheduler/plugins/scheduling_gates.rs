@@ -1,4 +1,4 @@
-//! SchedulingGates: a pod with gates does not enter the queue.
+//! `SchedulingGates`: a pod with gates does not enter the queue.
 
 use crate::api::Pod;
 use crate::control_plane::scheduler::cache::Cache;

@@ -1,4 +1,4 @@
-//! PodTopologySpread (source: `plg/podtopologyspread/{common,filtering,scoring,plugin}.go`).
+//! `PodTopologySpread` (source: `plg/podtopologyspread/{common,filtering,scoring,plugin}.go`).
 
 use super::node_affinity::node_matches;
 use super::taint_toleration::tolerates;
@@ -12,6 +12,7 @@ use crate::control_plane::scheduler::framework::{
     ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Plugin, PreFilter, Reason, Verdict, View,
 };
 use crate::engine::{Sym, num};
+use smallvec::SmallVec;
 
 /// `PodTopologySpreadArgs`, and the plugin made of them.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ impl Default for Spread {
 }
 
 /// One constraint of the pod in hand.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Constraint {
     key: Sym,
     hostname: bool,
@@ -164,20 +165,36 @@ fn included(c: &Constraint, pod: &Pod, node: &Node) -> bool {
         && (!c.honor_taints || tolerates(&pod.spec.tolerations, node))
 }
 
-fn topology(view: View<'_>, key: Sym) -> &Topology {
+fn topology<'a>(view: View<'a>, key: Sym) -> &'a Topology {
     view.cache.topology(key).expect("prepare has asked for every key of the pod's constraints")
 }
 
-/// The domain of a node as an index: that of nodes without the label is the last one.
-fn slot(topology: &Topology, at: usize) -> usize {
-    let domain = topology.domain[at];
-    if domain == NONE { topology.n } else { domain as usize }
+/// What a scan over nodes reads for one constraint.
+#[derive(Debug, Clone, Copy)]
+struct Lane<'a> {
+    domain: &'a [u32],
+    n: usize,
+    order: &'a [u32],
+    counts: &'a [u32],
 }
 
-fn pods_on(view: View<'_>, c: &Constraint, at: usize) -> i64 {
-    let Some(group) = c.group else { return 0 };
-    let counts = &view.cache.counts().get(group).counts;
-    counts.get(view.cache.index_at(at) as usize).map_or(0, |n| i64::from(*n))
+impl<'a> Lane<'a> {
+    fn new(view: View<'a>, c: &Constraint) -> Self {
+        let topology = topology(view, c.key);
+        let counts = c.group.map_or(&[][..], |g| &view.cache.counts().get(g).counts);
+        Self { domain: &topology.domain, n: topology.n, order: view.cache.order(), counts }
+    }
+
+    /// The domain of a node as an index: that of nodes without the label is the last one.
+    fn slot(&self, at: usize) -> usize {
+        let domain = self.domain[at];
+        if domain == NONE { self.n } else { domain as usize }
+    }
+
+    /// Pods that count on a node.
+    fn pods(&self, at: usize) -> i64 {
+        self.counts.get(self.order[at] as usize).map_or(0, |n| i64::from(*n))
+    }
 }
 
 fn has_all_keys(view: View<'_>, tallies: &[Tally], at: usize) -> bool {
@@ -193,7 +210,7 @@ fn choosy(c: &Constraint, pod: &Pod) -> bool {
 fn tallies(prepared: &[Constraint], view: View<'_>, out: &mut Vec<Tally>, fill: i64) {
     out.clear();
     out.extend(prepared.iter().map(|c| Tally {
-        constraint: c.clone(),
+        constraint: *c,
         counts: vec![fill; topology(view, c.key).n + 1],
         min: 0,
         weight: 0.0,
@@ -204,15 +221,15 @@ impl SpreadFilter {
     fn count(&mut self, view: View<'_>) {
         let mut all = std::mem::take(&mut self.tallies);
         tallies(&self.prepared, view, &mut all, UNSEEN);
-        let keys: Vec<&Topology> = all.iter().map(|t| topology(view, t.constraint.key)).collect();
+        let lanes: Vec<Lane<'_>> = all.iter().map(|t| Lane::new(view, &t.constraint)).collect();
         for (i, tally) in all.iter_mut().enumerate() {
             let choosy = choosy(&tally.constraint, view.pod);
             for at in 0..view.cache.len() {
-                let everywhere = keys.iter().all(|k| k.domain[at] != NONE);
+                let everywhere = lanes.iter().all(|k| k.domain[at] != NONE);
                 let c = &tally.constraint;
                 if everywhere && (!choosy || included(c, view.pod, view.cache.node(at))) {
-                    let count = &mut tally.counts[slot(keys[i], at)];
-                    *count = (*count).max(0) + pods_on(view, c, at);
+                    let count = &mut tally.counts[lanes[i].slot(at)];
+                    *count = (*count).max(0) + lanes[i].pods(at);
                 }
             }
             let seen = || tally.counts.iter().copied().filter(|n| *n != UNSEEN);
@@ -236,29 +253,49 @@ impl SpreadScore {
                 all[i].weight = num::ln(num::float_u(n_scored as u64 + 2));
                 continue;
             }
-            let domains = topology(view, all[i].constraint.key);
+            let lane = Lane::new(view, &all[i].constraint);
             let mut size = 0_u64;
             for &at in nodes {
-                let slot = slot(domains, at as usize);
+                let slot = lane.slot(at as usize);
                 if all[i].counts[slot] == UNSEEN && scored(&all, at) {
                     all[i].counts[slot] = 0;
                     size += 1;
                 }
             }
             all[i].weight = num::ln(num::float_u(size + 2));
-            let choosy = choosy(&all[i].constraint, view.pod);
+            let c = all[i].constraint;
+            let choosy = choosy(&c, view.pod);
             for at in 0..view.cache.len() {
-                let slot = slot(domains, at);
-                let c = &all[i].constraint;
+                let slot = lane.slot(at);
                 let counted = all[i].counts[slot] != UNSEEN
                     && (!self.require_all || has_all_keys(view, &all, at))
-                    && (!choosy || included(c, view.pod, view.cache.node(at)));
+                    && (!choosy || included(&c, view.pod, view.cache.node(at)));
                 if counted {
-                    all[i].counts[slot] += pods_on(view, &all[i].constraint, at);
+                    all[i].counts[slot] += lane.pods(at);
                 }
             }
         }
         self.tallies = all;
+    }
+
+    fn lanes<'a>(&self, view: View<'a>) -> SmallVec<[Lane<'a>; 4]> {
+        self.tallies.iter().map(|t| Lane::new(view, &t.constraint)).collect()
+    }
+
+    fn raw(&self, lanes: &[Lane<'_>], at: usize) -> i64 {
+        if self.require_all && lanes.iter().any(|lane| lane.domain[at] == NONE) {
+            return 0;
+        }
+        let mut score = 0.0;
+        for (tally, lane) in self.tallies.iter().zip(lanes) {
+            let c = &tally.constraint;
+            if lane.domain[at] == NONE {
+                continue;
+            }
+            let count = if c.hostname { lane.pods(at) } else { tally.counts[lane.slot(at)] };
+            score += num::float(count) * tally.weight + num::float(c.max_skew - 1);
+        }
+        num::round(score)
     }
 
     fn ignores(&self, view: View<'_>, at: usize) -> bool {
@@ -287,7 +324,7 @@ impl Plugin for Spread {
             if domains.domain[at] == NONE {
                 return Verdict::reject(Code::UnschedulableAndUnresolvable, 2);
             }
-            let here = tally.counts[slot(domains, at)].max(0);
+            let here = tally.counts[domains.domain[at] as usize].max(0);
             let skew = here + tally.constraint.self_match - tally.min;
             if skew > tally.constraint.max_skew {
                 return Verdict::reject(Code::Unschedulable, 1);
@@ -313,21 +350,14 @@ impl Plugin for Spread {
     }
 
     fn score_node(&self, view: View<'_>, state: &CycleState, at: usize) -> i64 {
-        if state.spread_score.ignores(view, at) {
-            return 0;
+        state.spread_score.raw(&state.spread_score.lanes(view), at)
+    }
+
+    fn score(&self, view: View<'_>, state: &CycleState, nodes: &[u32], out: &mut [i64]) {
+        let lanes = state.spread_score.lanes(view);
+        for (score, &at) in out.iter_mut().zip(nodes) {
+            *score = state.spread_score.raw(&lanes, at as usize);
         }
-        let mut score = 0.0;
-        for tally in &state.spread_score.tallies {
-            let c = &tally.constraint;
-            let domains = topology(view, c.key);
-            if domains.domain[at] == NONE {
-                continue;
-            }
-            let count =
-                if c.hostname { pods_on(view, c, at) } else { tally.counts[slot(domains, at)] };
-            score += num::float(count) * tally.weight + num::float(c.max_skew - 1);
-        }
-        num::round(score)
     }
 
     fn normalize(&self, view: View<'_>, state: &CycleState, nodes: &[u32], scores: &mut [i64]) {

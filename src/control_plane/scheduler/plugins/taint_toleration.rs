@@ -1,4 +1,4 @@
-//! TaintToleration (source: `plg/tainttoleration/taint_toleration.go`).
+//! `TaintToleration` (source: `plg/tainttoleration/taint_toleration.go`).
 
 use crate::api::Pod;
 use crate::api::node::Node;
@@ -13,7 +13,7 @@ use crate::control_plane::scheduler::framework::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TaintToleration;
 
-/// True if no NoSchedule or NoExecute taint of the node repels these tolerations.
+/// True if no `NoSchedule` or `NoExecute` taint of the node repels these tolerations.
 #[must_use]
 pub fn tolerates(tolerations: &[Toleration], node: &Node) -> bool {
     node.taints
