@@ -8,6 +8,8 @@ pub mod event;
 
 pub mod client;
 
+pub mod control_plane;
+
 pub mod cluster;
 
 pub mod scenario;
