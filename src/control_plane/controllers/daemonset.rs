@@ -1,4 +1,4 @@
-//! DaemonSets: a pod on each node that should have one (source: `ctl/daemon/`). Rolling updates
+//! `DaemonSets`: a pod on each node that should have one (source: `ctl/daemon/`). Rolling updates
 //! without surge.
 
 use super::support::{
@@ -14,13 +14,16 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{DaemonSet, DaemonSetStatus, IntOrPercent};
 use crate::api::{Kind, Name, Obj, Pod, PodSpec, Uid};
 use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
-use crate::engine::{SimDuration, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Creates and deletes per sync (source: `BurstReplicas` of `ctl/daemon`).
 const BURST: usize = 250;
+/// Back-off of failed pods (source: `NewDaemonSetsController`, 1 s to 15 min).
+const BACKOFF: SimDuration = SimDuration::from_secs(1);
+const MAX_BACKOFF: SimDuration = SimDuration::from_secs(900);
 const FIELD: &str = "metadata.name";
 
 /// The DaemonSet controller.
@@ -29,6 +32,8 @@ pub struct DaemonSetController {
     reporter: Reporter,
     expected: Expectations,
     label: Sym,
+    /// Per set and node: when a failed pod was last replaced, and how long the next one waits.
+    failures: FxHashMap<(Uid, Sym), (SimTime, SimDuration)>,
 }
 
 impl Default for DaemonSetController {
@@ -37,6 +42,7 @@ impl Default for DaemonSetController {
             reporter: Reporter::new("daemon-set-controller", "daemonset-controller"),
             expected: Expectations::default(),
             label: "controller-revision-hash".into(),
+            failures: FxHashMap::default(),
         }
     }
 }
@@ -62,6 +68,18 @@ pub struct State {
     victims: Vec<(Uid, Name)>,
     batch: i32,
     failed: bool,
+    /// When the next failed pod may be replaced.
+    again: Option<SimTime>,
+}
+
+impl State {
+    fn end(&self, cx: &Context<'_>) -> Next {
+        match self.again {
+            _ if self.failed => Next::Retry,
+            Some(at) => Next::Requeue(at.since(cx.now())),
+            None => Next::Done,
+        }
+    }
 }
 
 /// A node with the set's pods on it.
@@ -96,25 +114,20 @@ impl Reconcile for DaemonSetController {
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
-        match &change.value {
-            Obj::DaemonSet(_) => wake.push((Key::of(&change.value), SimDuration::ZERO)),
-            Obj::Node(node) => {
-                let was = before.and_then(Obj::as_node);
-                let same =
-                    |b: &Arc<Node>| b.meta.labels == node.meta.labels && b.taints == node.taints;
-                if change.deleted || !was.is_some_and(same) {
-                    for object in caches.list(Kind::DaemonSet) {
-                        let set = caches.get(cx.versions(), Kind::DaemonSet, *object);
-                        wake.extend(set.map(|set| (Key::of(set), SimDuration::ZERO)));
-                    }
+        if let Some(node) = change.value.as_node() {
+            let was = before.and_then(Obj::as_node);
+            let same = |b: &Arc<Node>| b.meta.labels == node.meta.labels && b.taints == node.taints;
+            if change.deleted || !was.is_some_and(same) {
+                for object in caches.list(Kind::DaemonSet) {
+                    let set = caches.get(cx.versions(), Kind::DaemonSet, *object);
+                    wake.extend(set.map(|set| (Key::of(set), SimDuration::ZERO)));
                 }
             }
-            other => {
-                if let Some((key, _)) = owner_key(other, Kind::DaemonSet) {
-                    self.expected.observe(key, change, before);
-                    wake.push((key, SimDuration::ZERO));
-                }
-            }
+        } else if change.value.kind() == Kind::DaemonSet {
+            wake.push((Key::of(&change.value), SimDuration::ZERO));
+        } else if let Some((key, _)) = owner_key(&change.value, Kind::DaemonSet) {
+            self.expected.observe(key, change, before);
+            wake.push((key, SimDuration::ZERO));
         }
     }
 
@@ -132,8 +145,8 @@ impl Reconcile for DaemonSetController {
             Step::Creating => self.created(key, state, answers, cx),
             Step::Status => {
                 let refused = |a: &Outcome| matches!(a, Err(e) if *e != ApiError::NotFound);
-                let failed = state.failed || answers.iter().any(refused);
-                if failed { Next::Retry } else { Next::Done }
+                state.failed |= answers.iter().any(refused);
+                state.end(cx)
             }
         }
     }
@@ -156,9 +169,10 @@ impl DaemonSetController {
         let places = places(&set, caches, cx);
         state.status = self.status(&set, &places, hash, cx);
         if !self.expected.satisfied(key, cx.now()) {
-            return Self::put_status(state);
+            return Self::put_status(state, cx);
         }
         let (missing, mut victims) = manage(&places);
+        self.hold_failed(&set, &mut victims, state, cx);
         if missing.is_empty() && victims.is_empty() && !set.on_delete {
             victims = self.roll(&set, &places, hash, cx);
         }
@@ -166,6 +180,34 @@ impl DaemonSetController {
         state.missing.truncate(BURST);
         victims.truncate(BURST);
         self.delete_first(key, state, &victims, cx)
+    }
+
+    /// Failed pods are replaced after a back-off per node, lest a pod that its node refuses be made
+    /// for ever. Source: `daemon_controller.go` `podsShouldBeOnNode`, `failedPodsBackoff`.
+    fn hold_failed(
+        &mut self,
+        set: &DaemonSet,
+        victims: &mut Vec<(ObjRef, Arc<Pod>)>,
+        state: &mut State,
+        cx: &Context<'_>,
+    ) {
+        let now = cx.now();
+        victims.retain(|(_, pod)| {
+            if pod.status.phase != Phase::Failed {
+                return true;
+            }
+            let entry = self.failures.entry((set.meta.uid, node_of(pod)));
+            let (last, delay) = entry.or_insert((now, SimDuration::ZERO));
+            let due = *last + *delay;
+            if due > now {
+                state.again = Some(state.again.map_or(due, |t| t.min(due)));
+                return false;
+            }
+            let forgotten = now.since(*last) > MAX_BACKOFF.times(2);
+            let next = if forgotten { BACKOFF } else { delay.times(2).max(BACKOFF) };
+            (*last, *delay) = (now, next.min(MAX_BACKOFF));
+            true
+        });
     }
 
     fn status(
@@ -261,12 +303,12 @@ impl DaemonSetController {
         }
         // Creations wait for the deletions to be seen: their delivery wakes the set.
         state.missing.clear();
-        Self::put_status(state)
+        Self::put_status(state, cx)
     }
 
     fn create_next(&mut self, key: Key, state: &mut State, cx: &Context<'_>) -> Next {
         if state.missing.is_empty() {
-            return Self::put_status(state);
+            return Self::put_status(state, cx);
         }
         if state.step != Step::Creating {
             state.step = Step::Creating;
@@ -311,11 +353,11 @@ impl DaemonSetController {
         self.create_next(key, state, cx)
     }
 
-    fn put_status(state: &mut State) -> Next {
+    fn put_status(state: &mut State, cx: &Context<'_>) -> Next {
         let Some(set) = state.set.as_ref() else { return Next::Done };
         state.step = Step::Status;
         if state.status == set.status {
-            return if state.failed { Next::Retry } else { Next::Done };
+            return state.end(cx);
         }
         let mut object = DaemonSet::clone(set);
         object.status = state.status.clone();
@@ -354,7 +396,9 @@ fn manage(places: &[Place]) -> (Vec<Sym>, Vec<(ObjRef, Arc<Pod>)>) {
         let (over, good): (Vec<_>, Vec<_>) = live.cloned().partition(|(_, p)| ended(p));
         victims.extend(over);
         victims.extend(good.iter().skip(1).cloned());
-        let leaving = place.pods.iter().any(|(_, p)| p.meta.terminating() && !ended(p));
+        // A failed pod that is held back keeps its node, too: it is deleted before another is made.
+        let leaving = place.pods.iter().any(|(_, p)| p.meta.terminating() && !ended(p))
+            || place.pods.iter().any(|(_, p)| !p.meta.terminating() && ended(p));
         if place.runs && good.is_empty() && !leaving {
             missing.push(place.node);
         }

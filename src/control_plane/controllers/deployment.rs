@@ -1,4 +1,4 @@
-//! Deployments: roll ReplicaSets (source: `ctl/deployment/`).
+//! Deployments: roll `ReplicaSets` (source: `ctl/deployment/`).
 
 use super::depstatus::{self, Progress};
 use super::rollout::{Size, Wish};
@@ -6,7 +6,7 @@ use super::support::{
     Reporter, delete, error_text, owned_by, put, put_status, template_hash, text,
 };
 use crate::api::pod::ConditionType;
-use crate::api::request::{ApiError, Op, Outcome};
+use crate::api::request::{ApiError, Op, Outcome, Success};
 use crate::api::version::KubeVersion;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{Deployment, PodTemplate, ReplicaSet, Strategy};
@@ -55,9 +55,9 @@ enum Step {
     Revision,
     /// Ready for one step of the strategy.
     Strategy,
-    /// ReplicaSets are being scaled; the status follows.
+    /// `ReplicaSets` are being scaled; the status follows.
     Scaling,
-    /// Old ReplicaSets are being deleted; the status follows.
+    /// Old `ReplicaSets` are being deleted; the status follows.
     Cleaning,
     Status,
 }
@@ -81,6 +81,16 @@ pub struct State {
 impl State {
     fn all(&self) -> impl Iterator<Item = &Set> {
         self.old.iter().chain(&self.new)
+    }
+
+    /// Takes in what a write has made of a `ReplicaSet`.
+    fn renew(&mut self, success: &Success) {
+        if let Obj::ReplicaSet(rs) = &success.value {
+            let slots = self.old.iter_mut().chain(self.new.as_mut());
+            for slot in slots.filter(|s| s.0 == success.object) {
+                slot.1 = Arc::clone(rs);
+            }
+        }
     }
 
     fn total(&self) -> i32 {
@@ -150,10 +160,15 @@ impl Reconcile for DeploymentController {
             Step::Start => self.start(key, state, caches, cx),
             Step::Creating => self.created(state, answers, caches, cx),
             Step::Renumbering | Step::Revision if refused => Next::Retry,
-            Step::Renumbering => self.set_revision(state, caches, cx),
+            Step::Renumbering => {
+                if let Some(Ok(success)) = answers.first() {
+                    state.renew(success);
+                }
+                self.set_revision(state, caches, cx)
+            }
             Step::Revision | Step::Strategy => self.strategy(state, caches, cx),
-            Step::Scaling => self.scaled(state, answers, caches, cx),
-            Step::Cleaning => self.put_status(state, caches, cx),
+            Step::Scaling => self.scaled(state, answers, cx),
+            Step::Cleaning => self.put_status(state, cx),
             Step::Status if refused || state.failed => Next::Retry,
             Step::Status => Next::Done,
         }
@@ -186,7 +201,7 @@ impl DeploymentController {
         state.deployment = Some(Arc::clone(&deployment));
         if deployment.meta.terminating() {
             state.plain = true;
-            return self.put_status(state, caches, cx);
+            return self.put_status(state, cx);
         }
         let desired = |rs: &ReplicaSet| annotated(&rs.meta, DESIRED);
         let scaled = state.all().any(|(_, rs)| {
@@ -194,7 +209,7 @@ impl DeploymentController {
         });
         if deployment.paused || scaled {
             state.plain = true;
-            return self.scale_all(state, caches, cx);
+            return self.scale_all(state, cx);
         }
         let old_pods =
             deployment.strategy == Strategy::Recreate && state.old.iter().any(busy(caches, cx));
@@ -204,7 +219,7 @@ impl DeploymentController {
             // Recreate: nothing new before everything old has ended.
             return self.strategy(state, caches, cx);
         }
-        self.revise(state, cx).unwrap_or_else(|| self.set_revision(state, caches, cx))
+        self.revise(state).unwrap_or_else(|| self.set_revision(state, caches, cx))
     }
 
     fn same_template(&self, a: &PodTemplate, b: &PodTemplate) -> bool {
@@ -215,7 +230,7 @@ impl DeploymentController {
 
     /// Makes the new ReplicaSet, or brings its annotations up to date.
     /// Source: `sync.go` `getNewReplicaSet`.
-    fn revise(&mut self, state: &mut State, cx: &Context<'_>) -> Option<Next> {
+    fn revise(&self, state: &mut State) -> Option<Next> {
         let deployment = state.deployment.clone()?;
         let last = state.old.iter().filter_map(|(_, rs)| annotated(&rs.meta, REVISION)).max();
         let revision = last.unwrap_or(0) + 1;
@@ -242,7 +257,6 @@ impl DeploymentController {
         }
         object.min_ready_s = deployment.min_ready_s;
         state.step = Step::Renumbering;
-        let _ = cx;
         Some(Next::Call(vec![put(Obj::ReplicaSet(Arc::new(object)), *target)]))
     }
 
@@ -340,11 +354,11 @@ impl DeploymentController {
         let mut object = Deployment::clone(&deployment);
         let revision = rs.meta.annotation(REVISION).map(str::to_owned);
         let mut changed = false;
-        if let Some(revision) = revision.filter(|_| state.step != Step::Renumbering) {
-            if object.meta.annotation(REVISION) != Some(&revision) {
-                object.meta.set_annotation(REVISION, &revision);
-                changed = true;
-            }
+        if let Some(revision) = revision.filter(|_| state.step != Step::Renumbering)
+            && object.meta.annotation(REVISION) != Some(&revision)
+        {
+            object.meta.set_annotation(REVISION, &revision);
+            changed = true;
         }
         let fresh = object.status.conditions.get(ConditionType::Progressing).is_none();
         if made || fresh {
@@ -376,21 +390,20 @@ impl DeploymentController {
         if depstatus::complete(
             &deployment,
             &depstatus::counts(&deployment, state.all(), state.new.as_ref()),
-        ) {
-            if let Some(next) = clean_up(state, &deployment) {
-                return next;
-            }
+        ) && let Some(next) = clean_up(state, &deployment)
+        {
+            return next;
         }
-        self.put_status(state, caches, cx)
+        self.put_status(state, cx)
     }
 
     /// Source: `sync.go` `scale`.
-    fn scale_all(&mut self, state: &mut State, caches: &Cache, cx: &mut Context<'_>) -> Next {
+    fn scale_all(&mut self, state: &mut State, cx: &mut Context<'_>) -> Next {
         let Some(deployment) = state.deployment.clone() else { return Next::Done };
         let wish = Wish::new(deployment.replicas, deployment.strategy);
         let plan = scale_plan(state, wish, &deployment);
         if plan.is_empty() {
-            return self.put_status(state, caches, cx);
+            return self.put_status(state, cx);
         }
         self.scale(state, &plan, wish, &deployment)
     }
@@ -415,13 +428,7 @@ impl DeploymentController {
         Next::Call(calls)
     }
 
-    fn scaled(
-        &mut self,
-        state: &mut State,
-        answers: &[Outcome],
-        caches: &Cache,
-        cx: &mut Context<'_>,
-    ) -> Next {
+    fn scaled(&mut self, state: &mut State, answers: &[Outcome], cx: &mut Context<'_>) -> Next {
         let Some(deployment) = state.deployment.clone() else { return Next::Done };
         for (answer, (before, after, name)) in
             answers.iter().zip(std::mem::take(&mut state.scaling))
@@ -430,12 +437,7 @@ impl DeploymentController {
                 state.failed = true;
                 continue;
             };
-            let slots = state.old.iter_mut().chain(state.new.as_mut());
-            if let Obj::ReplicaSet(rs) = &success.value {
-                for slot in slots.filter(|s| s.0 == success.object) {
-                    slot.1 = Arc::clone(rs);
-                }
-            }
+            state.renew(success);
             if before != after {
                 let way = if after > before { "up" } else { "down" };
                 let sizes = if cx.version() >= KubeVersion::V1_35 {
@@ -450,7 +452,7 @@ impl DeploymentController {
         if state.failed {
             return Next::Retry;
         }
-        self.put_status(state, caches, cx)
+        self.put_status(state, cx)
     }
 
     fn scaling_event(&mut self, deployment: &Deployment, message: &str, cx: &Context<'_>) {
@@ -458,9 +460,8 @@ impl DeploymentController {
         self.reporter.normal(kind, meta, "ScalingReplicaSet", text(message), cx);
     }
 
-    fn put_status(&mut self, state: &mut State, caches: &Cache, cx: &mut Context<'_>) -> Next {
+    fn put_status(&mut self, state: &mut State, cx: &mut Context<'_>) -> Next {
         let Some(deployment) = state.deployment.clone() else { return Next::Done };
-        let _ = caches;
         let mut status = depstatus::counts(&deployment, state.all(), state.new.as_ref());
         let wish = Wish::new(deployment.replicas, deployment.strategy);
         let available = depstatus::available(wish, status.available, cx);
@@ -569,7 +570,7 @@ fn scale_plan(state: &State, wish: Wish, deployment: &Deployment) -> Vec<(Set, i
     active.into_iter().zip(sizes).filter(|(set, n)| stale(set, *n)).collect()
 }
 
-/// Deletes old ReplicaSets beyond the history limit, oldest revision first.
+/// Deletes old `ReplicaSets` beyond the history limit, oldest revision first.
 fn clean_up(state: &mut State, deployment: &Deployment) -> Option<Next> {
     let alive: Vec<&Set> = state.old.iter().filter(|(_, rs)| !rs.meta.terminating()).collect();
     let keep = usize::try_from(deployment.history_limit).ok()?;

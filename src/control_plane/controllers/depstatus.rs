@@ -50,7 +50,7 @@ pub(super) fn available(wish: Wish, available: i32, cx: &Context<'_>) -> Conditi
     }
 }
 
-/// The counts, from the statuses of the ReplicaSets; the conditions as they are.
+/// The counts, from the statuses of the `ReplicaSets`; the conditions as they are.
 pub(super) fn counts<'a>(
     deployment: &Deployment,
     all: impl Iterator<Item = &'a (ObjRef, Arc<ReplicaSet>)>,
@@ -82,7 +82,7 @@ pub(super) fn complete(deployment: &Deployment, status: &DeploymentStatus) -> bo
         && status.observed_generation >= deployment.meta.generation
 }
 
-/// Copies the condition ReplicaFailure of the ReplicaSets (the new one first).
+/// Copies the condition `ReplicaFailure` of the `ReplicaSets` (the new one first).
 pub(super) fn mirror_failure(
     status: &mut DeploymentStatus,
     new: Option<&(ObjRef, Arc<ReplicaSet>)>,
@@ -153,6 +153,8 @@ impl Progress {
             status.conditions.remove(kind);
             return;
         }
+        // A rollout that this manager has not seen begin gets the whole span.
+        self.last.entry(deployment.meta.uid).or_insert(cx.now());
         let old = deployment.status.conditions.get(kind).copied();
         let reason = old.map_or("", |c| c.reason.as_str());
         if status.replicas == status.updated && reason == AVAILABLE {

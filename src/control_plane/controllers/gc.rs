@@ -150,9 +150,9 @@ impl Reconcile for GarbageCollector {
         let Some(meta) = value.meta() else { return Next::Done };
         match state.step {
             Step::Start if meta.terminating() => {
-                self.as_owner(key, object, meta, state, caches, cx)
+                Self::as_owner((key, object), meta, state, caches, cx)
             }
-            Step::Start => self.as_dependent(key, object, meta, state, caches, cx),
+            Step::Start => self.as_dependent((key, object), meta, state, caches, cx),
             Step::Releasing => {
                 state.step = Step::Last;
                 Next::Call(vec![call(key, object, Op::RemoveFinalizer(ORPHAN.into()))])
@@ -166,8 +166,7 @@ impl GarbageCollector {
     /// Source: `attemptToDeleteItem`.
     fn as_dependent(
         &self,
-        key: Key,
-        object: ObjRef,
+        (key, object): (Key, ObjRef),
         meta: &Meta,
         state: &mut State,
         caches: &Cache,
@@ -201,9 +200,7 @@ impl GarbageCollector {
     /// An object that is being deleted and waits for (or lets go of) its dependents.
     /// Source: `processDeletingDependentsItem`, `attemptToOrphanWorker`.
     fn as_owner(
-        &self,
-        key: Key,
-        object: ObjRef,
+        (key, object): (Key, ObjRef),
         meta: &Meta,
         state: &mut State,
         caches: &Cache,

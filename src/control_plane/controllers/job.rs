@@ -164,7 +164,7 @@ impl Reconcile for JobController {
             }
             Step::Creating => self.created(key, state, answers, cx),
             Step::Uncounted | Step::Finalizers if answers.iter().any(refused) => Next::Retry,
-            Step::Uncounted => self.remove_finalizers(state, cx),
+            Step::Uncounted => self.remove_finalizers(state),
             Step::Finalizers => self.count(state, cx),
             Step::Last => {
                 let failed = state.failed || answers.iter().any(refused);
@@ -304,7 +304,7 @@ impl JobController {
             return self.track(state, cx);
         }
         self.suspend_or_resume(job, state, cx);
-        self.manage(key, job, pods, succeeded, state, cx)
+        self.manage(key, job, pods, state, cx)
     }
 
     /// Why the job has failed, if it has.
@@ -442,10 +442,11 @@ impl JobController {
         key: Key,
         job: &Job,
         pods: &Pods,
-        succeeded: i32,
         state: &mut State,
         cx: &mut Context<'_>,
     ) -> Next {
+        let succeeded =
+            state.status.succeeded + num::i32_of(state.status.uncounted_succeeded.len());
         if job.meta.terminating() || !self.expected.satisfied(key, cx.now()) {
             return self.track(state, cx);
         }
@@ -542,8 +543,7 @@ impl JobController {
         Next::Call(vec![put_status(Obj::Job(Arc::new(object)), state.target)])
     }
 
-    fn remove_finalizers(&self, state: &mut State, cx: &Context<'_>) -> Next {
-        let _ = cx;
+    fn remove_finalizers(&self, state: &mut State) -> Next {
         let Some(job) = state.job.as_ref() else { return Next::Done };
         let ns = job.meta.ns;
         state.step = Step::Finalizers;
@@ -621,7 +621,7 @@ impl JobController {
             .collect();
         if !loose.is_empty() {
             state.ended = loose;
-            let next = self.remove_finalizers(state, cx);
+            let next = self.remove_finalizers(state);
             state.step = Step::Last;
             return next;
         }

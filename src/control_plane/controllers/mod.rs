@@ -34,17 +34,17 @@ use crate::event::{Address, Context, ControllerEvent};
 pub enum ControllerId {
     /// Deployments.
     Deployment = 0,
-    /// ReplicaSets.
+    /// `ReplicaSets`.
     ReplicaSet,
     /// Jobs.
     Job,
-    /// StatefulSets.
+    /// `StatefulSets`.
     StatefulSet,
-    /// DaemonSets.
+    /// `DaemonSets`.
     DaemonSet,
     /// Node health, conditions and taints.
     NodeLifecycle,
-    /// Pods on nodes with NoExecute taints.
+    /// Pods on nodes with `NoExecute` taints.
     TaintEviction,
     /// Dependents of absent owners.
     GarbageCollector,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 const PERIOD: SimDuration = SimDuration::from_secs(5);
 const STARTUP_GRACE: SimDuration = SimDuration::from_secs(60);
-/// Distance of the passes that put NoExecute taints (source: `scheduler.NodeEvictionPeriod`).
+/// Distance of the passes that put `NoExecute` taints (source: `scheduler.NodeEvictionPeriod`).
 const PASS: SimDuration = SimDuration::from_millis(100);
 const UNKNOWN_REASON: &str = "NodeStatusUnknown";
 
@@ -127,7 +127,7 @@ impl NodeLifecycle {
         }
     }
 
-    /// The NoSchedule taints that conditions and spec ask for.
+    /// The `NoSchedule` taints that conditions and spec ask for.
     /// Source: `doNoScheduleTaintingPass`.
     fn wanted(&self, node: &Node) -> Vec<Sym> {
         let holds =
@@ -287,7 +287,7 @@ impl NodeLifecycle {
         any
     }
 
-    /// Brings the NoExecute taint in line, or queues the node for it. Says whether anything is
+    /// Brings the `NoExecute` taint in line, or queues the node for it. Says whether anything is
     /// still to be done. Source: `processTaintBaseEviction`.
     fn no_execute(&mut self, node: &Node, observed: Truth, cx: &mut Context<'_>) -> bool {
         let name = node.meta.name.sym();
@@ -343,14 +343,12 @@ impl NodeLifecycle {
             // Whoever is still silent gets a whole grace period from here.
             self.arm_monitor(cx.now(), cx);
         }
-        if changed {
-            if let Some(at) = self.zones.next_turn(cx.now()) {
-                self.arm_pass(at, cx);
-            }
+        if changed && let Some(at) = self.zones.next_turn(cx.now()) {
+            self.arm_pass(at, cx);
         }
     }
 
-    /// Puts NoExecute taints, as the rate of each zone allows. Source: `doNoExecuteTaintingPass`.
+    /// Puts `NoExecute` taints, as the rate of each zone allows. Source: `doNoExecuteTaintingPass`.
     fn pass(&mut self, caches: &Cache, cx: &mut Context<'_>) {
         for name in self.zones.take(cx.now()) {
             let found = caches.named(cx.versions(), Kind::Node, Sym::EMPTY, name.into());

@@ -1,4 +1,4 @@
-//! ReplicaSets: keep so many pods of a template (source: `ctl/replicaset/replica_set.go`).
+//! `ReplicaSets`: keep so many pods of a template (source: `ctl/replicaset/replica_set.go`).
 
 use super::ranking::{self, Candidate};
 use super::support::{
@@ -117,10 +117,10 @@ impl Reconcile for ReplicaSetController {
             self.on_pod(change, before, caches, cx, wake);
             return;
         }
-        if change.deleted {
-            if let Some(meta) = change.value.meta() {
-                self.owners.remove(&meta.uid);
-            }
+        if change.deleted
+            && let Some(meta) = change.value.meta()
+        {
+            self.owners.remove(&meta.uid);
         }
         wake.push((Key::of(&change.value), SimDuration::ZERO));
     }
@@ -166,11 +166,11 @@ impl ReplicaSetController {
         let ready = |obj: Option<&Obj>| obj.and_then(Obj::as_pod).is_some_and(|p| p.ready());
         if ready(now) && !ready(was) {
             let set = caches.named(cx.versions(), Kind::ReplicaSet, key.ns, key.name);
-            if let Some((_, Obj::ReplicaSet(set))) = set {
-                if set.min_ready_s > 0 {
-                    let after = SimDuration::from_secs(u64::from(set.min_ready_s) + 1);
-                    wake.push((key, after));
-                }
+            if let Some((_, Obj::ReplicaSet(set))) = set
+                && set.min_ready_s > 0
+            {
+                let after = SimDuration::from_secs(u64::from(set.min_ready_s) + 1);
+                wake.push((key, after));
             }
         }
     }
@@ -380,7 +380,7 @@ fn status_of(
     }
 }
 
-/// Active pods per node over all ReplicaSets with the same controller (a Deployment's).
+/// Active pods per node over all `ReplicaSets` with the same controller (a Deployment's).
 fn related_pods(set: &ReplicaSet, caches: &Cache, cx: &Context<'_>) -> FxHashMap<Sym, i32> {
     let mut sets: Vec<Uid> = vec![set.meta.uid];
     if let Some(owner) = set.meta.controller() {

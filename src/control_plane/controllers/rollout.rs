@@ -58,7 +58,7 @@ impl Wish {
         new + (self.max_total() - total).min(self.replicas - new)
     }
 
-    /// Sizes of the old ReplicaSets (oldest first) after one step down.
+    /// Sizes of the old `ReplicaSets` (oldest first) after one step down.
     pub(super) fn old_sizes(self, old: &[Size], new: Size) -> Vec<i32> {
         let mut sizes: Vec<i32> = old.iter().map(|s| s.spec).collect();
         let total: i32 = sizes.iter().sum::<i32>() + new.spec;

@@ -1,4 +1,4 @@
-//! StatefulSets: pods with ordinals, made, scaled and rolled in order
+//! `StatefulSets`: pods with ordinals, made, scaled and rolled in order
 //! (source: `ctl/statefulset/stateful_set_control.go`). Volume claims are not made.
 
 use super::support::{

@@ -1,4 +1,4 @@
-//! Taint eviction: pods leave nodes with NoExecute taints they do not tolerate, at once or when
+//! Taint eviction: pods leave nodes with `NoExecute` taints they do not tolerate, at once or when
 //! their toleration ends (source: `ctl/tainteviction/taint_eviction.go`).
 
 use super::support::{Reporter, condition, delete, text};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct TaintEviction {
     reporter: Reporter,
-    /// NoExecute taints of the nodes that have any.
+    /// `NoExecute` taints of the nodes that have any.
     tainted: FxHashMap<Sym, Arc<[Taint]>>,
     /// When each pod is to be deleted.
     due: FxHashMap<Uid, SimTime>,

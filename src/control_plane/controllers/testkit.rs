@@ -2,6 +2,8 @@
 //! request at once and shows it to the controllers one millisecond later. No kubelets, no scheduler:
 //! tests bind pods and make them ready themselves.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what the controllers do not send is a panic")]
+
 use super::{ControllerManager, ManagerConfig};
 use crate::api::pod::{Condition, ConditionType, Phase, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Propagation, Request, Success};
@@ -159,7 +161,7 @@ impl Kit {
             op => {
                 let object = self.shared.versions.find(kind, ns, name).ok_or(ApiError::NotFound)?;
                 let old = self.shared.versions.current(kind, object).unwrap().clone();
-                self.change(object, old, op, seq)
+                self.change(object, &old, op, seq)
             }
         }
     }
@@ -196,16 +198,16 @@ impl Kit {
         Success { object, value: old }
     }
 
-    fn change(&mut self, object: ObjRef, old: Obj, op: Op, seq: u64) -> Outcome {
+    fn change(&mut self, object: ObjRef, old: &Obj, op: Op, seq: u64) -> Outcome {
         let mut new = old.clone();
         match op {
             Op::Update(sent) => {
-                check_version(&sent, &old)?;
-                new = with_status(sent, &old);
+                check_version(&sent, old)?;
+                new = with_status(sent, old);
                 new.meta_mut().unwrap().generation += 1;
             }
             Op::UpdateStatus(sent) => {
-                check_version(&sent, &old)?;
+                check_version(&sent, old)?;
                 let generation = old.meta().unwrap().generation;
                 let annotations = sent.meta().unwrap().annotations.clone();
                 new = with_status(old.clone(), &sent);

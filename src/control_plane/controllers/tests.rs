@@ -11,8 +11,8 @@ use crate::api::version::KubeVersion;
 use crate::api::workload::{
     DaemonSet, Deployment, Job, PodTemplate, ReplicaSet, StatefulSet, Strategy,
 };
-use crate::api::{Kind, Meta, Name, Obj, Pod, PodSpec, Selector, Stamp};
-use crate::engine::{SimDuration, SimTime, Sym};
+use crate::api::{Kind, Meta, Obj, Pod, PodSpec, Selector, Stamp};
+use crate::engine::Sym;
 use crate::event::What;
 use std::sync::Arc;
 
@@ -102,11 +102,11 @@ fn a_refused_batch_stops_the_rest_and_is_tried_again() {
     let mut kit = Kit::new(KubeVersion::V1_35);
     kit.refuse = Some(("create", Kind::Pod, ApiError::Forbidden("exceeded quota".into()), 3));
     replica_set(&mut kit, 4);
-    kit.run(0.003);
-    kit.run(0.0035);
-    let tried = kit.writes.iter().filter(|w| w.1 == "create" && w.2 == Kind::Pod).count();
-    assert_eq!(tried, 1);
     kit.run(1.0);
+    let tried = kit.writes.iter().filter(|w| w.1 == "create" && w.2 == Kind::Pod);
+    let tried: Vec<(f64, u16)> = tried.map(|w| (w.0, w.4)).collect();
+    assert!(tried[..3].iter().all(|t| t.1 == 403) && tried[2].0 > tried[1].0, "{tried:?}");
+    assert!(tried[1].0 > tried[0].0, "one at a time while it is refused: {tried:?}");
     assert_eq!(kit.active().len(), 4);
     assert!(kit.events.iter().any(|e| e.contains("exceeded quota")));
     let Some(Obj::ReplicaSet(rs)) = kit.get(Kind::ReplicaSet, "web") else { panic!("gone") };
@@ -116,6 +116,9 @@ fn a_refused_batch_stops_the_rest_and_is_tried_again() {
 #[test]
 fn surplus_pods_go_by_rank() {
     let mut kit = Kit::new(KubeVersion::V1_35);
+    for name in ["n1", "n2", "n3", "n4"] {
+        node(&mut kit, name);
+    }
     replica_set(&mut kit, 6);
     kit.run(100.0);
     let names = kit.active();
@@ -142,12 +145,13 @@ fn surplus_pods_go_by_rank() {
     }
     let order: Vec<usize> =
         gone.iter().map(|g| names.iter().position(|n| n == g).unwrap()).collect();
-    assert_eq!(order, [0, 1, 5, 4, 3]);
+    assert_eq!(order, [0, 1, 5, 4, 2], "of equal ones the smaller identity");
 }
 
 #[test]
 fn a_new_deployment_writes_what_the_recording_shows() {
     let mut kit = Kit::new(KubeVersion::V1_29);
+    node(&mut kit, "n1");
     deployment(&mut kit, 3, Strategy::default());
     kit.run(1.0);
     let first: Vec<(&str, Kind)> = kit.writes.iter().map(|w| (w.1.as_str(), w.2)).take(2).collect();
@@ -258,8 +262,12 @@ fn taints(kit: &Kit, name: &str) -> Vec<(String, Effect)> {
 }
 
 fn bare_pod(kit: &mut Kit, name: &str, on: &str, seconds: Option<i64>) {
-    let toleration =
-        Toleration { exists: true, effect: Some(Effect::NoExecute), seconds, ..Toleration::default() };
+    let toleration = Toleration {
+        exists: true,
+        effect: Some(Effect::NoExecute),
+        seconds,
+        ..Toleration::default()
+    };
     let spec = PodSpec { tolerations: vec![toleration], ..PodSpec::default() };
     let pod = Pod { meta: meta(name), spec: Arc::new(spec), ..Pod::default() };
     create(kit, Obj::Pod(Arc::new(pod)));
@@ -278,11 +286,7 @@ fn a_silent_node_is_tainted_and_its_pods_leave() {
     assert!(kit.writes.is_empty(), "healthy nodes cost nothing: {:?}", kit.writes);
     let now = kit.now();
     kit.cx().leases_mut().stop("n1".into(), now, 77);
-    let ControllerManagerCall = |kit: &mut Kit| {
-        let Kit { shared, manager, .. } = kit;
-        manager.heartbeat_stopped("n1".into(), &mut shared.context(0));
-    };
-    ControllerManagerCall(&mut kit);
+    kit.manager.heartbeat_stopped("n1".into(), &mut kit.shared.context(0));
     kit.run(120.0);
     let at = |verb: &str, kind: Kind, n: usize| {
         kit.writes.iter().filter(|w| w.1 == verb && w.2 == kind).nth(n).unwrap().0
@@ -528,5 +532,126 @@ fn pods_of_a_node_that_is_gone_are_collected() {
     assert_eq!(kit.pods().len(), 1);
     kit.run(45.0);
     assert!(kit.pods().is_empty());
-    let _ = (SimTime::ZERO, SimDuration::ZERO, Name::default());
+}
+
+#[test]
+fn a_node_that_returns_in_time_keeps_its_pods() {
+    let mut kit = Kit::new(KubeVersion::V1_29);
+    for name in ["n1", "n2", "n3"] {
+        node(&mut kit, name);
+    }
+    bare_pod(&mut kit, "a", "n1", Some(30));
+    kit.run(10.0);
+    let now = kit.now();
+    kit.shared.leases.stop("n1".into(), now, 1);
+    kit.manager.heartbeat_stopped("n1".into(), &mut kit.shared.context(0));
+    kit.run(65.0);
+    assert_eq!(taints(&kit, "n1").len(), 2);
+    come_back(&mut kit);
+    assert_eq!(kit.count("delete", Kind::Pod), 0);
+    assert!(kit.events.iter().any(|e| e == "Cancelling deletion of Pod ns/a"), "{:?}", kit.events);
+}
+
+#[test]
+fn four_nodes_of_a_zone_are_tainted_ten_seconds_apart() {
+    let mut kit = Kit::new(KubeVersion::V1_29);
+    for i in 0..10 {
+        node(&mut kit, &format!("n{i}"));
+    }
+    kit.run(10.0);
+    for i in 0..4 {
+        let name = Sym::new(&format!("n{i}"));
+        let now = kit.now();
+        kit.shared.leases.stop(name, now, 1);
+        kit.manager.heartbeat_stopped(name, &mut kit.shared.context(0));
+    }
+    kit.run(120.0);
+    let patches = kit.writes.iter().filter(|w| w.1 == "patch" && w.2 == Kind::Node);
+    let at: Vec<f64> = patches.map(|w| w.0).skip(4).collect();
+    assert_eq!(at.len(), 4, "{:?}", kit.writes);
+    for gap in at.windows(2).map(|w| w[1] - w[0]) {
+        assert!((9.9..10.2).contains(&gap), "{at:?}");
+    }
+}
+
+#[test]
+fn a_job_ends_by_deadline_and_goes_by_ttl() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    let work = Job {
+        meta: meta("work"),
+        parallelism: 2,
+        completions: Some(2),
+        backoff_limit: 6,
+        active_deadline_s: Some(15),
+        ttl_s: Some(10),
+        template: template("a"),
+        ..Job::default()
+    };
+    create(&mut kit, Obj::Job(Arc::new(work)));
+    kit.run(14.5);
+    assert_eq!(job_status(&kit).active, 2);
+    kit.run(5.0);
+    let status = job_status(&kit);
+    let failed = status.conditions.get(ConditionType::Failed).unwrap();
+    assert_eq!(failed.reason.as_str(), "DeadlineExceeded", "{status:?}");
+    assert!(kit.active().is_empty());
+    kit.run(10.0);
+    assert!(kit.get(Kind::Job, "work").is_none());
+}
+
+#[test]
+fn a_suspended_job_has_no_pods_until_resumed() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    let work = Job {
+        meta: meta("work"),
+        parallelism: 2,
+        completions: Some(2),
+        suspend: true,
+        template: template("a"),
+        ..Job::default()
+    };
+    create(&mut kit, Obj::Job(Arc::new(work)));
+    kit.run(5.0);
+    assert!(kit.active().is_empty() && job_status(&kit).start.is_none());
+    let Some(Obj::Job(mut work)) = kit.get(Kind::Job, "work") else { panic!("gone") };
+    Arc::make_mut(&mut work).suspend = false;
+    kit.user(Kind::Job, "work", Op::Update(Obj::Job(work)));
+    kit.run(5.0);
+    assert_eq!(kit.active().len(), 2);
+    assert!(!job_status(&kit).start.is_none());
+}
+
+#[test]
+fn a_failed_daemon_pod_is_replaced_ever_more_slowly() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    node(&mut kit, "n1");
+    let set = DaemonSet { meta: meta("ds"), template: template("a"), ..DaemonSet::default() };
+    create(&mut kit, Obj::DaemonSet(Arc::new(set)));
+    for _ in 0..160 {
+        kit.run(0.1);
+        for name in kit.active() {
+            kit.pod(&name, |p| {
+                p.node = "n1".into();
+                p.status.phase = Phase::Failed;
+            });
+        }
+    }
+    let made = kit.count("create", Kind::Pod);
+    assert!((5..=7).contains(&made), "{made} in 16 s: after 0, 1, 2, 4 and 8 s");
+}
+
+#[test]
+fn a_change_of_scale_in_mid_rollout_is_shared_out() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    node(&mut kit, "n1");
+    deployment(&mut kit, 10, Strategy::default());
+    kit.run(1.0);
+    kit.kubelets();
+    kit.run(1.0);
+    edit_deployment(&mut kit, |d| d.template = template("b"));
+    kit.run(1.0);
+    assert_eq!(sizes(&kit), [8, 5]);
+    kit.user(Kind::Deployment, "web", Op::Scale(15));
+    kit.run(1.0);
+    assert_eq!(sizes(&kit), [12, 7], "in proportion of 13 to 19");
 }

@@ -131,8 +131,10 @@ impl Zones {
         for (zone, state) in self.zones.iter_mut().zip(states) {
             if zone.state != state {
                 zone.state = state;
-                // Swapping the limiter empties its bucket into the new one: one token is there.
-                zone.next = zone.next.min(now + NORMAL_GAP);
+                // A used token stays used when the limiter is swapped (source: `SwapLimiter`).
+                if let Some(gap) = zone.gap().filter(|_| zone.next > now) {
+                    zone.next = now + gap;
+                }
                 changed = true;
             }
         }
