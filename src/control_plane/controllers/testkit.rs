@@ -35,8 +35,13 @@ pub(super) struct Kit {
 
 impl Kit {
     pub(super) fn new(version: KubeVersion) -> Self {
+        Self::with_qps(version, 0.0)
+    }
+
+    /// As [`Kit::new`], with a limit on requests per client.
+    pub(super) fn with_qps(version: KubeVersion, qps: f64) -> Self {
         let shared = Shared::new(1, version, EPOCH, LAG);
-        let config = ManagerConfig { qps: 0.0, ..ManagerConfig::new(version) };
+        let config = ManagerConfig { qps, ..ManagerConfig::new(version) };
         let address = Address::new(Role::ControllerManager, 0);
         let manager = ControllerManager::new(address, &config, &Draws::new(1));
         Self {

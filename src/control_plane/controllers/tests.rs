@@ -655,3 +655,37 @@ fn a_change_of_scale_in_mid_rollout_is_shared_out() {
     kit.run(1.0);
     assert_eq!(sizes(&kit), [12, 7], "in proportion of 13 to 19");
 }
+
+#[test]
+fn the_client_limit_spreads_pods_and_events_are_dropped_rather_than_late() {
+    let mut kit = Kit::with_qps(KubeVersion::V1_29, 20.0);
+    replica_set(&mut kit, 200);
+    kit.run(60.0);
+    let creates = kit.writes.iter().filter(|w| w.1 == "create" && w.2 == Kind::Pod);
+    let last = creates.map(|w| w.0).fold(0.0, f64::max);
+    // 200 pods and 25 events, 30 of them at once and 20 a second from there.
+    assert!((9.0..10.5).contains(&last), "{last}");
+    assert_eq!(kit.events.len(), 25, "an object has 25 events, then one in five minutes");
+}
+
+#[test]
+fn two_runs_write_the_same() {
+    let run = || {
+        let mut kit = Kit::with_qps(KubeVersion::V1_35, 20.0);
+        for name in ["n1", "n2", "n3"] {
+            node(&mut kit, name);
+        }
+        deployment(&mut kit, 10, Strategy::default());
+        job(&mut kit, 2, 4, 6);
+        stateful_set(&mut kit, false);
+        for round in 0..20 {
+            kit.run(1.0);
+            kit.kubelets();
+            if round == 5 {
+                edit_deployment(&mut kit, |d| d.template = template("b"));
+            }
+        }
+        (kit.writes, kit.events, kit.shared.last_seq())
+    };
+    assert_eq!(run(), run());
+}
