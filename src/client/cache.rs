@@ -69,10 +69,10 @@ impl Cache {
             (owner_of(&change.value), node_of(&change.value))
         };
         if old.0 != new.0 {
-            if let Some(list) = old.0.and_then(|uid| self.owned.get_mut(&uid)) {
-                if let Some(at) = list.iter().position(|o| *o == (kind, change.object)) {
-                    list.remove(at);
-                }
+            if let Some(list) = old.0.and_then(|uid| self.owned.get_mut(&uid))
+                && let Some(at) = list.iter().position(|o| *o == (kind, change.object))
+            {
+                list.remove(at);
             }
             if let Some(uid) = old.0.filter(|uid| self.owned.get(uid).is_some_and(Vec::is_empty)) {
                 self.owned.remove(&uid);
@@ -82,10 +82,10 @@ impl Cache {
             }
         }
         if old.1 != new.1 {
-            if let Some(list) = old.1.and_then(|node| self.on_node.get_mut(&node)) {
-                if let Some(at) = list.iter().position(|o| *o == change.object) {
-                    list.remove(at);
-                }
+            if let Some(list) = old.1.and_then(|node| self.on_node.get_mut(&node))
+                && let Some(at) = list.iter().position(|o| *o == change.object)
+            {
+                list.remove(at);
             }
             if let Some(node) = new.1 {
                 self.on_node.entry(node).or_default().push(change.object);
