@@ -10,8 +10,14 @@ pub mod client;
 
 pub mod control_plane;
 
+pub mod node;
+
 pub mod cluster;
 
 pub mod scenario;
 
 pub mod session;
+
+pub mod report;
+
+pub mod sweep;

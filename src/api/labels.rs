@@ -10,10 +10,11 @@ const CHUNK: usize = 1024;
 const MAX_CHUNKS: usize = 1 << 14;
 
 type Pairs = &'static [(Sym, Sym)];
-static SETS: OnceLock<Box<[OnceLock<Box<[OnceLock<Pairs>]>>]>> = OnceLock::new();
+type Chunk = Box<[OnceLock<Pairs>]>;
+static SETS: OnceLock<Box<[OnceLock<Chunk>]>> = OnceLock::new();
 static INDEX: Mutex<Option<FxHashMap<Pairs, u32>>> = Mutex::new(None);
 
-fn chunks() -> &'static [OnceLock<Box<[OnceLock<Pairs>]>>] {
+fn chunks() -> &'static [OnceLock<Chunk>] {
     SETS.get_or_init(|| (0..MAX_CHUNKS).map(|_| OnceLock::new()).collect())
 }
 

@@ -83,7 +83,7 @@ pub struct Deletion {
 pub type Annotations = Option<Arc<[(Sym, Arc<str>)]>>;
 
 /// Object metadata.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Meta {
     /// Namespace; empty for cluster-scoped kinds.
     pub ns: Sym,

@@ -11,6 +11,7 @@ pub mod name;
 pub mod node;
 pub mod object;
 pub mod pod;
+pub mod qos;
 pub mod quantity;
 pub mod request;
 pub mod resources;

@@ -14,6 +14,8 @@ pub const SUFFIX_LEN: usize = 5;
 /// How many suffixes there are: 27 to the fifth.
 pub const N_SUFFIXES: u32 = 14_348_907;
 
+const DECIMAL: &[u8; 10] = b"0123456789";
+
 const NUMBER_FLAG: u32 = 1 << 31;
 
 /// A name such as `web`, `web-7` or `web-x7k2p`. Equal text is equal `Name`: every name is brought
@@ -83,6 +85,29 @@ impl Name {
     #[must_use]
     pub fn stable_hash(self) -> u64 {
         crate::engine::digest::mix(self.base.stable_hash(), u64::from(self.tail))
+    }
+
+    /// Appends the text to a buffer of bytes without making a string in between.
+    pub fn push_to(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.base.as_str().as_bytes());
+        if let Some(number) = self.number() {
+            let mut digits = [0_u8; 10];
+            let mut at = digits.len();
+            let mut rest = number;
+            loop {
+                at -= 1;
+                digits[at] = DECIMAL[(rest % 10) as usize];
+                rest /= 10;
+                if rest == 0 {
+                    break;
+                }
+            }
+            out.push(b'-');
+            out.extend_from_slice(&digits[at..]);
+        } else if self.tail != 0 {
+            out.push(b'-');
+            out.extend_from_slice(&suffix_letters(self.tail - 1));
+        }
     }
 
     /// The whole name as one symbol.
@@ -188,6 +213,9 @@ mod tests {
             "x-9999999999",
         ] {
             assert_eq!(Name::new(text).to_string(), text);
+            let mut bytes = Vec::new();
+            Name::new(text).push_to(&mut bytes);
+            assert_eq!(bytes, text.as_bytes());
         }
     }
 

@@ -7,7 +7,7 @@ use crate::engine::Sym;
 use std::sync::Arc;
 
 /// A node.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Node {
     /// Metadata.
     pub meta: Meta,
@@ -24,7 +24,7 @@ pub struct Node {
 }
 
 /// Node status.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct NodeStatus {
     /// What the machine has.
     pub capacity: Arc<Resources>,

@@ -12,7 +12,7 @@ use crate::engine::Sym;
 use std::sync::Arc;
 
 /// A stored object. Cloning shares it; writers make a new one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Obj {
     /// A pod.
     Pod(Arc<Pod>),

@@ -37,6 +37,9 @@ pub struct Change {
     pub deleted: bool,
     /// 1 + log index of the version before; 0 for a creation.
     prev: u64,
+    /// The content before the change; none for a creation. It outlives the compaction of the version
+    /// it was, so that a handler always sees old and new.
+    pub before: Option<Obj>,
     /// The content after the change.
     pub value: Obj,
 }
@@ -45,7 +48,7 @@ impl Change {
     /// True if the change made the object.
     #[must_use]
     pub fn created(&self) -> bool {
-        self.prev == 0
+        self.before.is_none()
     }
 }
 
@@ -173,6 +176,15 @@ impl Versions {
         })
     }
 
+    /// A live object as a client that lists it now sees it: a change without a predecessor.
+    #[must_use]
+    pub fn listed(&self, kind: Kind, object: ObjRef) -> Option<Change> {
+        let slot = self.slot(kind, object)?;
+        let value = slot.value.clone()?;
+        let (rev, time) = (slot.mod_rev, SimTime::ZERO);
+        Some(Change { rev, seq: 0, time, object, deleted: false, prev: 0, before: None, value })
+    }
+
     /// The index one past the newest log entry of a kind.
     #[must_use]
     pub fn log_end(&self, kind: Kind) -> u64 {
@@ -185,12 +197,6 @@ impl Versions {
     pub fn change(&self, kind: Kind, index: u64) -> Option<&Change> {
         let table = &self.kinds[kind.index()];
         table.log.get(num::index(index.checked_sub(table.base)?))
-    }
-
-    /// The version before a change, unless it is compacted or the change made the object.
-    #[must_use]
-    pub fn before(&self, kind: Kind, change: &Change) -> Option<&Change> {
-        self.change(kind, change.prev.checked_sub(1)?)
     }
 
     /// Log index of the first entry still there: a cursor below it has missed changes.
@@ -226,8 +232,9 @@ impl Versions {
         slot.head = link;
         slot.mod_rev = rev;
         slot.version += 1;
-        slot.value = Some(value.clone());
-        table.log.push_back(Change { rev, seq, time, object, deleted: false, prev, value });
+        let before = slot.value.replace(value.clone());
+        let change = Change { rev, seq, time, object, deleted: false, prev, before, value };
+        table.log.push_back(change);
         (object, rev)
     }
 
@@ -240,14 +247,15 @@ impl Versions {
         let slot = &mut table.slots[object.slot as usize];
         assert_eq!(slot.generation, object.generation, "deletion of a dead object");
         let value = slot.value.take().expect("deletion of an object that is gone");
-        // A compacted predecessor must not make the deletion look like a creation.
-        let prev = slot.head.max(1);
+        let prev = slot.head;
+        let before = Some(value.clone());
         slot.head = link;
         slot.mod_rev = rev;
         table.live -= 1;
         table.by_name.remove(&value.key());
         let value = stamped(value, rev);
-        table.log.push_back(Change { rev, seq, time, object, deleted: true, prev, value });
+        let change = Change { rev, seq, time, object, deleted: true, prev, before, value };
+        table.log.push_back(change);
         rev
     }
 

@@ -44,7 +44,7 @@ pub struct PodTemplate {
 }
 
 /// A Deployment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Deployment {
     /// Metadata.
     pub meta: Meta,
@@ -98,7 +98,7 @@ impl Default for Strategy {
 pub struct DeploymentStatus {
     /// `observedGeneration`.
     pub observed_generation: u32,
-    /// Pods of all ReplicaSets.
+    /// Pods of all `ReplicaSets`.
     pub replicas: i32,
     /// Pods of the new ReplicaSet.
     pub updated: i32,
@@ -114,8 +114,8 @@ pub struct DeploymentStatus {
     pub conditions: Conditions,
 }
 
-/// A ReplicaSet (a ReplicationController is the same thing under another name).
-#[derive(Debug, Clone, Default)]
+/// A ReplicaSet (a `ReplicationController` is the same thing under another name).
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReplicaSet {
     /// Metadata.
     pub meta: Meta,
@@ -151,7 +151,7 @@ pub struct ReplicaSetStatus {
 }
 
 /// A Job.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Job {
     /// Metadata.
     pub meta: Meta,
@@ -205,7 +205,7 @@ pub struct JobStatus {
 }
 
 /// A StatefulSet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StatefulSet {
     /// Metadata.
     pub meta: Meta,
@@ -255,7 +255,7 @@ pub struct StatefulSetStatus {
 }
 
 /// A DaemonSet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DaemonSet {
     /// Metadata.
     pub meta: Meta,
@@ -297,7 +297,7 @@ pub struct DaemonSetStatus {
 }
 
 /// A PriorityClass.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PriorityClass {
     /// Metadata.
     pub meta: Meta,
@@ -312,7 +312,7 @@ pub struct PriorityClass {
 }
 
 /// A Namespace.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Namespace {
     /// Metadata.
     pub meta: Meta,
@@ -323,7 +323,7 @@ pub struct Namespace {
 }
 
 /// Any other object: metadata and the document.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Generic {
     /// Metadata.
     pub meta: Meta,

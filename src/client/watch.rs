@@ -100,14 +100,15 @@ impl Watches {
         for &id in &self.by_kind[kind.index()] {
             arm(&mut self.all[id as usize], id, cx);
         }
-        if kind == Kind::Pod && !node.is_empty() {
-            if let Some(&id) = self.by_node.get(&node) {
-                let watch = &mut self.all[id as usize];
-                if let Some(inbox) = &mut watch.inbox {
-                    inbox.push_back(log);
-                }
-                arm(watch, id, cx);
+        if kind == Kind::Pod
+            && !node.is_empty()
+            && let Some(&id) = self.by_node.get(&node)
+        {
+            let watch = &mut self.all[id as usize];
+            if let Some(inbox) = &mut watch.inbox {
+                inbox.push_back(log);
             }
+            arm(watch, id, cx);
         }
     }
 

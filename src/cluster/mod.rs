@@ -1,3 +1,265 @@
-//! Assembly: what a run consists of ([`spec`]), the owner of all components, the wiring.
+//! Assembly: what a run consists of ([`spec`]), the owner of all components ([`Cluster`], whose
+//! clone is a snapshot), the wiring on one page ([`dispatch`]), the scenario's user.
 
+mod dispatch;
+mod faults;
+mod policy;
 pub mod spec;
+mod user;
+
+use crate::api::workload::Namespace;
+use crate::api::{Kind, Meta, Name, Obj};
+use crate::control_plane::apiserver::{self, ApiServer};
+use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
+use crate::control_plane::etcd::CommitLatency;
+use crate::control_plane::scheduler::Scheduler;
+use crate::engine::digest::Digest;
+use crate::engine::{Purpose, SimTime, Sym, num};
+use crate::event::lease::PERIOD;
+use crate::event::{Address, Event, Record, Role, Shared};
+use crate::node::{NodeAgent, NodeLatencies, Setup};
+use rustc_hash::FxHashMap;
+use spec::{Agent, NodeSpec, Plan};
+use std::sync::Arc;
+use user::Driver;
+
+/// Namespaces every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// A whole cluster and its pending events. A clone is a snapshot.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    plan: Arc<Plan>,
+    shared: Shared,
+    api: ApiServer,
+    scheduler: Scheduler,
+    controllers: ControllerManager,
+    nodes: Vec<NodeAgent>,
+    by_name: FxHashMap<Sym, u32>,
+    driver: Driver,
+    /// Victims of the faults under way.
+    struck: Vec<Vec<u32>>,
+    faults_open: usize,
+    events: u64,
+}
+
+/// Numbers for `--profile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Events handled.
+    pub events: u64,
+    /// Requests that reached the API server.
+    pub requests: u64,
+    /// Requests answered with an error.
+    pub refused: u64,
+    /// Revisions of the store.
+    pub revisions: u64,
+    /// Bytes in etcd at the end.
+    pub etcd_bytes: u64,
+    /// Most requests in service or waiting at one time.
+    pub peak_in_flight: usize,
+}
+
+impl Cluster {
+    /// The cluster of a plan at the start of its run.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let spec = &plan.cluster;
+        let shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
+        let latencies = Arc::new(NodeLatencies {
+            mount: spec.latency.mount,
+            sandbox: spec.latency.sandbox,
+            container: spec.latency.container,
+            pull_bytes_per_s: spec.latency.pull_bytes_per_s,
+            image_bytes: spec.latency.image_bytes,
+        });
+        let nodes: Vec<NodeAgent> = spec
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| {
+                let setup = Arc::new(setup(node, &latencies, spec.limits.kubelet));
+                NodeAgent::new(setup, num::u32_of(i), &shared.draws)
+            })
+            .collect();
+        let by_name = nodes.iter().enumerate().map(|(i, n)| (n.name(), num::u32_of(i))).collect();
+        let mut cluster = Self {
+            api: ApiServer::new(api_config(&plan)),
+            scheduler: policy::scheduler(&plan),
+            controllers: ControllerManager::new(
+                Address::new(Role::ControllerManager, 0),
+                manager_config(&plan),
+                &shared.draws,
+            ),
+            driver: Driver::new(Arc::clone(&plan)),
+            struck: vec![Vec::new(); plan.faults.len()],
+            faults_open: plan.faults.len(),
+            nodes,
+            by_name,
+            shared,
+            plan,
+            events: 0,
+        };
+        cluster.start();
+        cluster
+    }
+
+    /// Everything that is there at time zero: watches, namespaces, nodes, the first steps.
+    fn start(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        let cx = &mut self.shared.context(0);
+        let lag = plan.cluster.latency.watch;
+        let scheduler = Address::new(Role::Scheduler, 0);
+        for &kind in dispatch::SCHEDULER_KINDS {
+            self.api.watch(kind, scheduler, lag, cx);
+        }
+        for &kind in ControllerManager::kinds() {
+            self.api.watch(kind, Address::new(Role::ControllerManager, 0), lag, cx);
+        }
+        if self.driver.watches_pods() {
+            self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
+        }
+        for name in NAMESPACES {
+            let mut meta = Meta::named(Sym::EMPTY, Name::new(name));
+            meta.created = cx.stamp();
+            meta.uid = crate::api::Uid(Sym::new(name).stable_hash());
+            let namespace = Namespace { meta, ..Namespace::default() };
+            preload(&mut self.api, Obj::Namespace(Arc::new(namespace)), cx);
+        }
+        for node in &self.nodes {
+            let mut object = crate::node::first_object(node, cx);
+            if let Some(meta) = object.meta_mut() {
+                meta.created = cx.stamp();
+                meta.uid = crate::api::Uid(node.name().stable_hash());
+            }
+            preload(&mut self.api, object, cx);
+            self.api.watches.open_node(node.name(), node.address(), lag);
+            let entity = node.name().stable_hash();
+            let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);
+            let now = cx.now();
+            cx.leases_mut().start(node.name(), now, crate::engine::SimDuration(first));
+        }
+        for object in &plan.warm {
+            preload(&mut self.api, object.clone(), cx);
+        }
+        self.api.start(cx);
+        self.controllers.start(cx);
+        self.driver.start(cx);
+        for (i, fault) in plan.faults.iter().enumerate() {
+            cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
+        }
+    }
+
+    /// The plan it runs.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The shared state: time, versions, digest.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Turns the recording of every hop on or off. It never changes what happens.
+    pub fn trace(&mut self, on: bool) {
+        self.shared.tracing = on;
+    }
+
+    /// The digest so far.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.shared.digest
+    }
+
+    /// When the next event happens.
+    pub fn next_time(&mut self) -> Option<SimTime> {
+        self.shared.queue.next_time()
+    }
+
+    /// Records since they were last taken.
+    pub fn take_records(&mut self, into: &mut Vec<Record>) {
+        into.clear();
+        into.append(&mut self.shared.records);
+    }
+
+    /// Numbers for `--profile`.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        let counts = self.api.counts();
+        Profile {
+            events: self.events,
+            requests: counts.requests,
+            refused: counts.refused,
+            revisions: self.shared.versions.rev(),
+            etcd_bytes: self.api.etcd_bytes(),
+            peak_in_flight: counts.peak_in_flight,
+        }
+    }
+
+    /// True if nothing is left to come of the workload: all steps, arrivals and faults are done, and
+    /// no pod waits or runs towards an end.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        let steps_done = self.plan.steps.last().is_none_or(|s| s.at < self.shared.now());
+        steps_done
+            && self.faults_open == 0
+            && self.driver.all_arrived()
+            && self.shared.versions.iter(Kind::Pod).all(|(_, obj)| settled(obj))
+    }
+
+    /// The run ends at this instant.
+    pub fn finish(&mut self, at: SimTime) {
+        self.shared.advance(at);
+    }
+}
+
+/// A pod that stays as it is unless somebody acts.
+fn settled(obj: &Obj) -> bool {
+    obj.as_pod().is_some_and(|p| {
+        p.terminal()
+            || p.ready() && p.meta.deletion.is_none() && p.spec.behaviour.exit_after_ns.is_none()
+    })
+}
+
+/// Puts an object into the store before the run; two of one name were refused when the plan was made.
+fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>) {
+    let outcome = api.preload(object, cx);
+    debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");
+}
+
+fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, limits: (f64, u32)) -> Setup {
+    Setup {
+        name: node.name,
+        labels: node.labels,
+        taints: node.taints.clone().into(),
+        capacity: Arc::clone(&node.capacity),
+        allocatable: Arc::clone(&node.allocatable),
+        images: Arc::clone(&node.images),
+        fake: node.agent == Agent::Fakelet,
+        boot: node.boot,
+        limits,
+        latencies: Arc::clone(latencies),
+    }
+}
+
+fn api_config(plan: &Plan) -> apiserver::Config {
+    let latency = &plan.cluster.latency;
+    apiserver::Config {
+        work: latency.api,
+        event_ttl: plan.cluster.event_ttl,
+        commit: CommitLatency::new(latency.fsync, latency.raft_rtt),
+        pins: plan.pins.iter().map(|p| (p.prefix.clone(), p.nodes.clone())).collect(),
+    }
+}
+
+fn manager_config(plan: &Plan) -> ManagerConfig {
+    let (qps, burst) = plan.cluster.limits.controllers;
+    ManagerConfig {
+        qps,
+        burst,
+        version: plan.cluster.version,
+        monitor_grace: plan.cluster.monitor_grace,
+    }
+}

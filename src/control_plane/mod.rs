@@ -1,3 +1,7 @@
-//! What acts on the objects: each component watches, decides, and writes through the API server.
+//! The control plane: [`etcd`], API server, scheduler, controllers. They meet only through requests
+//! and watches; only the API server touches etcd.
 
+pub mod apiserver;
 pub mod controllers;
+pub mod etcd;
+pub mod scheduler;

@@ -63,7 +63,6 @@ impl Draw {
     /// Uniform in `0..n` (0 for n = 0), by multiplication (bias below 2^-32 for small n).
     pub fn below(&mut self, n: u64) -> u64 {
         let wide = u128::from(self.bits()) * u128::from(n);
-        #[expect(clippy::cast_possible_truncation, reason = "the high half is below n")]
         let high = (wide >> 64) as u64;
         high
     }

@@ -55,6 +55,38 @@ pub fn float_u(n: u64) -> f64 {
     n as f64
 }
 
+/// A wide sum (an integral over time) as a float.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "the one place where integers become floats")]
+pub fn float_wide(n: u128) -> f64 {
+    n as f64
+}
+
+/// A non-negative amount for an unsigned sum; negative counts as 0.
+#[must_use]
+pub fn u64_of(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// Decimal logarithm.
+#[must_use]
+pub fn log10(x: f64) -> f64 {
+    libm::log10(x)
+}
+
+/// Logarithm of the gamma function.
+#[must_use]
+pub fn ln_gamma(x: f64) -> f64 {
+    libm::lgamma(x)
+}
+
+/// Rounded to so many decimals, for tables: hides nothing that the measure could resolve.
+#[must_use]
+pub fn rounded(x: f64, decimals: u32) -> f64 {
+    let scale = float_u(10_u64.pow(decimals));
+    libm::round(x * scale) / scale
+}
+
 /// Truncation toward zero, saturating; NaN gives 0 (Rust's `as`, which is defined for all input).
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "the one place where floats become integers")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 const PAGE: usize = 64;
 
 /// A growable table in shared pages.
+#[expect(clippy::rc_buffer, reason = "a page grows in place until a clone shares it")]
 #[derive(Debug, Clone)]
 pub struct Table<T> {
     pages: Vec<Arc<Vec<T>>>,
@@ -33,7 +34,7 @@ impl<T: Clone> Table<T> {
 
     /// Appends a row and gives its index.
     pub fn push(&mut self, value: T) -> usize {
-        if self.len % PAGE == 0 {
+        if self.len.is_multiple_of(PAGE) {
             self.pages.push(Arc::new(Vec::with_capacity(PAGE)));
         }
         let last = self.pages.last_mut().expect("a page was pushed when the last one was full");

@@ -224,7 +224,7 @@ impl fmt::Display for SimDuration {
             format!("{}h{:02}m", s / 3_600, s / 60 % 60)
         } else if s >= 60 {
             format!("{}m{:02}s", s / 60, s % 60)
-        } else if n % NANOS_PER_SEC == 0 {
+        } else if n.is_multiple_of(NANOS_PER_SEC) {
             format!("{s}s")
         } else if s >= 1 {
             format!("{s}.{}s", n % NANOS_PER_SEC / 100_000_000)

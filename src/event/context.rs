@@ -89,7 +89,7 @@ impl Shared {
     }
 
     /// Takes the next event and moves time to it.
-    pub fn next(&mut self) -> Option<Entry<Event>> {
+    pub fn pop(&mut self) -> Option<Entry<Event>> {
         let entry = self.queue.pop()?;
         assert!(
             entry.time >= self.now,
@@ -231,6 +231,12 @@ impl Context<'_> {
         let id = self.shared.requests.insert(InFlight { request, reply, outcome: None });
         self.schedule(arrival, Event::Api(ApiEvent::Arrive(id)));
         id
+    }
+
+    /// The API server's answer leaves for the client.
+    pub fn reply(&mut self, to: Address, token: u32, request: Id) {
+        let at = self.shared.now + self.shared.network;
+        self.schedule(at, Event::Answer { to, token, request });
     }
 
     /// A request in flight.

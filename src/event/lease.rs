@@ -2,15 +2,16 @@
 //! depends on a single renewal, none is an event: the instant of the last one is a pure function of
 //! the kubelet's name, its start and now. (`heartbeats: explicit` arms each of them instead.)
 //!
-//! Renewal k of a kubelet started at s happens at s + k·10.2 s + jitter(name, k), jitter uniform in
-//! ±0.2 s: kubelet waits 10 s plus up to 4 % (mean 10.2 s, recorded mean 10.24 s). The controller sees
-//! it one request and one watch later.
+//! A kubelet renews when it starts, then after `first`, then every 10.2 s with a jitter uniform in
+//! ±0.2 s: it waits 10 s plus up to 4 % (mean 10.2 s, recorded mean 10.24 s). The controller sees a
+//! renewal one request and one watch later.
 
 use crate::engine::draw::{Draws, Purpose};
 use crate::engine::{SimDuration, SimTime, Sym};
 use rustc_hash::FxHashMap;
 
-const PERIOD: SimDuration = SimDuration::from_millis(10_200);
+/// Mean distance of renewals.
+pub const PERIOD: SimDuration = SimDuration::from_millis(10_200);
 const JITTER: SimDuration = SimDuration::from_millis(400);
 /// From a renewal leaving the kubelet to its sight by a watching controller.
 const VISIBLE_AFTER: SimDuration = SimDuration::from_millis(6);
@@ -18,6 +19,8 @@ const VISIBLE_AFTER: SimDuration = SimDuration::from_millis(6);
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     started: SimTime,
+    /// From the start to the second renewal.
+    first: SimDuration,
     stopped: Option<SimTime>,
     /// The record of what stopped it: the evidence of the controller that misses the renewals.
     stopped_by: u64,
@@ -30,9 +33,9 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// A kubelet starts: its first renewal happens now.
-    pub fn start(&mut self, node: Sym, now: SimTime) {
-        self.streams.insert(node, Stream { started: now, stopped: None, stopped_by: 0 });
+    /// A kubelet starts: its first renewal happens now, the next one after `first`.
+    pub fn start(&mut self, node: Sym, now: SimTime, first: SimDuration) {
+        self.streams.insert(node, Stream { started: now, first, stopped: None, stopped_by: 0 });
     }
 
     /// A kubelet stops, because of the record `cause`.
@@ -63,9 +66,9 @@ impl Leases {
         if horizon < stream.started {
             return Some(stream.started).filter(|s| *s <= now);
         }
-        let mut k = (horizon.since(stream.started).0 + JITTER.0) / PERIOD.0;
+        let mut k = (horizon.since(stream.started).0 + JITTER.0) / PERIOD.0 + 1;
         loop {
-            let at = renewal(stream.started, node, k, draws);
+            let at = renewal(stream, node, k, draws);
             if at <= horizon || k == 0 {
                 return Some(at);
             }
@@ -75,12 +78,13 @@ impl Leases {
 }
 
 /// Renewal number `k`; number 0 is the start itself.
-fn renewal(started: SimTime, node: Sym, k: u64, draws: &Draws) -> SimTime {
+fn renewal(stream: &Stream, node: Sym, k: u64, draws: &Draws) -> SimTime {
     if k == 0 {
-        return started;
+        return stream.started;
     }
     let jitter = draws.draw(node.stable_hash(), Purpose("lease"), k).below(JITTER.0);
-    SimTime(started.0 + k * PERIOD.0 + jitter - JITTER.0 / 2)
+    let regular = stream.started.0 + stream.first.0 + (k - 1) * PERIOD.0;
+    SimTime((regular + jitter).saturating_sub(JITTER.0 / 2).max(stream.started.0))
 }
 
 #[cfg(test)]
@@ -92,7 +96,7 @@ mod tests {
         let draws = Draws::new(1);
         let node = Sym::new("n1");
         let mut leases = Leases::default();
-        leases.start(node, SimTime::from_secs(5));
+        leases.start(node, SimTime::from_secs(5), SimDuration::from_secs(3));
         let mut last = SimTime::ZERO;
         for s in 6..300 {
             let now = SimTime::from_secs(s);

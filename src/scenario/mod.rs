@@ -2,5 +2,45 @@
 //! strictly: an unknown field is named by file, line and path.
 
 pub mod error;
+pub mod load;
+
+pub mod file;
+mod place;
+mod report;
+mod schema;
+mod set;
+pub mod value;
+
+mod arrivals;
+mod expect;
+mod faults;
+mod names;
+mod objects;
+mod plan;
+mod plan_pod;
+mod pools;
+mod steps;
+mod target;
+pub mod traces;
+
+mod convert;
+mod convert_pod;
+mod convert_workload;
+mod defaults;
+mod files;
+mod kinds;
+mod lines;
+pub mod manifest;
+mod path;
+mod readers;
+pub mod source;
+mod typed;
+mod validate;
+mod validate_pod;
 
 pub use error::{InputError, InputErrors};
+pub use load::{Inputs, LoadOptions, Loaded, load, load_with};
+pub use manifest::{
+    Manifests, Mode, obj_from_json, parse_manifests, pod_spec_from_value, read_dump, read_manifests,
+};
+pub use schema::schema;

@@ -1,5 +1,143 @@
-//! Play, pause, step, back: a [`observer::Observer`] sees what happens, and never changes it.
+//! Play, pause, step, back. A [`Session`] owns a cluster and hands every record to
+//! [`observer::Observer`]s; going back restores the keyframe before the target and replays, since
+//! determinism is the undo log.
 
+mod history;
 pub mod observer;
+pub mod recorder;
+pub mod why;
 
+pub use history::History;
 pub use observer::Observer;
+pub use recorder::Recorder;
+
+use crate::cluster::Cluster;
+use crate::cluster::spec::Plan;
+use crate::engine::queue::Entry;
+use crate::engine::{SimDuration, SimTime};
+use crate::event::{Event, Record};
+use std::sync::Arc;
+
+/// How often (in virtual time) a run that may end early looks whether it is at rest.
+const REST_CHECK: SimDuration = SimDuration::from_secs(10);
+
+/// A run in progress.
+#[derive(Debug, Clone)]
+pub struct Session {
+    cluster: Cluster,
+    records: Vec<Record>,
+    next_check: SimTime,
+    ended: bool,
+    steps: u64,
+}
+
+impl Session {
+    /// A run at its start.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Self {
+            cluster: Cluster::new(plan),
+            records: Vec::new(),
+            next_check: SimTime::ZERO,
+            ended: false,
+            steps: 0,
+        }
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Events handled so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The virtual now.
+    #[must_use]
+    pub fn now(&self) -> SimTime {
+        self.cluster.shared().now()
+    }
+
+    /// Turns the recording of every hop on or off; it never changes the run.
+    pub fn trace(&mut self, on: bool) {
+        self.cluster.trace(on);
+    }
+
+    /// When the next event happens; none once the run has ended.
+    pub fn next_time(&mut self) -> Option<SimTime> {
+        let until = self.cluster.plan().until;
+        if self.ended {
+            return None;
+        }
+        self.cluster.next_time().filter(|t| *t <= until)
+    }
+
+    /// Handles the next event; its records can be read with [`Session::records`].
+    pub fn step(&mut self) -> Option<Entry<Event>> {
+        self.records.clear();
+        let next = self.next_time();
+        if self.cluster.plan().until_idle && next.is_some_and(|t| t >= self.next_check) {
+            self.next_check = self.now() + REST_CHECK;
+            if self.steps > 0 && self.cluster.at_rest() {
+                self.ended = true;
+                return None;
+            }
+        }
+        if next.is_none() {
+            if !self.ended && !self.cluster.plan().until_idle {
+                let until = self.cluster.plan().until;
+                self.cluster.finish(until);
+            }
+            self.ended = true;
+            return None;
+        }
+        let entry = self.cluster.step();
+        self.steps += 1;
+        self.cluster.take_records(&mut self.records);
+        entry
+    }
+
+    /// Records of the last step.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Runs to the end. `tick` is called now and then with the virtual now (for a progress bar).
+    pub fn run(&mut self, observers: &mut [&mut dyn Observer], mut tick: impl FnMut(SimTime)) {
+        let mut count = 0_u32;
+        // What happened before the first event (objects that are there from the start).
+        self.cluster.take_records(&mut self.records);
+        self.show(observers);
+        while self.step().is_some() {
+            self.show(observers);
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(1 << 16) {
+                tick(self.now());
+            }
+        }
+        let (now, versions) = (self.now(), &self.cluster.shared().versions);
+        for observer in observers.iter_mut() {
+            observer.end(now, versions);
+        }
+    }
+
+    fn show(&self, observers: &mut [&mut dyn Observer]) {
+        let versions = &self.cluster.shared().versions;
+        for record in &self.records {
+            for observer in observers.iter_mut() {
+                observer.on(record, versions);
+            }
+        }
+    }
+
+    /// The digest of the run so far.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.cluster.digest().to_string()
+    }
+}

@@ -22,6 +22,7 @@ pub mod statefulset;
 pub mod tainteviction;
 
 use crate::api::request::Outcome;
+use crate::api::version::KubeVersion;
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::client::{Cache, RateLimiter, Runner};
@@ -83,28 +84,23 @@ impl ControllerId {
 }
 
 /// Flags of the manager.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct ManagerConfig {
-    /// `--kube-api-qps`, of each controller's own client.
+    /// `--kube-api-qps`, of each controller's own client; 0 for no limit.
     pub qps: f64,
     /// `--kube-api-burst`.
     pub burst: u32,
-    /// `--node-monitor-grace-period`.
-    pub monitor_grace: SimDuration,
-    /// `--controllers`: which run, by row.
-    pub enabled: [bool; ControllerId::N],
+    /// Kubernetes version: its defaults.
+    pub version: KubeVersion,
+    /// `--node-monitor-grace-period`; none for the version's default.
+    pub monitor_grace: Option<SimDuration>,
 }
 
 impl ManagerConfig {
     /// The defaults of a version.
     #[must_use]
-    pub fn new(version: crate::api::version::KubeVersion) -> Self {
-        Self {
-            qps: 20.0,
-            burst: 30,
-            monitor_grace: version.node_monitor_grace(),
-            enabled: [true; ControllerId::N],
-        }
+    pub fn new(version: KubeVersion) -> Self {
+        Self { qps: 20.0, burst: 30, version, monitor_grace: None }
     }
 }
 
@@ -138,16 +134,16 @@ const KINDS: &[Kind] = &[
 impl ControllerManager {
     /// A manager with cold caches.
     #[must_use]
-    pub fn new(address: Address, config: &ManagerConfig, draws: &Draws) -> Self {
+    pub fn new(address: Address, config: ManagerConfig, draws: &Draws) -> Self {
         use ControllerId as Id;
         let limit = || RateLimiter::new(config.qps, config.burst);
-        let lifecycle =
-            nodelifecycle::NodeLifecycle::new(Id::NodeLifecycle.row(), config.monitor_grace, draws);
+        let grace = config.monitor_grace.unwrap_or(config.version.node_monitor_grace());
+        let lifecycle = nodelifecycle::NodeLifecycle::new(Id::NodeLifecycle.row(), grace, draws);
         let collector = gc::GarbageCollector::new(KINDS);
         let podgc = podgc::PodGc::new(Id::PodGc.row(), draws);
         Self {
             caches: Cache::default(),
-            enabled: config.enabled,
+            enabled: [true; ControllerId::N],
             deployment: Runner::new(Default::default(), Id::Deployment.row(), address, limit()),
             replicaset: Runner::new(Default::default(), Id::ReplicaSet.row(), address, limit()),
             job: Runner::new(Default::default(), Id::Job.row(), address, limit()),
@@ -175,6 +171,11 @@ impl ControllerManager {
     #[must_use]
     pub fn caches(&self) -> &Cache {
         &self.caches
+    }
+
+    /// Takes a controller out (`--controllers=*,-NAME`): call it before the manager starts.
+    pub fn disable(&mut self, id: ControllerId) {
+        self.enabled[usize::from(id.row())] = false;
     }
 
     /// The manager starts. Nothing is armed yet: the grids arm themselves from deliveries.

@@ -43,7 +43,7 @@ impl Kit {
         let shared = Shared::new(1, version, EPOCH, LAG);
         let config = ManagerConfig { qps, ..ManagerConfig::new(version) };
         let address = Address::new(Role::ControllerManager, 0);
-        let manager = ControllerManager::new(address, &config, &Draws::new(1));
+        let manager = ControllerManager::new(address, config, &Draws::new(1));
         Self {
             shared,
             manager,

@@ -1,0 +1,152 @@
+//! `wavetank compare`: policies or variants on the same waves.
+
+use super::load::input;
+use super::{Format, Source, terminal};
+use crate::cluster::spec::Plan;
+use crate::report::metrics::Metrics;
+use crate::report::summary::Summary;
+use crate::scenario::{InputError, InputErrors};
+use crate::session::Session;
+use crate::sweep::runs;
+use crate::sweep::table::{Policy, Table};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Options of `compare`.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// Other scenario files to compare with the first one.
+    #[arg(value_name = "OTHER")]
+    others: Vec<PathBuf>,
+    /// A scheduling policy (least-allocated, most-allocated); at least two, or use --variant.
+    #[arg(long = "policy", value_name = "NAME")]
+    policies: Vec<String>,
+    /// A tie rule (uniform, upstream, first, name, node-order-per-run).
+    #[arg(long = "ties", value_name = "RULE")]
+    ties: Vec<String>,
+    /// A named variant: `--variant big:cluster.nodes.0.count=50`; several values with commas.
+    #[arg(long = "variant", value_name = "NAME:PATH=VALUE")]
+    variants: Vec<String>,
+    /// Seeds, as in 1..20 or 3,5,7.
+    #[arg(long, default_value = "1..10")]
+    seeds: String,
+    /// Runs at a time (0: one per core). It changes nothing but the time it takes.
+    #[arg(long, default_value_t = 0)]
+    jobs: usize,
+    /// How to print the table.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// A variant: its name and the values it sets.
+struct Variant {
+    name: String,
+    plan: Arc<Plan>,
+}
+
+/// Compares.
+pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
+    let variants = variants(options)?;
+    if variants.len() < 2 {
+        return Err(vec![InputError::new("", "there is only one thing to compare").hint(
+            "name two scenarios, or give --policy, --ties or --variant at least twice",
+        )]);
+    }
+    let seeds = seeds(&options.seeds).map_err(|e| vec![e])?;
+    let jobs: Vec<(usize, u64)> =
+        (0..variants.len()).flat_map(|v| seeds.iter().map(move |&s| (v, s))).collect();
+    let bar = terminal::progress(jobs.len() as u64, options.quiet, "runs");
+    let results = runs::parallel(options.jobs, &jobs, |&(variant, seed)| {
+        let done = one(&variants[variant].plan, seed);
+        bar.inc(1);
+        done
+    });
+    bar.finish_and_clear();
+    let per = seeds.len();
+    let chunks: Vec<&[(Summary, String)]> = results.chunks(per).collect();
+    let policies: Vec<Policy> = variants
+        .iter()
+        .zip(&chunks)
+        .map(|(variant, runs)| {
+            let summaries: Vec<Summary> = runs.iter().map(|r| r.0.clone()).collect();
+            Policy::new(&variant.name, &summaries)
+        })
+        .collect();
+    let table = Table::new(&policies);
+    match options.format {
+        Format::Text => terminal::line(table.render(terminal::WIDTH).trim_end()),
+        Format::Json => terminal::line(&format!("{:#}", table.json())),
+    }
+    for (variant, runs) in variants.iter().zip(&chunks).skip(1) {
+        let same = runs.iter().zip(chunks[0]).filter(|(a, b)| a.1 == b.1).count();
+        if same == per {
+            terminal::line(&format!(
+                "{} and {} are identical: equal digests on all {per} seeds",
+                variants[0].name, variant.name
+            ));
+        }
+    }
+    Ok(0)
+}
+
+fn one(plan: &Arc<Plan>, seed: u64) -> (Summary, String) {
+    let mut plan = Plan::clone(plan);
+    plan.seed = seed;
+    let mut metrics = Metrics::new(&plan, None);
+    let mut session = Session::new(Arc::new(plan));
+    session.run(&mut [&mut metrics], |_| {});
+    let digest = session.digest();
+    (Summary::new(&metrics, &digest), digest)
+}
+
+fn variants(options: &Options) -> Result<Vec<Variant>, InputErrors> {
+    let mut list: Vec<(String, PathBuf, Vec<String>)> = Vec::new();
+    let file = &options.source.scenario;
+    for policy in &options.policies {
+        list.push((policy.clone(), file.clone(), vec![format!("scheduler.policy={policy}")]));
+    }
+    for ties in &options.ties {
+        list.push((format!("ties {ties}"), file.clone(), vec![format!("scheduler.ties={ties}")]));
+    }
+    for text in &options.variants {
+        let (name, sets) = text.split_once(':').ok_or_else(|| {
+            vec![InputError::new("", format!("--variant {text}: no `:` in it"))
+                .hint("write --variant NAME:PATH=VALUE")]
+        })?;
+        let sets = sets.split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        list.push((name.to_owned(), file.clone(), sets));
+    }
+    if !options.others.is_empty() {
+        for path in std::iter::once(file).chain(&options.others) {
+            list.push((path.display().to_string(), path.clone(), Vec::new()));
+        }
+    }
+    list.into_iter()
+        .map(|(name, scenario, sets)| {
+            let source = Source { scenario, ..options.source.clone() };
+            Ok(Variant { name, plan: input(&source, &sets)?.plan })
+        })
+        .collect()
+}
+
+/// `1..20` (both ends included) or `3,5,7`.
+fn seeds(text: &str) -> Result<Vec<u64>, InputError> {
+    let bad = || {
+        InputError::new("", format!("--seeds {text}: not a list of seeds"))
+            .hint("write 1..20 (both ends included) or 3,5,7")
+    };
+    if let Some((from, to)) = text.split_once("..") {
+        let from: u64 = from.parse().map_err(|_e| bad())?;
+        let to: u64 = to.trim_start_matches('=').parse().map_err(|_e| bad())?;
+        if from > to || to - from > 100_000 {
+            return Err(bad());
+        }
+        return Ok((from..=to).collect());
+    }
+    text.split(',').map(|s| s.trim().parse().map_err(|_e| bad())).collect()
+}

@@ -1,0 +1,124 @@
+//! The command line: one file per subcommand.
+
+mod compare;
+mod load;
+mod replay;
+mod run;
+mod step;
+mod terminal;
+mod validate;
+mod verify;
+mod why;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit code when an expectation failed.
+const EXPECTATION: u8 = 1;
+/// Exit code for bad input.
+const BAD_INPUT: u8 = 2;
+
+/// A deterministic simulator of a whole Kubernetes cluster.
+#[derive(Debug, Parser)]
+#[command(name = "wavetank", version, about, long_about = None, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 fine, 1 an expectation failed, 2 bad input, 3 a bug of ours.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario: summary, tables, plots and a report.
+    Run(run::Options),
+    /// Compare policies or variants on the same arrivals and failures.
+    Compare(compare::Options),
+    /// Step through a run, forwards and backwards (commands from standard input).
+    Step(step::Options),
+    /// Why did an object change last? The chain of causes, in sentences.
+    Why(why::Options),
+    /// Read a scenario and everything it names, and say what is wrong with it.
+    Validate(validate::Options),
+    /// Run a scenario several ways and check that every event is the same.
+    Verify(verify::Options),
+    /// Repeat a run from its directory and compare the digests.
+    Replay(replay::Options),
+    /// Print the JSON schema of scenario files.
+    Schema,
+    /// Print the version.
+    Version,
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What every command that reads a scenario takes.
+#[derive(Debug, Clone, Args)]
+struct Source {
+    /// The scenario file.
+    scenario: PathBuf,
+    /// Seed of all chance, in place of the scenario's.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Replace a value of the scenario: `--set cluster.nodes.0.count=5`.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// What `${shared}` in paths of the scenario stands for.
+    #[arg(long, value_name = "DIR", default_value = "../shared")]
+    shared: PathBuf,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Parses the command line and carries it out.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { BAD_INPUT } else { 0 };
+            // Nobody is left to tell if even this cannot be printed.
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(BAD_INPUT) };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Run(options) => run::run(&options),
+        Command::Compare(options) => compare::run(&options),
+        Command::Step(options) => step::run(&options),
+        Command::Why(options) => why::run(&options),
+        Command::Validate(options) => validate::run(&options),
+        Command::Verify(options) => verify::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Schema => {
+            terminal::line(&format!("{:#}", crate::scenario::schema()));
+            Ok(0)
+        }
+        Command::Version => {
+            terminal::line(concat!("wavetank ", env!("CARGO_PKG_VERSION")));
+            Ok(0)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wavetank", &mut std::io::stdout());
+            Ok(0)
+        }
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(errors) => {
+            for error in &errors {
+                terminal::complain(&format!("error: {error}"));
+            }
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `wavetank run`.
+
+use super::load::{Input, input};
+use super::{EXPECTATION, Format, Source, terminal};
+use crate::cluster::Cluster;
+use crate::engine::num;
+use crate::report::metrics::Metrics;
+use crate::report::rundir::{Facts, RunDir, Trace};
+use crate::report::summary::Summary;
+use crate::report::text::render;
+use crate::scenario::{InputError, InputErrors};
+use crate::session::{Observer, Session};
+use std::path::PathBuf;
+
+/// Options of `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// Where results go (default: results/runs/NAME).
+    #[arg(long, value_name = "DIR", conflicts_with = "no_out")]
+    out: Option<PathBuf>,
+    /// Write nothing.
+    #[arg(long)]
+    no_out: bool,
+    /// Write tables, but no plots and no report.
+    #[arg(long)]
+    no_plots: bool,
+    /// Print nothing but errors.
+    #[arg(long)]
+    quiet: bool,
+    /// How to print the summary.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print what the run cost: events, requests, revisions, bytes.
+    #[arg(long)]
+    profile: bool,
+    /// Write every record of the run to trace.txt.
+    #[arg(long)]
+    record: bool,
+}
+
+/// Runs a scenario.
+pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
+    let Input { plan, inputs, options: chosen } = input(&options.source, &[])?;
+    let one = |error: InputError| vec![error];
+    let target = options
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("results/runs").join(&plan.name));
+    let dir = if options.no_out { None } else { Some(RunDir::begin(&target).map_err(one)?) };
+    let sink = dir.as_ref().map(RunDir::sink).transpose().map_err(one)?;
+    let mut metrics = Metrics::new(&plan, sink);
+    let mut trace = match (&dir, options.record) {
+        (Some(dir), true) => Some(Trace::new(dir).map_err(one)?),
+        _without => None,
+    };
+    let bar = terminal::progress(plan.until.0 / 1_000_000, options.quiet, &plan.name);
+    let mut session = Session::new(plan);
+    session.trace(options.record);
+    {
+        let mut observers: Vec<&mut dyn Observer> = vec![&mut metrics];
+        if let Some(trace) = &mut trace {
+            observers.push(trace);
+        }
+        session.run(&mut observers, |now| bar.set_position(now.0 / 1_000_000));
+    }
+    bar.finish_and_clear();
+    if let Some(trace) = trace {
+        trace.close().map_err(one)?;
+    }
+    let digest = session.digest();
+    let facts = Facts { digest, options: chosen, inputs, plots: !options.no_plots };
+    let summary = match dir {
+        Some(dir) => dir.finish(&mut metrics, &facts).map_err(one)?,
+        None => Summary::new(&metrics, &facts.digest),
+    };
+    show(options, &summary, &target);
+    if options.profile {
+        terminal::line(&profile(session.cluster(), &summary));
+    }
+    Ok(if summary.passed() { 0 } else { EXPECTATION })
+}
+
+fn show(options: &Options, summary: &Summary, target: &std::path::Path) {
+    if options.quiet {
+        return;
+    }
+    match options.format {
+        Format::Text => {
+            terminal::line(render(summary, terminal::WIDTH).trim_end());
+            if !options.no_out {
+                let what = if options.no_plots { "tables" } else { "tables, plots and report.html" };
+                terminal::line(&format!("\n{what}: {}", target.display()));
+            }
+        }
+        Format::Json => {
+            let text = serde_json::to_string_pretty(summary).unwrap_or_default();
+            terminal::line(&text);
+        }
+    }
+}
+
+/// What the run cost, by counts that are the same on every machine.
+fn profile(cluster: &Cluster, summary: &Summary) -> String {
+    let profile = cluster.profile();
+    let pods = num::float_u(summary.pods.created.max(1));
+    let per_pod = |n: u64| num::float_u(n) / pods;
+    format!(
+        "\nprofile: {} events ({:.1} per pod), {} requests ({} refused, at most {} at a time), \
+         {} revisions ({:.1} per pod), {} Kubernetes Events ({:.1} per pod), {} MiB in etcd at the end",
+        profile.events,
+        per_pod(profile.events),
+        profile.requests,
+        profile.refused,
+        profile.peak_in_flight,
+        profile.revisions,
+        per_pod(profile.revisions),
+        summary.events,
+        per_pod(summary.events),
+        profile.etcd_bytes >> 20,
+    )
+}

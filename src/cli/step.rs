@@ -1,0 +1,155 @@
+//! `wavetank step`: line mode. Commands come from standard input, so it works piped.
+
+use super::load::input;
+use super::why::object_of;
+use super::{Source, terminal};
+use crate::engine::{SimDuration, SimTime};
+use crate::event::{Record, What};
+use crate::report::export;
+use crate::scenario::InputErrors;
+use crate::session::{History, Session};
+use std::io::BufRead;
+use std::sync::Arc;
+
+/// Options of `step`.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    source: Source,
+}
+
+const HELP: &str = "\
+n [N]           next event (or N events)
+b [N]           back one event (or N)
+t TIME          to an instant, as in t 10m
+o OBJECT        to the next change of an object, as in o pod/default/web-0
+p OBJECT        print an object as YAML, as in p node/node-0
+i               where am I
+h               this help
+q               quit";
+
+/// Steps through a scenario.
+pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
+    let plan = input(&options.source, &[])?.plan;
+    let mut session = Session::new(Arc::clone(&plan));
+    session.trace(true);
+    let mut history = History::new(session);
+    terminal::line(&format!("{}: {} nodes. h for help.", plan.name, plan.cluster.nodes.len()));
+    for text in std::io::stdin().lock().lines() {
+        let Ok(text) = text else { break };
+        let mut words = text.split_whitespace();
+        let word = words.next().unwrap_or("n");
+        let rest = words.next();
+        match word {
+            "q" | "quit" => break,
+            "n" | "next" => forward(&mut history, count(rest)),
+            "b" | "back" => back(&mut history, count(rest)),
+            "t" | "to" => to_time(&mut history, rest),
+            "o" | "object" => to_object(&mut history, rest),
+            "p" | "print" => print(&history, rest),
+            "i" | "info" => here(&history),
+            _other => terminal::line(HELP),
+        }
+    }
+    Ok(0)
+}
+
+fn count(word: Option<&str>) -> u64 {
+    word.and_then(|w| w.parse().ok()).unwrap_or(1)
+}
+
+fn forward(history: &mut History, n: u64) {
+    for _ in 0..n {
+        if !history.step() {
+            terminal::line("the run has ended");
+            return;
+        }
+        show(history);
+    }
+}
+
+fn back(history: &mut History, n: u64) {
+    let target = history.session().steps().saturating_sub(n);
+    history.seek_step(target);
+    here(history);
+}
+
+fn to_time(history: &mut History, word: Option<&str>) {
+    match SimDuration::parse(word.unwrap_or_default()) {
+        Ok(d) => {
+            history.seek_time(SimTime(d.0));
+            here(history);
+        }
+        Err(error) => terminal::line(&error),
+    }
+}
+
+fn to_object(history: &mut History, word: Option<&str>) {
+    let (kind, ns, name) = match object_of(word.unwrap_or_default()) {
+        Ok(target) => target,
+        Err(error) => return terminal::line(&error.to_string()),
+    };
+    while history.step() {
+        let session = history.session();
+        let versions = &session.cluster().shared().versions;
+        let hit = session.records().iter().any(|r| match r.what {
+            What::Committed { kind: k, log, .. } if k == kind => {
+                versions.change(k, log).is_some_and(|c| {
+                    let (in_ns, called) = c.value.key();
+                    in_ns.as_str() == ns && called.to_string() == name
+                })
+            }
+            _other => false,
+        });
+        if hit {
+            return show(history);
+        }
+    }
+    terminal::line("the run has ended");
+}
+
+fn print(history: &History, word: Option<&str>) {
+    let (kind, ns, name) = match object_of(word.unwrap_or_default()) {
+        Ok(target) => target,
+        Err(error) => return terminal::line(&error.to_string()),
+    };
+    let versions = &history.session().cluster().shared().versions;
+    let object = versions
+        .find(kind, ns.as_str().into(), name.as_str().into())
+        .and_then(|object| versions.current(kind, object));
+    match object {
+        Some(object) => terminal::line(export::to_yaml(object).trim_end()),
+        None => terminal::line(&format!("there is no {kind} {ns}/{name} now")),
+    }
+}
+
+fn here(history: &History) {
+    let session = history.session();
+    terminal::line(&format!(
+        "at {} after {} events, revision {}, digest {}",
+        session.now(),
+        session.steps(),
+        session.cluster().shared().versions.rev(),
+        session.digest(),
+    ));
+}
+
+fn show(history: &History) {
+    for record in history.session().records() {
+        terminal::line(&describe(history, record));
+    }
+}
+
+fn describe(history: &History, record: &Record) -> String {
+    let head = format!("{:>12} #{:<7} <-#{:<7}", record.time, record.seq, record.cause);
+    let versions = &history.session().cluster().shared().versions;
+    let text = match record.what {
+        What::Committed { kind, log, user, verb, .. } => {
+            let (ns, name) = versions.change(kind, log).map(|c| c.value.key()).unwrap_or_default();
+            format!("etcd: {} {kind} {ns}/{name}{} by {user}", verb.0, verb.1)
+        }
+        What::Event(event) => format!("{event:?}"),
+        other => format!("  {other:?}"),
+    };
+    format!("{head} {text}")
+}

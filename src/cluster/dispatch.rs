@@ -1,0 +1,259 @@
+//! The wiring: who gets which event. One exhaustive match; nothing else connects components.
+
+use super::Cluster;
+use super::faults::victims;
+use super::spec::FaultKind;
+use crate::api::Kind;
+use crate::api::versions::Change;
+use crate::client::watch::Due;
+use crate::engine::digest::mix;
+use crate::engine::id::Id;
+use crate::engine::queue::Entry;
+use crate::engine::{SimTime, Sym};
+use crate::event::{Address, Context, Event, NodeEvent, Role, What};
+use std::hash::{Hash, Hasher};
+
+/// What a scheduler watches.
+pub(super) const SCHEDULER_KINDS: &[Kind] = &[
+    Kind::Pod,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::Service,
+    Kind::ReplicationController,
+    Kind::ReplicaSet,
+    Kind::StatefulSet,
+];
+
+/// A hasher that gives the same number everywhere: events are folded into the digest through it.
+#[derive(Debug, Default)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = mix(self.0, crate::engine::digest::hash_bytes(bytes));
+    }
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = mix(self.0, n);
+    }
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n.unsigned_abs() as u64);
+    }
+}
+
+impl Cluster {
+    /// Handles the next event; gives it, or none if nothing is pending.
+    pub fn step(&mut self) -> Option<Entry<Event>> {
+        let entry = self.shared.pop()?;
+        self.events += 1;
+        let mut fold = Fold(entry.time.0);
+        entry.event.hash(&mut fold);
+        self.shared.digest.word(fold.finish());
+        if self.shared.tracing {
+            let Entry { seq, cause, time, event } = entry;
+            let what = What::Event(event);
+            self.shared.records.push(crate::event::Record { seq, time, cause, what });
+        }
+        self.dispatch(entry);
+        Some(entry)
+    }
+
+    fn dispatch(&mut self, entry: Entry<Event>) {
+        let cx = &mut self.shared.context(entry.seq);
+        match entry.event {
+            Event::Api(event) => self.api.handle(event, cx),
+            Event::Scheduler(event) => self.scheduler.handle(event, cx),
+            Event::Controller { controller, event } => {
+                self.controllers.handle(controller, event, cx)
+            }
+            Event::User(event) => self.driver.handle(event, cx),
+            Event::Watch { watch } => self.deliver(watch, entry.seq),
+            Event::Answer { to, token, request } => self.answer(to, token, request, entry.seq),
+            Event::Node { node, incarnation, event } => {
+                if self.nodes[node as usize].lives(incarnation) {
+                    if event == NodeEvent::Register {
+                        self.register(node, entry.seq);
+                    } else {
+                        self.nodes[node as usize].handle(event, cx);
+                    }
+                }
+            }
+            Event::Fault { fault, end } => self.fault(fault, end, entry.seq),
+        }
+    }
+
+    /// Everything that has reached the client of a watch by now, in order of revision.
+    fn deliver(&mut self, watch: u32, seq: u64) {
+        let Some(client) = self.api.watches.client(watch) else { return };
+        loop {
+            let cx = &mut self.shared.context(seq);
+            match self.api.watches.next(watch, cx) {
+                Due::Change(kind, log) => {
+                    let Some(change) = cx.versions().change(kind, log).cloned() else { return };
+                    let hop = cx.delivered(client, kind, log, change.seq);
+                    self.hand_over(client, &change, hop);
+                }
+                Due::Nothing => return,
+                Due::Gone(_) => {
+                    let versions = &self.shared.versions;
+                    self.api.watches.relist(watch, versions);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One change to one client.
+    fn hand_over(&mut self, client: Address, change: &Change, hop: u64) {
+        let before = change.before.as_ref();
+        let cx = &mut self.shared.context(hop);
+        match client.role {
+            Role::Scheduler => match change.value.kind() {
+                Kind::Pod => self.scheduler.on_pod(change, before, cx),
+                Kind::Node => self.scheduler.on_node(change, before, cx),
+                other => self.scheduler.on_other(other, change, before, cx),
+            },
+            Role::ControllerManager => self.controllers.on_change(change, before, cx),
+            Role::Kubelet => {
+                let node = &mut self.nodes[client.index as usize];
+                if node.address() == client && node.kubelet_up() {
+                    node.on_pod(change, cx);
+                }
+            }
+            Role::User => self.driver.on_pod(change, before, cx),
+            Role::ApiServer => {}
+        }
+    }
+
+    /// The answer to a request reaches whoever sent it, if that life still lasts.
+    fn answer(&mut self, to: Address, token: u32, request: Id, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let Some(outcome) = cx.take_request(request).and_then(|r| r.outcome) else { return };
+        match to.role {
+            Role::Scheduler => self.scheduler.on_answer(token, &outcome, cx),
+            Role::ControllerManager => {
+                let controller = u8::try_from(to.index).unwrap_or(u8::MAX);
+                self.controllers.on_answer(controller, token, outcome, cx);
+            }
+            Role::Kubelet => {
+                let node = &mut self.nodes[to.index as usize];
+                if node.address() == to && node.kubelet_up() {
+                    node.on_answer(token, &outcome, cx);
+                }
+            }
+            Role::User | Role::ApiServer => {}
+        }
+    }
+
+    /// A kubelet starts: it lists its pods, then watches from there on.
+    fn register(&mut self, index: u32, seq: u64) {
+        let lag = self.plan.cluster.latency.watch;
+        let agent = &mut self.nodes[index as usize];
+        let cx = &mut self.shared.context(seq);
+        agent.register(cx);
+        let (name, address) = (agent.name(), agent.address());
+        self.api.watches.open_node(name, address, lag);
+        let mut pods: Vec<_> = cx
+            .versions()
+            .iter(Kind::Pod)
+            .filter(|(_, obj)| obj.as_pod().is_some_and(|p| p.node == name))
+            .map(|(object, obj)| (obj.key(), object))
+            .collect();
+        pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
+        for (_, object) in pods {
+            if let Some(change) = cx.versions().listed(Kind::Pod, object) {
+                agent.on_pod(&change, cx);
+            }
+        }
+    }
+
+    /// A fault begins or ends.
+    fn fault(&mut self, row: u32, end: bool, seq: u64) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let fault = &plan.faults[row as usize];
+        if end {
+            self.faults_open -= 1;
+            for node in std::mem::take(&mut self.struck[row as usize]) {
+                self.heal(row, fault.what, node, seq);
+            }
+            return;
+        }
+        let cx = &mut self.shared.context(seq);
+        let zone = |i: u32| plan.cluster.nodes[i as usize].zone;
+        let struck = victims(row, fault, &self.nodes, zone, cx);
+        match fault.lasts {
+            Some(span) => {
+                cx.after(span, Event::Fault { fault: row, end: true });
+            }
+            None => self.faults_open -= 1,
+        }
+        for &node in &struck {
+            self.strike(row, fault.what, node, seq);
+        }
+        self.struck[row as usize] = struck;
+    }
+
+    fn strike(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let agent = &mut self.nodes[index as usize];
+        if !agent.kubelet_up() {
+            return;
+        }
+        let (node, address) = (agent.name(), agent.address());
+        let step = match what {
+            FaultKind::NodeCrash => "machine crashes",
+            FaultKind::KubeletStop => "kubelet stops",
+        };
+        let hop = cx.record(What::Fault { fault: row, node, step });
+        match what {
+            FaultKind::NodeCrash => agent.crash(hop, cx),
+            FaultKind::KubeletStop => agent.stop_kubelet(hop, cx),
+        }
+        self.api.watches.close(address);
+        cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+    }
+
+    fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let agent = &mut self.nodes[index as usize];
+        let node = agent.name();
+        let step = match what {
+            FaultKind::NodeCrash => "machine gets power",
+            FaultKind::KubeletStop => "kubelet starts again",
+        };
+        let hop = cx.record(What::Fault { fault: row, node, step });
+        cx.at_hop(hop, |cx| match what {
+            FaultKind::NodeCrash => agent.power_on(cx),
+            FaultKind::KubeletStop => agent.start_kubelet(cx),
+        });
+    }
+
+    /// The node of a name.
+    #[must_use]
+    pub fn node(&self, name: Sym) -> Option<&crate::node::NodeAgent> {
+        self.by_name.get(&name).map(|&i| &self.nodes[i as usize])
+    }
+
+    /// Runs until an instant, without observers: for tests and searches.
+    pub fn run_until(&mut self, until: SimTime) {
+        while self.next_time().is_some_and(|t| t <= until) {
+            self.step();
+            self.shared.records.clear();
+        }
+        self.shared.advance(until);
+    }
+}

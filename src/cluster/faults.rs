@@ -1,0 +1,45 @@
+//! Faults of a plan: whom they strike is drawn when they begin, keyed by the fault's row.
+
+use super::spec::{Fault, Whom};
+use crate::engine::{Purpose, Sym, num};
+use crate::event::Context;
+use crate::node::NodeAgent;
+
+/// The nodes that a fault strikes, by index, in order of the cluster's list.
+pub(super) fn victims(
+    row: u32,
+    fault: &Fault,
+    nodes: &[NodeAgent],
+    zone_of: impl Fn(u32) -> Sym,
+    cx: &Context<'_>,
+) -> Vec<u32> {
+    let all = (0..num::u32_of(nodes.len())).collect::<Vec<u32>>();
+    let name = |i: u32| nodes[i as usize].name();
+    match &fault.whom {
+        Whom::Names(names) => all.into_iter().filter(|&i| names.contains(&name(i))).collect(),
+        Whom::Zone(zone) => all.into_iter().filter(|&i| zone_of(i) == *zone).collect(),
+        Whom::Selector(selector, count) => {
+            let matching: Vec<u32> =
+                all.into_iter().filter(|&i| selector.matches(nodes[i as usize].labels())).collect();
+            match count {
+                Some(count) => draw_some(row, matching, *count, cx),
+                None => matching,
+            }
+        }
+        Whom::Count(count) => draw_some(row, all, *count, cx),
+    }
+}
+
+/// `count` of the candidates, each subset equally likely, in the candidates' order.
+fn draw_some(row: u32, mut candidates: Vec<u32>, count: u32, cx: &Context<'_>) -> Vec<u32> {
+    let count = (count as usize).min(candidates.len());
+    for i in 0..count {
+        let left = (candidates.len() - i) as u64;
+        let mut draw = cx.draw(u64::from(row), Purpose("fault-victims"), i as u64);
+        let j = i + num::index(draw.below(left));
+        candidates.swap(i, j);
+    }
+    candidates.truncate(count);
+    candidates.sort_unstable();
+    candidates
+}

@@ -1,0 +1,315 @@
+//! The scenario's user: kubectl and the workload driver in one. It acts by requests, as everybody
+//! does; to know when a pod runs it watches pods, as everybody must.
+
+use super::spec::{Action, Amount, Arrival, LifetimeFrom, Made, Plan, Process, with_exit};
+use crate::api::pod::Phase;
+use crate::api::request::{Op, Propagation, Request, User};
+use crate::api::versions::Change;
+use crate::api::workload::{Job, PodTemplate};
+use crate::api::{Kind, Meta, Name, Obj, Pod, PodSpec};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
+use crate::event::{Context, Event, UserEvent, What};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Arrival processes under way.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    plan: Arc<Plan>,
+    /// Next ordinal of each arrival process.
+    next: Vec<u32>,
+    /// Objects by the base of their names: which arrival process made them.
+    by_base: FxHashMap<Sym, u32>,
+    /// Objects with names of their own (of traces whose lifetimes count from Running).
+    by_name: FxHashMap<(Sym, Name), (u32, u32)>,
+    /// Arrivals that are still to come, over all processes; 0 when all have been made.
+    open: usize,
+}
+
+impl Driver {
+    /// A driver of this plan.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let by_base =
+            plan.arrivals.iter().enumerate().map(|(i, a)| (a.name, num::u32_of(i))).collect();
+        let next = vec![0; plan.arrivals.len()];
+        let open = plan.arrivals.len();
+        Self { plan, next, by_base, by_name: FxHashMap::default(), open }
+    }
+
+    /// True if it must see pods become Running.
+    #[must_use]
+    pub fn watches_pods(&self) -> bool {
+        self.plan.arrivals.iter().any(|a| {
+            a.lifetime_from == LifetimeFrom::Running
+                && (a.lifetime.is_some() || matches!(a.process, Process::Rows(_)))
+        })
+    }
+
+    /// True once every arrival has been made.
+    #[must_use]
+    pub fn all_arrived(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Arms the first step and the first arrivals.
+    pub fn start(&mut self, cx: &mut Context<'_>) {
+        if let Some(step) = self.plan.steps.first() {
+            cx.schedule(step.at, Event::User(UserEvent::Step(0)));
+        }
+        let plan = Arc::clone(&self.plan);
+        for (i, arrival) in plan.arrivals.iter().enumerate() {
+            self.arm(num::u32_of(i), arrival, arrival.start, cx);
+        }
+    }
+
+    /// Arms the next arrival of a process, whose last one (or start) was at `last`.
+    fn arm(&mut self, index: u32, arrival: &Arrival, last: SimTime, cx: &mut Context<'_>) {
+        let ordinal = self.next[index as usize];
+        let entity = arrival.name.stable_hash();
+        let at = match &arrival.process {
+            Process::Poisson(mean) => {
+                let mut draw = cx.draw(entity, Purpose("gap"), u64::from(ordinal));
+                Some(last + crate::engine::Dist::Exponential(*mean).sample(&mut draw))
+            }
+            Process::Every(_) if ordinal == 0 => Some(last),
+            Process::Every(gap) => Some(last + *gap),
+            Process::Rows(rows) => rows.get(ordinal as usize).map(|row| row.at.max(last)),
+        };
+        match at {
+            Some(at) if ordinal < arrival.count && at <= arrival.end => {
+                cx.schedule(at, Event::User(UserEvent::Arrive(index)));
+            }
+            _none_left => self.open -= 1,
+        }
+    }
+
+    /// An event of the user.
+    pub fn handle(&mut self, event: UserEvent, cx: &mut Context<'_>) {
+        match event {
+            UserEvent::Step(row) => self.step(row, cx),
+            UserEvent::Arrive(index) => self.arrive(index, cx),
+            UserEvent::Expire { arrival, ordinal } => self.expire(arrival, ordinal, cx),
+        }
+    }
+
+    fn step(&mut self, row: u32, cx: &mut Context<'_>) {
+        let plan = Arc::clone(&self.plan);
+        let step = &plan.steps[row as usize];
+        if let Some(next) = plan.steps.get(row as usize + 1) {
+            cx.schedule(next.at, Event::User(UserEvent::Step(row + 1)));
+        }
+        let hop = cx.record(What::Scenario { step: verb(&step.action), row });
+        cx.at_hop(hop, |cx| act(&step.action, cx));
+    }
+
+    fn arrive(&mut self, index: u32, cx: &mut Context<'_>) {
+        let plan = Arc::clone(&self.plan);
+        let arrival = &plan.arrivals[index as usize];
+        let ordinal = self.next[index as usize];
+        self.next[index as usize] += 1;
+        let name = self.name_of(index, ordinal);
+        if let Process::Rows(rows) = &arrival.process {
+            let row = &rows[ordinal as usize];
+            if !row.name.is_empty() && arrival.lifetime_from == LifetimeFrom::Running {
+                self.by_name.insert((arrival.ns, name), (index, ordinal));
+            }
+        }
+        let hop = cx.trace(|| What::Scenario { step: "arrival", row: index });
+        cx.at_hop(hop, |cx| {
+            let object = make(arrival, ordinal, name, cx);
+            let kind = object.kind();
+            let op = Op::Create { object, generate: false };
+            send(kind, arrival.ns, name, op, cx);
+            if arrival.lifetime_from == LifetimeFrom::Creation {
+                if let Some(life) = lifetime(arrival, ordinal, cx) {
+                    cx.after(life, Event::User(UserEvent::Expire { arrival: index, ordinal }));
+                }
+            }
+        });
+        self.arm(index, arrival, cx.now(), cx);
+    }
+
+    fn name_of(&self, index: u32, ordinal: u32) -> Name {
+        let arrival = &self.plan.arrivals[index as usize];
+        if let Process::Rows(rows) = &arrival.process {
+            let name = rows[ordinal as usize].name;
+            if !name.is_empty() {
+                return name;
+            }
+        }
+        Name::numbered(arrival.name, ordinal)
+    }
+
+    fn expire(&self, index: u32, ordinal: u32, cx: &mut Context<'_>) {
+        let arrival = &self.plan.arrivals[index as usize];
+        let kind = match arrival.made {
+            Made::Pod(_) => Kind::Pod,
+            Made::Job(_) => Kind::Job,
+        };
+        let hop = cx.trace(|| What::Scenario { step: "end of life", row: index });
+        let propagation = Some(Propagation::Background);
+        let op = Op::Delete { grace_s: None, propagation, uid: None };
+        let name = self.name_of(index, ordinal);
+        cx.at_hop(hop, |cx| send(kind, arrival.ns, name, op, cx));
+    }
+
+    /// A pod has changed: one that has begun to run may now count its lifetime.
+    pub fn on_pod(&self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+        let Some(pod) = change.value.as_pod() else { return };
+        let ran = before.and_then(Obj::as_pod).is_some_and(|p| p.status.phase != Phase::Pending);
+        if change.deleted || ran || pod.status.phase != Phase::Running {
+            return;
+        }
+        let Some((index, ordinal)) = self.maker(pod) else { return };
+        let arrival = &self.plan.arrivals[index as usize];
+        if arrival.lifetime_from == LifetimeFrom::Running {
+            if let Some(life) = lifetime(arrival, ordinal, cx) {
+                cx.after(life, Event::User(UserEvent::Expire { arrival: index, ordinal }));
+            }
+        }
+    }
+
+    fn maker(&self, pod: &Pod) -> Option<(u32, u32)> {
+        let (base, _) = pod.meta.name.base();
+        let ordinal = pod.meta.name.number();
+        self.by_base
+            .get(&base)
+            .copied()
+            .zip(ordinal)
+            .filter(|(index, _)| self.plan.arrivals[*index as usize].ns == pod.meta.ns)
+            .or_else(|| self.by_name.get(&(pod.meta.ns, pod.meta.name)).copied())
+    }
+}
+
+/// What a step is called in records.
+fn verb(action: &Action) -> &'static str {
+    match action {
+        Action::Apply(_) => "kubectl apply",
+        Action::Delete { .. } => "kubectl delete",
+        Action::Scale { .. } => "kubectl scale",
+        Action::SetImage { .. } => "kubectl set image",
+        Action::Cordon { on: true, .. } => "kubectl cordon",
+        Action::Cordon { on: false, .. } => "kubectl uncordon",
+        Action::Drain { .. } => "kubectl drain",
+    }
+}
+
+fn act(action: &Action, cx: &mut Context<'_>) {
+    match action {
+        Action::Apply(object) => {
+            let (ns, name) = object.key();
+            send(object.kind(), ns, name, Op::Apply(object.clone()), cx);
+        }
+        Action::Delete { kind, ns, name, grace_s } => {
+            let propagation = Some(Propagation::Background);
+            let op = Op::Delete { grace_s: *grace_s, propagation, uid: None };
+            send(*kind, *ns, *name, op, cx);
+        }
+        Action::Scale { kind, ns, name, replicas } => {
+            send(*kind, *ns, *name, Op::Scale(*replicas), cx);
+        }
+        Action::SetImage { kind, ns, name, container, image } => {
+            send(*kind, *ns, *name, Op::SetImage(*container, *image), cx);
+        }
+        Action::Cordon { node, on } => {
+            send(Kind::Node, Sym::EMPTY, Name::new(node.as_str()), Op::Cordon(*on), cx);
+        }
+        Action::Drain { node } => drain(*node, cx),
+    }
+}
+
+/// `kubectl drain`: cordon, list the node's pods, evict all but those of DaemonSets.
+fn drain(node: Sym, cx: &mut Context<'_>) {
+    send(Kind::Node, Sym::EMPTY, Name::new(node.as_str()), Op::Cordon(true), cx);
+    let mut pods: Vec<(Sym, Name)> = cx
+        .versions()
+        .iter(Kind::Pod)
+        .filter_map(|(_, obj)| obj.as_pod())
+        .filter(|p| p.node == node)
+        .filter(|p| p.meta.controller().is_none_or(|o| o.kind != Kind::DaemonSet))
+        .map(|p| (p.meta.ns, p.meta.name))
+        .collect();
+    pods.sort_by(|a, b| a.0.cmp_text(b.0).then(a.1.cmp_text(b.1)));
+    for (ns, name) in pods {
+        send(Kind::Pod, ns, name, Op::Evict, cx);
+    }
+}
+
+fn send(kind: Kind, ns: Sym, name: Name, op: Op, cx: &mut Context<'_>) {
+    let request = Request { user: User::Admin, kind, ns, name, target: None, op };
+    cx.submit(cx.now(), request, None);
+}
+
+/// How long the object lives, if its life has an end.
+fn lifetime(arrival: &Arrival, ordinal: u32, cx: &Context<'_>) -> Option<SimDuration> {
+    if let Process::Rows(rows) = &arrival.process {
+        if let Some(life) = rows[ordinal as usize].lifetime {
+            return Some(life);
+        }
+    }
+    let dist = arrival.lifetime?;
+    let entity = arrival.name.stable_hash();
+    Some(dist.sample(&mut cx.draw(entity, Purpose("lifetime"), u64::from(ordinal))))
+}
+
+/// The object number `ordinal` of a process. Draws are keyed by process and ordinal alone.
+fn make(arrival: &Arrival, ordinal: u32, name: Name, cx: &Context<'_>) -> Obj {
+    let row = match &arrival.process {
+        Process::Rows(rows) => rows[ordinal as usize].template.clone(),
+        Process::Poisson(_) | Process::Every(_) => None,
+    };
+    let (Made::Pod(own) | Made::Job(own)) = &arrival.made;
+    let template = row.unwrap_or_else(|| Arc::clone(own));
+    let spec = vary(arrival, &template.spec, ordinal, cx);
+    match arrival.made {
+        Made::Pod(_) => {
+            let meta = Meta {
+                labels: template.labels,
+                annotations: template.annotations.clone(),
+                ..Meta::named(arrival.ns, name)
+            };
+            Obj::Pod(Arc::new(Pod { meta, spec, ..Pod::default() }))
+        }
+        Made::Job(_) => {
+            let template = Arc::new(PodTemplate { spec, ..PodTemplate::clone(&template) });
+            Obj::Job(Arc::new(Job {
+                meta: Meta { labels: template.labels, ..Meta::named(arrival.ns, name) },
+                parallelism: 1,
+                completions: Some(1),
+                backoff_limit: 6,
+                template,
+                ..Job::default()
+            }))
+        }
+    }
+}
+
+/// The template's spec with the amounts and the duration drawn for this object.
+fn vary(arrival: &Arrival, spec: &Arc<PodSpec>, ordinal: u32, cx: &Context<'_>) -> Arc<PodSpec> {
+    if arrival.cpu_milli.is_none() && arrival.memory.is_none() && arrival.duration.is_none() {
+        return Arc::clone(spec);
+    }
+    let entity = arrival.name.stable_hash();
+    let mut spec = PodSpec::clone(spec);
+    let mut draw = cx.draw(entity, Purpose("requests"), u64::from(ordinal));
+    let mut amount = |a: Amount| {
+        a.base + a.step * i64::try_from(draw.below(u64::from(a.steps) + 1)).unwrap_or_default()
+    };
+    if let Some(container) = spec.containers.first_mut() {
+        if let Some(cpu) = arrival.cpu_milli {
+            container.requests.cpu_milli = amount(cpu);
+            container.requests_named.cpu = true;
+        }
+        if let Some(memory) = arrival.memory {
+            container.requests.memory = amount(memory);
+            container.requests_named.memory = true;
+        }
+    }
+    if let Some(duration) = arrival.duration {
+        let after = duration.sample(&mut cx.draw(entity, Purpose("duration"), u64::from(ordinal)));
+        spec.behaviour = with_exit(&spec.behaviour, after);
+    }
+    spec.sum_requests();
+    Arc::new(spec)
+}

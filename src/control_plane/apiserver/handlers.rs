@@ -1,0 +1,227 @@
+//! What each request does to the store: from the object as it is now to the write that follows.
+
+use super::{ApiServer, Plan, delete, patch};
+use crate::api::meta::Uid;
+use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
+use crate::api::request::{ApiError, Op, Request, Success};
+use crate::api::versions::ObjRef;
+use crate::api::{Kind, Name, Obj};
+use crate::control_plane::etcd::Compare;
+use crate::engine::digest::mix;
+use crate::engine::{Purpose, Sym};
+use crate::event::Context;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Tries at a free generated name (source: `generic/registry/store.go`).
+const NAME_TRIES: u64 = 8;
+
+/// How many names have been generated from each base: the ordinal of the next draw. Names are keyed
+/// by owner and ordinal, so policies compared on one seed see the same ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NameOrdinals {
+    of: FxHashMap<(Sym, Sym), u64>,
+}
+
+/// Validation that does not need the store; files are validated in full where they are read.
+pub(super) fn validate(request: &Request) -> Result<(), ApiError> {
+    match &request.op {
+        Op::Scale(n) if *n < 0 => Err(ApiError::Invalid(Sym::new(
+            "spec.replicas: Invalid value: must be greater than or equal to 0",
+        ))),
+        Op::Create { object: Obj::Pod(pod), .. } if pod.spec.containers.is_empty() => {
+            Err(ApiError::Invalid(Sym::new("spec.containers: Required value")))
+        }
+        _other => Ok(()),
+    }
+}
+
+impl ApiServer {
+    /// Decides what to write.
+    pub(super) fn plan(
+        &mut self,
+        request: Request,
+        cx: &mut Context<'_>,
+    ) -> Result<Plan, ApiError> {
+        let Request { kind, ns, name, target, op, .. } = request;
+        match op {
+            Op::Create { object, generate } => {
+                let object = self.new_object(object, generate, cx)?;
+                Ok(Plan::Put(None, Compare::Absent, object))
+            }
+            Op::CreateEvent(event) => {
+                Ok(Plan::Put(None, Compare::Nothing, Obj::Event(Arc::new(event))))
+            }
+            Op::Apply(object) => match current(kind, ns, name, None, cx) {
+                Err(_) => {
+                    let object = self.new_object(object, false, cx)?;
+                    Ok(Plan::Put(None, Compare::Absent, object))
+                }
+                Ok((found, old)) => Ok(changed(found, &old, patch::apply(&old, object))),
+            },
+            op => {
+                let (found, old) = current(kind, ns, name, target, cx)?;
+                existing(op, found, old, cx)
+            }
+        }
+    }
+
+    /// A new object with name, identity and creation time.
+    fn new_object(
+        &mut self,
+        mut object: Obj,
+        generate: bool,
+        cx: &Context<'_>,
+    ) -> Result<Obj, ApiError> {
+        let kind = object.kind();
+        let (stamp, version) = (cx.stamp(), cx.version());
+        let generated = if generate { Some(self.free_name(&object, cx)?) } else { None };
+        let Some(meta) = object.meta_mut() else { return Ok(object) };
+        if let Some(name) = generated {
+            meta.name = name;
+        }
+        let key = mix(meta.ns.stable_hash(), meta.name.stable_hash());
+        let id = mix(mix(key, kind.index() as u64), mix(cx.now().0, cx.draws().seed()));
+        meta.uid = Uid(id.max(1));
+        meta.created = stamp;
+        let counted =
+            !matches!(kind, Kind::Node | Kind::Namespace | Kind::ConfigMap | Kind::Secret);
+        meta.generation = u32::from(counted && (kind != Kind::Pod || version.pod_generation()));
+        meta.deletion = None;
+        if let Obj::Pod(pod) = &mut object {
+            born(Arc::make_mut(pod), stamp);
+            if !self.config.pins.is_empty() {
+                self.pin(Arc::make_mut(pod));
+            }
+        }
+        Ok(object)
+    }
+
+    /// Holds a pod to the node a recording gave it, as a node selector on the host name would.
+    fn pin(&mut self, pod: &mut Pod) {
+        let name = pod.meta.name.to_string();
+        for ((prefix, nodes), placed) in self.config.pins.iter().zip(&mut self.pinned) {
+            if name.starts_with(prefix.as_str()) {
+                if let Some(&node) = nodes.get((*placed).min(nodes.len().saturating_sub(1))) {
+                    let key = Sym::new(crate::api::node::keys::HOSTNAME);
+                    Arc::make_mut(&mut pod.spec).node_selector.push((key, node));
+                }
+                *placed += 1;
+                return;
+            }
+        }
+    }
+
+    /// `generateName`: five letters, tried again if taken.
+    fn free_name(&mut self, object: &Obj, cx: &Context<'_>) -> Result<Name, ApiError> {
+        let (ns, base) = object.key();
+        let base = base.sym();
+        let ordinal = self.names.of.entry((ns, base)).or_default();
+        for _ in 0..NAME_TRIES {
+            let code = cx
+                .draw(mix(ns.stable_hash(), base.stable_hash()), Purpose("generateName"), *ordinal)
+                .below(u64::from(crate::api::name::N_SUFFIXES));
+            *ordinal += 1;
+            let name = Name::suffixed(base, u32::try_from(code).unwrap_or_default());
+            if cx.versions().find(object.kind(), ns, name).is_none() {
+                return Ok(name);
+            }
+        }
+        Err(ApiError::AlreadyExists)
+    }
+}
+
+/// Status of a pod at creation. A gated pod says so from the start.
+fn born(pod: &mut Pod, stamp: crate::api::Stamp) {
+    if pod.node.is_empty() {
+        pod.node = pod.spec.node_name;
+    }
+    pod.status.phase = Phase::Pending;
+    if !pod.spec.gates.is_empty() {
+        pod.status.conditions.set(Condition {
+            kind: ConditionType::PodScheduled,
+            status: Truth::False,
+            reason: Sym::new("SchedulingGated"),
+            message: Sym::new("Scheduling is blocked due to non-empty scheduling gates"),
+            transition: stamp,
+        });
+    }
+}
+
+/// The object as it is now. The client's handle is a short cut to the name's row: if it is stale,
+/// the name decides.
+fn current(
+    kind: Kind,
+    ns: Sym,
+    name: Name,
+    target: Option<ObjRef>,
+    cx: &Context<'_>,
+) -> Result<(ObjRef, Obj), ApiError> {
+    let versions = cx.versions();
+    let direct = target.and_then(|object| Some((object, versions.current(kind, object)?.clone())));
+    direct
+        .or_else(|| {
+            let object = versions.find(kind, ns, name)?;
+            Some((object, versions.current(kind, object)?.clone()))
+        })
+        .ok_or(ApiError::NotFound)
+}
+
+/// A write of changed content, or none if nothing changes (a no-op update makes no revision).
+pub(super) fn changed(object: ObjRef, old: &Obj, new: Obj) -> Plan {
+    if *old == new {
+        Plan::Unchanged(Success { object, value: new })
+    } else {
+        Plan::Put(Some(object), Compare::Nothing, new)
+    }
+}
+
+/// Requests about an object that exists.
+fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
+    let new = match op {
+        Op::Update(new) => return update(object, &old, new),
+        Op::UpdateStatus(new) => {
+            fresh(&old, &new)?;
+            patch::status_of(&old, &new)
+        }
+        Op::Delete { grace_s, propagation, uid } => {
+            return delete::delete(object, old, (grace_s, propagation, uid), cx);
+        }
+        Op::Evict => return delete::evict(object, old, cx),
+        Op::RemoveFinalizer(finalizer) => {
+            return Ok(delete::without_finalizer(object, old, finalizer));
+        }
+        Op::Bind(node) => patch::bind(&old, node, cx)?,
+        Op::PodStatus(status) => patch::pod_status(&old, *status),
+        Op::PodCondition(condition, nominated) => patch::pod_condition(&old, condition, nominated),
+        Op::NodeStatus(status) => patch::node_status(&old, *status),
+        Op::NodeTaints { remove, add } => patch::node_taints(&old, &remove, &add),
+        Op::Cordon(on) => patch::cordon(&old, on),
+        Op::Scale(replicas) => patch::scale(&old, replicas)?,
+        Op::SetImage(container, image) => patch::set_image(&old, container, image)?,
+        Op::RemoveOwners(uids) => patch::remove_owners(&old, &uids),
+        // Handled before the object is looked up.
+        Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_) => {
+            return Err(ApiError::AlreadyExists);
+        }
+    };
+    Ok(changed(object, &old, new))
+}
+
+/// Optimistic concurrency: a resource version, if given, must be the present one.
+fn fresh(old: &Obj, new: &Obj) -> Result<(), ApiError> {
+    let (Some(old), Some(new)) = (old.meta(), new.meta()) else { return Ok(()) };
+    let stale = new.resource_version != 0 && new.resource_version != old.resource_version;
+    if stale || new.uid != old.uid { Err(ApiError::Conflict) } else { Ok(()) }
+}
+
+/// PUT of the whole object: its status is not taken, its finalizers may let it go.
+fn update(object: ObjRef, old: &Obj, new: Obj) -> Result<Plan, ApiError> {
+    fresh(old, &new)?;
+    let new = patch::replace(old, new);
+    let gone = new.meta().is_some_and(|m| {
+        m.deletion.is_some_and(|d| d.grace_s == 0)
+            && m.finalizers.as_deref().is_none_or(<[Sym]>::is_empty)
+    });
+    if gone { Ok(Plan::Delete(old.kind(), object)) } else { Ok(changed(object, old, new)) }
+}

@@ -1,0 +1,348 @@
+//! The API server: a queueing station in front of etcd.
+//!
+//! A request arrives, takes a seat (or waits for one), passes authentication, authorization,
+//! mutating admission, defaulting and validation, validating admission, and becomes an etcd
+//! transaction; when that commits it is answered, and the change is fanned out to the watches.
+//! The transaction reads the object as it is at the commit, as upstream's `GuaranteedUpdate` loop
+//! ends up doing.
+
+mod admission;
+mod delete;
+mod handlers;
+mod patch;
+
+use super::etcd::{CommitLatency, Committed, Compare, Etcd, Refusal, Write};
+use crate::api::request::{ApiError, Op, Outcome, Request, Success, User};
+use crate::api::versions::ObjRef;
+use crate::api::{Kind, Obj};
+use crate::client::Watches;
+use crate::engine::digest::mix;
+use crate::engine::id::Id;
+use crate::engine::{SimDuration, Sym};
+use crate::event::record::Stage;
+use crate::event::{Address, ApiEvent, Context, Event, What};
+use std::collections::VecDeque;
+
+/// Seats of the server: max-requests-inflight 400 + max-mutating-requests-inflight 200
+/// (source: behaviour reference §1.7).
+const SEATS: usize = 600;
+
+/// Requests that may wait for a seat; more are refused with 429.
+const MAX_WAITING: usize = 50 * 128;
+
+/// The API server drives etcd's compaction (source: `storagebackend/config.go`).
+const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
+
+/// Settings of an API server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Work on a request before etcd.
+    pub work: SimDuration,
+    /// `--event-ttl`.
+    pub event_ttl: SimDuration,
+    /// etcd's commit latency.
+    pub commit: CommitLatency,
+    /// Pods whose name begins so are placed on these nodes in order of creation: comparisons with a
+    /// recording pin what the real scheduler left to chance.
+    pub pins: Vec<(String, Vec<Sym>)>,
+}
+
+/// Counts for `--profile` and the summary.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Requests answered with an error.
+    pub refused: u64,
+    /// Most requests in service or waiting at one time.
+    pub peak_in_flight: usize,
+}
+
+/// An API server and the etcd behind it.
+#[derive(Debug, Clone)]
+pub struct ApiServer {
+    config: Config,
+    etcd: Etcd,
+    /// Everybody who watches.
+    pub watches: Watches,
+    in_service: usize,
+    waiting: VecDeque<Id>,
+    admission: admission::Admission,
+    names: handlers::NameOrdinals,
+    expiry_armed: bool,
+    /// How many pods each pin has placed.
+    pinned: Vec<usize>,
+    counts: Counts,
+}
+
+/// What a handler wants done to the store.
+enum Plan {
+    /// Put this content over (or as) this object.
+    Put(Option<ObjRef>, Compare, Obj),
+    /// Delete this object.
+    Delete(Kind, ObjRef),
+    /// Put, then delete at once (a pod's grace-0 deletion writes both).
+    PutThenDelete(ObjRef, Obj),
+    /// Nothing changes: answer with what is there.
+    Unchanged(Success),
+}
+
+impl ApiServer {
+    /// A server with an empty store.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let etcd = Etcd::new(config.commit.clone());
+        let pinned = vec![0; config.pins.len()];
+        Self {
+            config,
+            etcd,
+            watches: Watches::default(),
+            in_service: 0,
+            waiting: VecDeque::new(),
+            admission: admission::Admission::default(),
+            names: handlers::NameOrdinals::default(),
+            expiry_armed: false,
+            pinned,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Arms what runs by itself.
+    pub fn start(&mut self, cx: &mut Context<'_>) {
+        cx.after(COMPACT_INTERVAL, Event::Api(ApiEvent::Compact));
+    }
+
+    /// Counts so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Bytes in etcd.
+    #[must_use]
+    pub fn etcd_bytes(&self) -> u64 {
+        self.etcd.bytes()
+    }
+
+    /// Handles an event.
+    pub fn handle(&mut self, event: ApiEvent, cx: &mut Context<'_>) {
+        match event {
+            ApiEvent::Arrive(id) => self.arrive(id, cx),
+            ApiEvent::Commit(id) => self.commit(id, cx),
+            ApiEvent::Compact => {
+                self.etcd.compact(cx);
+                cx.after(COMPACT_INTERVAL, Event::Api(ApiEvent::Compact));
+            }
+            ApiEvent::Expire => self.expire(cx),
+        }
+    }
+
+    fn arrive(&mut self, id: Id, cx: &mut Context<'_>) {
+        self.counts.requests += 1;
+        let load = self.in_service + self.waiting.len() + 1;
+        self.counts.peak_in_flight = self.counts.peak_in_flight.max(load);
+        if self.in_service < SEATS {
+            self.serve(id, cx);
+        } else if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back(id);
+        } else {
+            self.refuse(id, ApiError::TooManyRequests, cx);
+        }
+    }
+
+    /// The request takes a seat and passes the stages before etcd.
+    fn serve(&mut self, id: Id, cx: &mut Context<'_>) {
+        let Some(in_flight) = cx.in_flight_mut(id) else { return };
+        let mut request = std::mem::replace(&mut in_flight.request, placeholder());
+        let verdict = self.stages(&mut request, cx);
+        if let Some(in_flight) = cx.in_flight_mut(id) {
+            in_flight.request = request;
+        }
+        match verdict {
+            Ok(hop) => {
+                self.in_service += 1;
+                let handed = cx.now() + self.config.work;
+                let at = self.etcd.propose(handed, cx);
+                cx.at_hop(hop, |cx| cx.schedule(at, Event::Api(ApiEvent::Commit(id))));
+            }
+            Err(error) => self.refuse(id, error, cx),
+        }
+    }
+
+    /// The pipeline, stage by stage; gives the last hop.
+    fn stages(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Result<u64, ApiError> {
+        let mut hop = cx.trace(|| What::Stage(Stage::Authentication));
+        // Wave 1 knows its components and one administrator: all are authenticated and allowed.
+        hop = cx.trace_from(hop, || What::Stage(Stage::Authorization));
+        hop = cx.trace_from(hop, || What::Stage(Stage::MutatingAdmission));
+        self.admission.mutate(request, cx)?;
+        hop = cx.trace_from(hop, || What::Stage(Stage::Validation));
+        handlers::validate(request)?;
+        hop = cx.trace_from(hop, || What::Stage(Stage::ValidatingAdmission));
+        self.admission.validate(request, cx)?;
+        Ok(cx.trace_from(hop, || What::Stage(Stage::Etcd)))
+    }
+
+    fn commit(&mut self, id: Id, cx: &mut Context<'_>) {
+        self.in_service -= 1;
+        let Some(in_flight) = cx.in_flight_mut(id) else { return };
+        let request = std::mem::replace(&mut in_flight.request, placeholder());
+        let about = (request.user, request.op.verb(), request.kind, request.ns, request.name);
+        match self.execute(request, cx) {
+            Ok(success) => self.answer(id, Ok(success), cx),
+            Err(error) => {
+                let (user, verb, kind, ns, name) = about;
+                self.counts.refused += 1;
+                cx.record(What::Refused { user, verb, kind, ns, name, error });
+                self.answer(id, Err(error), cx);
+            }
+        }
+        if let Some(next) = self.waiting.pop_front() {
+            self.serve(next, cx);
+        }
+    }
+
+    /// Refuses a request that never reached etcd.
+    fn refuse(&mut self, id: Id, error: ApiError, cx: &mut Context<'_>) {
+        self.counts.refused += 1;
+        if let Some(request) = cx.in_flight(id).map(|f| &f.request) {
+            let (user, verb) = (request.user, request.op.verb());
+            let (kind, ns, name) = (request.kind, request.ns, request.name);
+            cx.record(What::Refused { user, verb, kind, ns, name, error });
+        }
+        self.answer(id, Err(error), cx);
+    }
+
+    /// Sends the answer back over the network, if somebody waits for it.
+    fn answer(&mut self, id: Id, outcome: Outcome, cx: &mut Context<'_>) {
+        let Some(in_flight) = cx.in_flight_mut(id) else { return };
+        if let Some((to, token)) = in_flight.reply {
+            in_flight.outcome = Some(outcome);
+            cx.reply(to, token, id);
+        } else {
+            cx.take_request(id);
+        }
+    }
+
+    /// Carries the request out against the store as it is now.
+    fn execute(&mut self, request: Request, cx: &mut Context<'_>) -> Outcome {
+        let (kind, user, verb) = (request.kind, request.user, request.op.verb());
+        let plan = self.plan(request, cx)?;
+        match plan {
+            Plan::Unchanged(success) => Ok(success),
+            Plan::Put(object, compare, value) => {
+                self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
+            }
+            Plan::Delete(kind, object) => {
+                self.write(Compare::Nothing, Write::Delete(kind, object), kind, (user, verb), cx)
+            }
+            Plan::PutThenDelete(object, value) => {
+                let put = Write::Put(Some(object), value);
+                self.write(Compare::Nothing, put, kind, (user, verb), cx)?;
+                self.write(Compare::Nothing, Write::Delete(kind, object), kind, (user, verb), cx)
+            }
+        }
+    }
+
+    /// One transaction, its record, and the fan-out to the watches.
+    fn write(
+        &mut self,
+        compare: Compare,
+        write: Write,
+        kind: Kind,
+        (user, verb): (User, (&'static str, &'static str)),
+        cx: &mut Context<'_>,
+    ) -> Outcome {
+        let committed = self.etcd.txn(compare, write, cx).map_err(|refusal| match refusal {
+            Refusal::CompareFailed if compare == Compare::Absent => ApiError::AlreadyExists,
+            Refusal::CompareFailed | Refusal::Compacted => ApiError::Conflict,
+            Refusal::NoSpace => {
+                ApiError::Internal(Sym::new("etcdserver: mvcc: database space exceeded"))
+            }
+        })?;
+        Ok(self.publish(committed, kind, (user, verb), cx))
+    }
+
+    fn publish(
+        &mut self,
+        committed: Committed,
+        kind: Kind,
+        (user, verb): (User, (&'static str, &'static str)),
+        cx: &mut Context<'_>,
+    ) -> Success {
+        let Committed { object, rev, log } = committed;
+        let change = cx.versions().change(kind, log).expect("the change just committed");
+        let value = change.value.clone();
+        let (ns, name) = value.key();
+        let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
+        let content = value.as_pod().map_or(0, |p| {
+            mix(p.node.stable_hash(), p.status.phase as u64 + (u64::from(p.ready()) << 8))
+        });
+        cx.fold(mix(identity, content ^ (kind.index() as u64) << 40));
+        let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
+        cx.record(What::Committed { kind, log, object, user, verb });
+        self.watches.notify(kind, log, node, cx);
+        if kind == Kind::Event && verb.0 == "create" {
+            self.lease_event(object, cx);
+        }
+        Success { object, value }
+    }
+
+    fn lease_event(&mut self, object: ObjRef, cx: &mut Context<'_>) {
+        let at = self.etcd.lease(Kind::Event, object, self.config.event_ttl, cx);
+        if !self.expiry_armed {
+            self.expiry_armed = true;
+            cx.schedule(at, Event::Api(ApiEvent::Expire));
+        }
+    }
+
+    /// Deletes what stood under leases that have expired.
+    fn expire(&mut self, cx: &mut Context<'_>) {
+        while let Some((kind, object)) = self.etcd.expired(cx.now()) {
+            let who = (User::ApiServer, ("delete", ""));
+            // Whoever deleted it before has saved us the work.
+            if cx.versions().current(kind, object).is_some() {
+                let expired =
+                    self.write(Compare::Nothing, Write::Delete(kind, object), kind, who, cx);
+                debug_assert!(expired.is_ok(), "an expired object could not be deleted");
+            }
+        }
+        match self.etcd.next_expiry() {
+            Some(at) => {
+                cx.schedule(at.max(cx.now() + SimDuration(1)), Event::Api(ApiEvent::Expire));
+            }
+            None => self.expiry_armed = false,
+        }
+    }
+
+    /// A write that stands in the store from the start of the run (objects of a dump, the
+    /// namespaces every cluster has): no request, no latency.
+    pub fn preload(&mut self, value: Obj, cx: &mut Context<'_>) -> Outcome {
+        let kind = value.kind();
+        let who = (User::ApiServer, ("create", ""));
+        self.write(Compare::Absent, Write::Put(None, value), kind, who, cx)
+    }
+
+    /// Where a client's watch stands open; see [`Watches::open`].
+    pub fn watch(&mut self, kind: Kind, to: Address, lag: SimDuration, cx: &Context<'_>) -> u32 {
+        self.watches.open(kind, to, lag, cx.versions())
+    }
+
+    /// The instant until which the station is busy: for tests of its queueing.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.in_service == 0 && self.waiting.is_empty()
+    }
+}
+
+/// Stands in for a request that is being handled.
+fn placeholder() -> Request {
+    Request {
+        user: User::ApiServer,
+        kind: Kind::Custom,
+        ns: Sym::EMPTY,
+        name: crate::api::Name::default(),
+        target: None,
+        op: Op::Evict,
+    }
+}

@@ -1,0 +1,287 @@
+//! Changes of an object, as functions from the old content to the new.
+
+use crate::api::meta::{Meta, Uid};
+use crate::api::node::{Node, NodeStatus, keys};
+use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
+use crate::api::request::ApiError;
+use crate::api::workload::PodTemplate;
+use crate::api::{Kind, Obj, PodSpec};
+use crate::engine::Sym;
+use crate::event::Context;
+use std::sync::Arc;
+
+/// What an update may not change: identity, creation, deletion mark, resource version.
+fn keep_identity(old: &Meta, new: &mut Meta) {
+    new.uid = old.uid;
+    new.created = old.created;
+    new.deletion = old.deletion;
+    new.generation = old.generation;
+    new.resource_version = old.resource_version;
+}
+
+/// PUT: the new content with the old identity and status; the generation counts spec changes.
+pub(super) fn replace(old: &Obj, mut new: Obj) -> Obj {
+    if let (Some(before), Some(meta)) = (old.meta(), new.meta_mut()) {
+        keep_identity(before, meta);
+    }
+    let mut new = status_of(&new, old);
+    let raised = spec_differs(old, &new);
+    if let Some(meta) = new.meta_mut().filter(|m| raised && m.generation > 0) {
+        meta.generation += 1;
+    }
+    new
+}
+
+/// `kubectl apply`: as PUT, but finalizers and owners stay.
+pub(super) fn apply(old: &Obj, mut new: Obj) -> Obj {
+    if let (Some(before), Some(meta)) = (old.meta(), new.meta_mut()) {
+        meta.finalizers.clone_from(&before.finalizers);
+        meta.owners.clone_from(&before.owners);
+    }
+    if let (Obj::Pod(before), Obj::Pod(pod)) = (old, &mut new) {
+        Arc::make_mut(pod).node = before.node;
+    }
+    replace(old, new)
+}
+
+/// The first object with the status of the second.
+pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
+    let mut out = of.clone();
+    match (&mut out, from) {
+        (Obj::Pod(o), Obj::Pod(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        (Obj::Node(o), Obj::Node(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        (Obj::Deployment(o), Obj::Deployment(f)) => {
+            Arc::make_mut(o).status.clone_from(&f.status);
+        }
+        (Obj::ReplicaSet(o), Obj::ReplicaSet(f)) => {
+            Arc::make_mut(o).status.clone_from(&f.status);
+        }
+        (Obj::StatefulSet(o), Obj::StatefulSet(f)) => {
+            Arc::make_mut(o).status.clone_from(&f.status);
+        }
+        (Obj::DaemonSet(o), Obj::DaemonSet(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        (Obj::Job(o), Obj::Job(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        // Other kinds have no status in the model.
+        _other => {}
+    }
+    out
+}
+
+/// Whether the spec differs (for a Deployment also its annotations: they raise its generation too).
+fn spec_differs(old: &Obj, new: &Obj) -> bool {
+    // Metadata and status aside, the rest is the spec.
+    let mut bare = status_of(new, old);
+    let annotations = matches!(new, Obj::Deployment(_));
+    let (Some(before), Some(meta)) = (old.meta(), bare.meta_mut()) else { return false };
+    let differs = annotations && meta.annotations != before.annotations;
+    *meta = before.clone();
+    differs || bare != *old
+}
+
+/// The pod of an object, for writing.
+fn pod_mut(obj: &mut Obj) -> Option<&mut Pod> {
+    if let Obj::Pod(pod) = obj { Some(Arc::make_mut(pod)) } else { None }
+}
+
+/// The node of an object, for writing.
+fn node_mut(obj: &mut Obj) -> Option<&mut Node> {
+    if let Obj::Node(node) = obj { Some(Arc::make_mut(node)) } else { None }
+}
+
+/// `pods/binding`: refused if the pod is being deleted, bound or gated. Source: behaviour
+/// reference §1.3.
+pub(super) fn bind(old: &Obj, node: Sym, cx: &Context<'_>) -> Result<Obj, ApiError> {
+    let mut new = old.clone();
+    let pod = pod_mut(&mut new).ok_or(ApiError::NotFound)?;
+    if pod.meta.deletion.is_some() || !pod.node.is_empty() || !pod.spec.gates.is_empty() {
+        return Err(ApiError::Conflict);
+    }
+    pod.node = node;
+    pod.status.conditions.set(Condition {
+        kind: ConditionType::PodScheduled,
+        status: Truth::True,
+        reason: Sym::EMPTY,
+        message: Sym::EMPTY,
+        transition: cx.stamp(),
+    });
+    if cx.version().pod_generation() {
+        pod.status.nominated = Sym::EMPTY;
+    }
+    if cx.version().topology_labels_at_bind() {
+        copy_topology(pod, node, cx);
+    }
+    Ok(new)
+}
+
+/// PodTopologyLabels: the node's zone and region become labels of the pod.
+fn copy_topology(pod: &mut Pod, node: Sym, cx: &Context<'_>) {
+    let versions = cx.versions();
+    let Some(object) = versions.find(Kind::Node, Sym::EMPTY, node.into()) else { return };
+    let Some(Obj::Node(node)) = versions.current(Kind::Node, object) else { return };
+    for key in [keys::ZONE, keys::REGION] {
+        let key = Sym::new(key);
+        if let Some(value) = node.meta.labels.get(key) {
+            pod.meta.labels = pod.meta.labels.with(key, value);
+        }
+    }
+}
+
+/// The kubelet's patch: conditions that others own stay as they are.
+pub(super) fn pod_status(old: &Obj, status: PodStatus) -> Obj {
+    let mut new = old.clone();
+    let Some(pod) = pod_mut(&mut new) else { return new };
+    let before = std::mem::replace(&mut pod.status, status);
+    // Terminal phases are final.
+    if matches!(before.phase, crate::api::pod::Phase::Succeeded | crate::api::pod::Phase::Failed) {
+        pod.status.phase = before.phase;
+    }
+    pod.status.qos = before.qos;
+    pod.status.nominated = before.nominated;
+    pod.status.resized.clone_from(&before.resized);
+    let reported = std::mem::take(&mut pod.status.conditions);
+    pod.status.conditions = before.conditions;
+    for condition in reported.0 {
+        pod.status.conditions.set(condition);
+    }
+    new
+}
+
+/// One condition, and the nominated node if given.
+pub(super) fn pod_condition(old: &Obj, condition: Condition, nominated: Option<Sym>) -> Obj {
+    let mut new = old.clone();
+    if let Some(pod) = pod_mut(&mut new) {
+        pod.status.conditions.set(condition);
+        if let Some(node) = nominated {
+            pod.status.nominated = node;
+        }
+    }
+    new
+}
+
+/// The node's status as a whole.
+pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        let before = std::mem::replace(&mut node.status, status);
+        let reported = std::mem::take(&mut node.status.conditions);
+        node.status.conditions = before.conditions;
+        for condition in reported.0 {
+            node.status.conditions.set(condition);
+        }
+    }
+    new
+}
+
+/// Taints taken away, then added.
+pub(super) fn node_taints(old: &Obj, remove: &[Taint], add: &[Taint]) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        let same = |a: &Taint, b: &Taint| a.key == b.key && a.effect == b.effect;
+        let mut taints: Vec<Taint> = node
+            .taints
+            .iter()
+            .copied()
+            .filter(|taint| !remove.iter().any(|r| same(r, taint)))
+            .collect();
+        for taint in add {
+            if !taints.iter().any(|t| same(t, taint)) {
+                taints.push(*taint);
+            }
+        }
+        node.taints = taints.into();
+    }
+    new
+}
+
+/// `kubectl cordon`.
+pub(super) fn cordon(old: &Obj, on: bool) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        node.unschedulable = on;
+    }
+    new
+}
+
+/// `/scale`.
+pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
+    let mut new = old.clone();
+    match &mut new {
+        Obj::Deployment(o) => Arc::make_mut(o).replicas = replicas,
+        Obj::ReplicaSet(o) => Arc::make_mut(o).replicas = replicas,
+        Obj::StatefulSet(o) => Arc::make_mut(o).replicas = replicas,
+        Obj::Pod(_)
+        | Obj::Node(_)
+        | Obj::Event(_)
+        | Obj::Namespace(_)
+        | Obj::DaemonSet(_)
+        | Obj::Job(_)
+        | Obj::PriorityClass(_)
+        | Obj::Generic(..) => return Err(ApiError::NotFound),
+    }
+    Ok(replace(old, new))
+}
+
+/// `kubectl set image` on a template.
+pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, ApiError> {
+    let mut new = old.clone();
+    let template = match &mut new {
+        Obj::Deployment(o) => &mut Arc::make_mut(o).template,
+        Obj::ReplicaSet(o) => &mut Arc::make_mut(o).template,
+        Obj::StatefulSet(o) => &mut Arc::make_mut(o).template,
+        Obj::DaemonSet(o) => &mut Arc::make_mut(o).template,
+        Obj::Pod(_)
+        | Obj::Node(_)
+        | Obj::Event(_)
+        | Obj::Namespace(_)
+        | Obj::Job(_)
+        | Obj::PriorityClass(_)
+        | Obj::Generic(..) => return Err(ApiError::NotFound),
+    };
+    let mut changed = PodTemplate::clone(template);
+    let mut spec = PodSpec::clone(&changed.spec);
+    let mut found = false;
+    for c in &mut spec.containers {
+        if container.is_empty() || c.name == container {
+            c.image = image;
+            found = true;
+        }
+    }
+    if !found {
+        let text = format!("unable to find container named \"{container}\"");
+        return Err(ApiError::Invalid(Sym::new(&text)));
+    }
+    if let Some(doc) = &mut spec.doc {
+        image_in_document(Arc::make_mut(doc), container, image);
+    }
+    changed.spec = Arc::new(spec);
+    *template = Arc::new(changed);
+    Ok(replace(old, new))
+}
+
+/// The same change in the original document.
+fn image_in_document(doc: &mut serde_json::Value, container: Sym, image: Sym) {
+    let Some(list) = doc.get_mut("containers").and_then(|c| c.as_array_mut()) else { return };
+    for entry in list {
+        let named = entry.get("name").and_then(|n| n.as_str()) == Some(container.as_str());
+        if container.is_empty() || named {
+            entry["image"] = serde_json::Value::from(image.as_str());
+        }
+    }
+}
+
+/// Owner references without these identities.
+pub(super) fn remove_owners(old: &Obj, uids: &[Uid]) -> Obj {
+    let mut new = old.clone();
+    if let Some(meta) = new.meta_mut() {
+        let left: Vec<_> = meta
+            .owners
+            .as_deref()
+            .unwrap_or_default()
+            .iter()
+            .copied()
+            .filter(|o| !uids.contains(&o.uid))
+            .collect();
+        meta.owners = (!left.is_empty()).then(|| left.into());
+    }
+    new
+}

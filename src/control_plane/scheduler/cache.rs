@@ -1,0 +1,522 @@
+//! The scheduler's cache: what it believes is on each node, assumed pods included. Changed by
+//! deliveries alone; a cycle reads it through [`super::framework::View`].
+//!
+//! A node keeps its index for life; its *position* is its place in the nodeTree order, which is
+//! made anew ([`Cache::settle`]) only when nodes have come or gone.
+
+use super::columns::Columns;
+use super::counts::{Counts, GroupKey};
+use super::requests::accounted;
+use super::tree::{NodeTree, ZoneKey, zone_of};
+use crate::api::node::Node;
+use crate::api::pod::{Effect, Protocol};
+use crate::api::resources::Resources;
+use crate::api::versions::ObjRef;
+use crate::api::{Kind, LabelSet, Name, Pod, Selector};
+use crate::engine::{Sym, num};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// No position, no domain.
+pub const NONE: u32 = u32::MAX;
+
+/// A host port in use: protocol, port, address (empty for all).
+pub type HostPort = (Protocol, u16, Sym);
+
+/// A node and what is on it.
+#[derive(Debug, Clone, Default)]
+pub struct NodeRow {
+    /// Name.
+    pub name: Sym,
+    /// The node; none if only pods on it have been seen so far (or still).
+    pub node: Option<Arc<Node>>,
+    /// What pods may use.
+    pub alloc: Arc<Resources>,
+    /// Sum of requests of the pods.
+    pub used: Resources,
+    /// Sum of scoring requests of the pods.
+    pub nonzero: (i64, i64),
+    /// The pods, in no particular order.
+    pub pods: Vec<ObjRef>,
+    /// Host ports in use.
+    pub ports: SmallVec<[HostPort; 2]>,
+    /// Rank for the tie rule that needs one.
+    pub rank: u64,
+    at: u32,
+    zone: ZoneKey,
+}
+
+/// A pod on a node.
+#[derive(Debug, Clone)]
+pub struct PodRow {
+    /// The pod as last delivered (or as it was when assumed).
+    pub pod: Arc<Pod>,
+    /// Index of the node.
+    pub node: u32,
+    /// The scheduler put it there and has not yet seen it bound.
+    pub assumed: bool,
+}
+
+/// Domain of each position under one topology key.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// Node label.
+    pub key: Sym,
+    /// Domain number by position; [`NONE`] if the node lacks the label.
+    pub domain: Vec<u32>,
+    /// Number of domains.
+    pub n: usize,
+}
+
+/// An image that some node has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImageRow {
+    /// Size, as the first node reported it.
+    pub size: i64,
+    /// Nodes that have it.
+    pub nodes: u32,
+}
+
+/// The cache.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    rows: Vec<NodeRow>,
+    free: Vec<u32>,
+    by_name: FxHashMap<Sym, u32>,
+    tree: NodeTree,
+    stale_order: bool,
+    order: Vec<u32>,
+    columns: Columns,
+    pods: FxHashMap<ObjRef, PodRow>,
+    counts: Counts,
+    topologies: Vec<Topology>,
+    images: FxHashMap<Sym, ImageRow>,
+    /// Nodes with a PreferNoSchedule taint.
+    prefer_taints: usize,
+    /// Indices of nodes whose static facts changed since `epoch` began.
+    log: Vec<u32>,
+    epoch: u64,
+    namespaces: FxHashMap<Sym, LabelSet>,
+    services: FxHashMap<Sym, Vec<(Name, Selector)>>,
+    owners: FxHashMap<(Kind, Sym, Name), Selector>,
+}
+
+impl Cache {
+    // ----- reading -----
+
+    /// Number of nodes. Only after [`Cache::settle`].
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// True if there is no node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The row at a position.
+    #[must_use]
+    pub fn at(&self, at: usize) -> &NodeRow {
+        &self.rows[self.order[at] as usize]
+    }
+
+    /// The node at a position.
+    #[must_use]
+    pub fn node(&self, at: usize) -> &Node {
+        self.at(at).node.as_deref().expect("only known nodes are in the order")
+    }
+
+    /// The node index at a position.
+    #[must_use]
+    pub fn index_at(&self, at: usize) -> u32 {
+        self.order[at]
+    }
+
+    /// The position of a node by name.
+    #[must_use]
+    pub fn position(&self, name: Sym) -> Option<usize> {
+        let row = &self.rows[*self.by_name.get(&name)? as usize];
+        (row.at != NONE).then_some(row.at as usize)
+    }
+
+    /// The node of this name, as last delivered.
+    #[must_use]
+    pub fn node_named(&self, name: Sym) -> Option<Arc<Node>> {
+        self.rows[*self.by_name.get(&name)? as usize].node.clone()
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// Pod counts.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// A pod on a node.
+    #[must_use]
+    pub fn pod(&self, object: ObjRef) -> Option<&PodRow> {
+        self.pods.get(&object)
+    }
+
+    /// Number of pods on nodes, assumed ones included.
+    #[must_use]
+    pub fn n_pods(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Domains of a key; none unless somebody asked for it by [`Cache::ensure_topology`].
+    #[must_use]
+    pub fn topology(&self, key: Sym) -> Option<&Topology> {
+        self.topologies.iter().find(|t| t.key == key)
+    }
+
+    /// An image by its normalised name.
+    #[must_use]
+    pub fn image(&self, name: Sym) -> Option<ImageRow> {
+        self.images.get(&name).copied()
+    }
+
+    /// True if no node has any image.
+    #[must_use]
+    pub fn no_images(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// True if some node has a PreferNoSchedule taint.
+    #[must_use]
+    pub fn prefers(&self) -> bool {
+        self.prefer_taints > 0
+    }
+
+    /// Labels of a namespace.
+    #[must_use]
+    pub fn namespace(&self, ns: Sym) -> LabelSet {
+        self.namespaces.get(&ns).copied().unwrap_or_default()
+    }
+
+    /// The names of the namespaces that a selector chooses, ordered by text.
+    #[must_use]
+    pub fn namespaces_of(&self, selector: &Selector) -> Vec<Sym> {
+        #[expect(clippy::iter_over_hash_type, reason = "the result is sorted")]
+        let mut names: Vec<Sym> = {
+            let mut names = Vec::new();
+            for (ns, labels) in &self.namespaces {
+                if selector.matches(*labels) {
+                    names.push(*ns);
+                }
+            }
+            names
+        };
+        names.sort_by(|a, b| a.cmp_text(*b));
+        names
+    }
+
+    /// Selectors of the services that select a pod.
+    pub fn services_of(&self, ns: Sym, labels: LabelSet) -> impl Iterator<Item = &Selector> {
+        let all = self.services.get(&ns).map(Vec::as_slice).unwrap_or_default();
+        all.iter().map(|(_, s)| s).filter(move |s| !s.is_empty() && s.matches(labels))
+    }
+
+    /// The selector of the ReplicaSet, ReplicationController or StatefulSet that owns a pod.
+    #[must_use]
+    pub fn owner_selector(&self, pod: &Pod) -> Option<&Selector> {
+        let owner = pod.meta.controller()?;
+        self.owners.get(&(owner.kind, pod.meta.ns, owner.name))
+    }
+
+    /// The epoch of the log of static changes, and the log.
+    #[must_use]
+    pub fn static_changes(&self) -> (u64, &[u32]) {
+        (self.epoch, &self.log)
+    }
+
+    /// The position of a node index, if it is in the order.
+    #[must_use]
+    pub fn position_of_index(&self, index: u32) -> Option<usize> {
+        let at = self.rows[index as usize].at;
+        (at != NONE).then_some(at as usize)
+    }
+
+    // ----- nodes -----
+
+    fn row_of(&mut self, name: Sym) -> u32 {
+        if let Some(&row) = self.by_name.get(&name) {
+            return row;
+        }
+        let fresh = NodeRow { name, at: NONE, ..NodeRow::default() };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.rows[index as usize] = fresh;
+                index
+            }
+            None => {
+                self.rows.push(fresh);
+                num::u32_of(self.rows.len() - 1)
+            }
+        };
+        self.by_name.insert(name, index);
+        index
+    }
+
+    /// A node appeared or changed.
+    pub fn set_node(&mut self, node: &Arc<Node>, rank: u64) {
+        let index = self.row_of(node.meta.name.sym());
+        let zone = zone_of(node.meta.labels);
+        let old = self.rows[index as usize].node.replace(Arc::clone(node));
+        self.rows[index as usize].rank = rank;
+        let old_alloc = std::mem::replace(
+            &mut self.rows[index as usize].alloc,
+            Arc::clone(&node.status.allocatable),
+        );
+        self.count_images(old.as_deref(), Some(node));
+        let Some(old) = old else {
+            self.tree.add(zone, index);
+            self.rows[index as usize].zone = zone;
+            self.stale_order = true;
+            return;
+        };
+        if self.rows[index as usize].zone != zone {
+            self.tree.remove(self.rows[index as usize].zone, index);
+            self.tree.add(zone, index);
+            self.rows[index as usize].zone = zone;
+            self.stale_order = true;
+            return;
+        }
+        let at = self.rows[index as usize].at;
+        if at == NONE || self.stale_order {
+            return;
+        }
+        if !Arc::ptr_eq(&old_alloc, &node.status.allocatable) {
+            self.columns.set_alloc(at as usize, &node.status.allocatable, Some(&old_alloc));
+        }
+        if old.meta.labels != node.meta.labels {
+            self.topologies.clear();
+        }
+        let same = old.meta.labels == node.meta.labels
+            && old.unschedulable == node.unschedulable
+            && old.taints == node.taints;
+        if !same {
+            self.note_static(index);
+        }
+    }
+
+    fn note_static(&mut self, index: u32) {
+        self.log.push(index);
+        if self.log.len() > 4 * self.order.len() + 1024 {
+            self.log.clear();
+            self.epoch += 1;
+        }
+    }
+
+    /// A node is gone. Pods still on it keep its row alive.
+    pub fn remove_node(&mut self, name: Sym) {
+        let Some(&index) = self.by_name.get(&name) else { return };
+        let row = &mut self.rows[index as usize];
+        let Some(old) = row.node.take() else { return };
+        row.at = NONE;
+        row.alloc = Arc::default();
+        let zone = row.zone;
+        self.tree.remove(zone, index);
+        self.stale_order = true;
+        self.count_images(Some(&old), None);
+        self.free_row(index);
+    }
+
+    fn free_row(&mut self, index: u32) {
+        let row = &self.rows[index as usize];
+        if row.node.is_none() && row.pods.is_empty() {
+            self.by_name.remove(&row.name);
+            self.free.push(index);
+        }
+    }
+
+    fn count_images(&mut self, old: Option<&Node>, new: Option<&Node>) {
+        let prefers = |n: &Node| n.taints.iter().any(|t| t.effect == Effect::PreferNoSchedule);
+        self.prefer_taints -= usize::from(old.is_some_and(prefers));
+        self.prefer_taints += usize::from(new.is_some_and(prefers));
+        let images = |n: Option<&Node>| n.map(|n| Arc::clone(&n.status.images));
+        let (old, new) = (images(old), images(new));
+        if old == new {
+            return;
+        }
+        for image in new.iter().flat_map(|list| list.iter()) {
+            for name in &image.names {
+                let row = self.images.entry(*name).or_default();
+                if row.nodes == 0 {
+                    row.size = image.size;
+                }
+                row.nodes += 1;
+            }
+        }
+        for name in old.iter().flat_map(|list| list.iter()).flat_map(|image| &image.names) {
+            if let Some(row) = self.images.get_mut(name) {
+                row.nodes -= 1;
+                if row.nodes == 0 {
+                    self.images.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Brings the node order and the columns up to date. To be called before a cycle.
+    pub fn settle(&mut self) {
+        self.counts.trim();
+        if !self.stale_order {
+            return;
+        }
+        self.stale_order = false;
+        let mut order = std::mem::take(&mut self.order);
+        self.tree.list(&mut order);
+        for (at, &index) in order.iter().enumerate() {
+            self.rows[index as usize].at = num::u32_of(at);
+        }
+        self.columns.rebuild(order.len(), order.iter().map(|&i| &self.rows[i as usize]));
+        self.order = order;
+        self.topologies.clear();
+        self.log.clear();
+        self.epoch += 1;
+    }
+
+    /// Makes the domains of a key known. Only after [`Cache::settle`].
+    pub fn ensure_topology(&mut self, key: Sym) {
+        if self.topology(key).is_some() {
+            return;
+        }
+        let mut ids: FxHashMap<Sym, u32> = FxHashMap::default();
+        let mut domain = Vec::with_capacity(self.order.len());
+        for at in 0..self.order.len() {
+            let value = self.node(at).meta.labels.get(key);
+            let next = num::u32_of(ids.len());
+            domain.push(value.map_or(NONE, |v| *ids.entry(v).or_insert(next)));
+        }
+        self.topologies.push(Topology { key, domain, n: ids.len() });
+    }
+
+    /// The number of a group of pods, counted from now on.
+    pub fn ensure_group(&mut self, key: &GroupKey) -> u32 {
+        let (rows, pods) = (&self.rows, &self.pods);
+        let all = rows.iter().enumerate().flat_map(|(i, row)| {
+            row.pods.iter().filter_map(move |p| Some((num::u32_of(i), &*pods.get(p)?.pod)))
+        });
+        self.counts.group(key, all)
+    }
+
+    // ----- pods -----
+
+    /// Puts a pod on a node (a row is made if the node is not known yet).
+    pub fn add_pod(&mut self, object: ObjRef, pod: &Arc<Pod>, node: Sym, assumed: bool) {
+        let index = self.row_of(node);
+        let row = PodRow { pod: Arc::clone(pod), node: index, assumed };
+        if self.pods.insert(object, row).is_some() {
+            panic!("pod {} is on two nodes", pod.meta.full_name());
+        }
+        self.rows[index as usize].pods.push(object);
+        self.tally(index, pod, true);
+    }
+
+    /// A pod on a node changed (or an assumed pod turns out to be bound where it was assumed).
+    pub fn update_pod(&mut self, object: ObjRef, pod: &Arc<Pod>) {
+        let Some(row) = self.pods.get_mut(&object) else { return };
+        row.assumed = false;
+        let index = row.node;
+        let old = std::mem::replace(&mut row.pod, Arc::clone(pod));
+        let same = Arc::ptr_eq(&old.spec, &pod.spec)
+            && old.meta.labels == pod.meta.labels
+            && old.meta.terminating() == pod.meta.terminating()
+            && old.status.resized == pod.status.resized;
+        if !same {
+            self.tally(index, &old, false);
+            self.tally(index, pod, true);
+        }
+    }
+
+    /// Takes a pod off its node.
+    pub fn remove_pod(&mut self, object: ObjRef) -> Option<PodRow> {
+        let gone = self.pods.remove(&object)?;
+        let row = &mut self.rows[gone.node as usize];
+        let i = row.pods.iter().position(|p| *p == object).expect("the node lists its pods");
+        row.pods.swap_remove(i);
+        self.tally(gone.node, &gone.pod, false);
+        self.free_row(gone.node);
+        Some(gone)
+    }
+
+    /// The name of the node a pod is on.
+    #[must_use]
+    pub fn node_of(&self, object: ObjRef) -> Option<Sym> {
+        Some(self.rows[self.pods.get(&object)?.node as usize].name)
+    }
+
+    fn tally(&mut self, index: u32, pod: &Pod, add: bool) {
+        let row = &mut self.rows[index as usize];
+        let amounts = accounted(pod);
+        if add {
+            row.used.add(&amounts.requests);
+            row.nonzero.0 += amounts.nonzero.0;
+            row.nonzero.1 += amounts.nonzero.1;
+        } else {
+            row.used.sub(&amounts.requests);
+            row.nonzero.0 -= amounts.nonzero.0;
+            row.nonzero.1 -= amounts.nonzero.1;
+        }
+        for port in host_ports(pod) {
+            if add {
+                row.ports.push(port);
+            } else if let Some(i) = row.ports.iter().position(|p| *p == port) {
+                row.ports.swap_remove(i);
+            }
+        }
+        if row.at != NONE && !self.stale_order {
+            self.columns.set_used(row.at as usize, row);
+        }
+        self.counts.count(index, pod, add);
+    }
+
+    // ----- other objects -----
+
+    /// A namespace changed; none if it is gone.
+    pub fn set_namespace(&mut self, ns: Sym, labels: Option<LabelSet>) {
+        match labels {
+            Some(labels) => self.namespaces.insert(ns, labels),
+            None => self.namespaces.remove(&ns),
+        };
+    }
+
+    /// A service changed; none if it is gone (or has no selector).
+    pub fn set_service(&mut self, ns: Sym, name: Name, selector: Option<Selector>) {
+        let list = self.services.entry(ns).or_default();
+        list.retain(|(n, _)| *n != name);
+        list.extend(selector.map(|s| (name, s)));
+    }
+
+    /// An owner of pods changed; none if it is gone.
+    pub fn set_owner(&mut self, kind: Kind, ns: Sym, name: Name, selector: Option<Selector>) {
+        match selector {
+            Some(selector) => self.owners.insert((kind, ns, name), selector),
+            None => self.owners.remove(&(kind, ns, name)),
+        };
+    }
+}
+
+/// Host ports of app containers and sidecars.
+pub fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
+    let sidecars = pod.spec.init_containers.iter().filter(|c| c.sidecar);
+    pod.spec
+        .containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|c| &c.ports)
+        .filter(|p| p.host_port != 0)
+        .map(|p| {
+            let all = p.host_ip.is_empty() || p.host_ip.as_str() == "0.0.0.0";
+            (p.protocol, p.host_port, if all { Sym::EMPTY } else { p.host_ip })
+        })
+}

@@ -1,0 +1,117 @@
+//! What a scheduler is made of: profiles, plugin arguments, latency, limits.
+
+use super::plugins::balanced::Balanced;
+use super::plugins::fit::Fit;
+use super::plugins::interpod::InterPodAffinity;
+use super::plugins::node_affinity::NodeAffinity;
+use super::plugins::registry::{PLUGINS, Points};
+use super::plugins::spread::Spread;
+use super::ties::TieRule;
+use crate::api::version::KubeVersion;
+use crate::engine::{SimDuration, Sym};
+
+/// Arguments of all plugins of a profile.
+#[derive(Debug, Clone, Default)]
+pub struct PluginArgs {
+    /// `NodeResourcesFitArgs`.
+    pub fit: Fit,
+    /// `NodeResourcesBalancedAllocationArgs`.
+    pub balanced: Balanced,
+    /// `NodeAffinityArgs`.
+    pub node_affinity: NodeAffinity,
+    /// `PodTopologySpreadArgs`.
+    pub spread: Spread,
+    /// `InterPodAffinityArgs`.
+    pub interpod: InterPodAffinity,
+}
+
+/// A plugin in a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enabled {
+    /// Name in the registry.
+    pub name: &'static str,
+    /// Where it is called.
+    pub points: Points,
+    /// Weight of its scores.
+    pub weight: i64,
+}
+
+/// A profile.
+#[derive(Debug, Clone)]
+pub struct ProfileConfig {
+    /// Pods with this `schedulerName` use it.
+    pub scheduler_name: Sym,
+    /// `percentageOfNodesToScore`; 0 or none is adaptive.
+    pub percentage: Option<u32>,
+    /// Its plugins, in the order in which they are called.
+    pub plugins: Vec<Enabled>,
+    /// Their arguments.
+    pub args: PluginArgs,
+}
+
+impl Default for ProfileConfig {
+    fn default() -> Self {
+        let enabled = |row: &super::plugins::registry::PluginRow| Enabled {
+            name: row.name,
+            points: row.points,
+            weight: row.weight,
+        };
+        Self {
+            scheduler_name: Sym::new("default-scheduler"),
+            percentage: None,
+            plugins: PLUGINS.iter().map(enabled).collect(),
+            args: PluginArgs::default(),
+        }
+    }
+}
+
+/// How long a scheduling cycle takes: a constant and a part per node looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CycleLatency {
+    /// Per cycle.
+    pub base: SimDuration,
+    /// Per node evaluated.
+    pub per_node: SimDuration,
+}
+
+impl Default for CycleLatency {
+    fn default() -> Self {
+        Self { base: SimDuration::from_micros(300), per_node: SimDuration::ZERO }
+    }
+}
+
+/// Everything about a scheduler.
+#[derive(Debug, Clone)]
+pub struct SchedulerConfig {
+    /// Whose rules it follows.
+    pub version: KubeVersion,
+    /// Its profiles, at least one.
+    pub profiles: Vec<ProfileConfig>,
+    /// Which of equally good nodes is taken.
+    pub ties: TieRule,
+    /// How long a cycle takes.
+    pub latency: CycleLatency,
+    /// `podInitialBackoffSeconds`.
+    pub initial_backoff: SimDuration,
+    /// `podMaxBackoffSeconds`.
+    pub max_backoff: SimDuration,
+    /// `clientConnection.qps`.
+    pub qps: f64,
+    /// `clientConnection.burst`.
+    pub burst: u32,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            version: KubeVersion::default(),
+            profiles: vec![ProfileConfig::default()],
+            ties: TieRule::default(),
+            latency: CycleLatency::default(),
+            initial_backoff: SimDuration::from_secs(1),
+            max_backoff: SimDuration::from_secs(10),
+            qps: 50.0,
+            burst: 100,
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The scheduler as a component: one scheduling cycle at a time, binding cycles beside it.
+
+use super::cache::Cache;
+use super::config::SchedulerConfig;
+use super::framework::{ClusterEvent, Permit, View};
+use super::plugins::registry::Points;
+use super::profile::{Profile, Turn};
+use super::queue::{Backoff, LEFTOVER_PERIOD, MAX_UNSCHEDULABLE, SchedulingQueue, Waiting};
+use super::report::Failure;
+use super::ties;
+use crate::api::kevent::{KEvent, Source, Text};
+use crate::api::pod::{Condition, ConditionType, Truth};
+use crate::api::request::{Op, Outcome, Request, User};
+use crate::api::versions::ObjRef;
+use crate::api::{Kind, Pod};
+use crate::client::limiter::RateLimiter;
+use crate::engine::{Grid, SimTime, Sym};
+use crate::event::{Address, Context, Event, SchedulerEvent, What};
+use std::sync::Arc;
+
+/// The pod whose scheduling cycle is under way. What becomes of it is known from the start; it
+/// takes effect when the cycle ends.
+#[derive(Debug, Clone)]
+pub(super) struct InHand {
+    pub(super) object: ObjRef,
+    /// The node, or why there is none.
+    pub(super) placed: Result<Sym, Failure>,
+    /// Something that may help has happened since.
+    pub(super) moved: bool,
+    /// The pod is gone, or somebody else has bound it.
+    pub(super) dropped: bool,
+    /// What the queue knew, once the pod is assumed.
+    waiting: Option<Waiting>,
+}
+
+/// A binding that was posted.
+#[derive(Debug, Clone)]
+struct Binding {
+    object: ObjRef,
+    node: Sym,
+    waiting: Waiting,
+}
+
+/// A scheduler.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    address: Address,
+    pub(super) config: SchedulerConfig,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) cache: Cache,
+    pub(super) queue: SchedulingQueue,
+    pub(super) in_hand: Option<InHand>,
+    /// Rows (of any profile) whose verdicts depend on other pods' labels.
+    pub(super) topological_rows: u32,
+    /// Buffer of [`Scheduler::happened`].
+    pub(super) moved: Vec<ObjRef>,
+    start: usize,
+    cycle_armed: bool,
+    flush_armed: Option<SimTime>,
+    leftover_armed: bool,
+    requests: RateLimiter,
+    events: RateLimiter,
+    bindings: Vec<Option<Binding>>,
+    free_tokens: Vec<u32>,
+    reasons: Reasons,
+}
+
+/// Words it says often.
+#[derive(Debug, Clone, Copy)]
+struct Reasons {
+    unschedulable: Sym,
+    failed: Sym,
+    scheduled: Sym,
+}
+
+impl Scheduler {
+    /// A scheduler that knows nothing yet: everything comes by delivery.
+    #[must_use]
+    pub fn new(address: Address, config: SchedulerConfig) -> Self {
+        let rules = Backoff {
+            initial: config.initial_backoff,
+            max: config.max_backoff,
+            windows: config.version.pop_from_backoff(),
+        };
+        let profiles: Vec<Profile> = config.profiles.iter().map(Profile::new).collect();
+        let limiter = RateLimiter::new(config.qps, config.burst);
+        let mut made = Self {
+            address,
+            profiles,
+            cache: Cache::default(),
+            queue: SchedulingQueue::new(rules),
+            in_hand: None,
+            topological_rows: 0,
+            moved: Vec::new(),
+            start: 0,
+            cycle_armed: false,
+            flush_armed: None,
+            leftover_armed: false,
+            requests: limiter.clone(),
+            events: limiter,
+            bindings: Vec::new(),
+            free_tokens: Vec::new(),
+            reasons: Reasons {
+                unschedulable: Sym::new("Unschedulable"),
+                failed: Sym::new("FailedScheduling"),
+                scheduled: Sym::new("Scheduled"),
+            },
+            config,
+        };
+        made.note_topological_rows();
+        made
+    }
+
+    /// Adds a plugin of the user's to a profile.
+    pub fn add_plugin(&mut self, profile: usize, row: super::profile::ProfileRow) {
+        self.profiles[profile].add(row);
+        self.note_topological_rows();
+    }
+
+    fn note_topological_rows(&mut self) {
+        let native = |name: &str| super::plugins::registry::PLUGINS.iter().any(|p| p.name == name);
+        self.topological_rows = 0;
+        for profile in &self.profiles {
+            for (i, row) in profile.rows.iter().enumerate() {
+                let other_pods = ["PodTopologySpread", "InterPodAffinity"].contains(&row.name);
+                if other_pods || !native(row.name) {
+                    self.topological_rows |= 1 << i;
+                }
+            }
+        }
+    }
+
+    /// What it believes about nodes and pods.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The pods that wait.
+    #[must_use]
+    pub fn queue(&self) -> &SchedulingQueue {
+        &self.queue
+    }
+
+    /// Its profiles.
+    #[must_use]
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.config
+    }
+
+    /// Handles an event.
+    pub fn handle(&mut self, event: SchedulerEvent, cx: &mut Context<'_>) {
+        match event {
+            SchedulerEvent::Cycle => {
+                self.cycle_armed = false;
+                self.cycle(cx);
+            }
+            SchedulerEvent::Bind => self.end_cycle(cx),
+            SchedulerEvent::FlushBackoff => {
+                if self.flush_armed.is_some_and(|at| at <= cx.now()) {
+                    self.flush_armed = None;
+                }
+                self.queue.flush_backoff(cx.now());
+            }
+            SchedulerEvent::FlushUnschedulable => {
+                self.leftover_armed = false;
+                let now = cx.now();
+                let mut moved = std::mem::take(&mut self.moved);
+                self.queue.collect(&mut moved, |w| now.since(w.since) > MAX_UNSCHEDULABLE);
+                for object in &moved {
+                    self.queue.requeue(*object, now);
+                }
+                self.moved = moved;
+            }
+        }
+        self.arm(cx);
+    }
+
+    /// Arms what is due next: a cycle if a pod is ready, the flushes while something waits.
+    pub(super) fn arm(&mut self, cx: &mut Context<'_>) {
+        if !self.cycle_armed && self.in_hand.is_none() && self.queue.ready() {
+            self.cycle_armed = true;
+            cx.schedule(cx.now(), Event::Scheduler(SchedulerEvent::Cycle));
+        }
+        if let Some(at) = self.queue.next_flush().map(|at| at.max(cx.now()))
+            && self.flush_armed.is_none_or(|armed| at < armed)
+        {
+            self.flush_armed = Some(at);
+            cx.schedule(at, Event::Scheduler(SchedulerEvent::FlushBackoff));
+        }
+        if !self.leftover_armed && self.queue.any_unschedulable() {
+            self.leftover_armed = true;
+            let at = Grid::new(SimTime::ZERO, LEFTOVER_PERIOD).after(cx.now());
+            cx.schedule(at, Event::Scheduler(SchedulerEvent::FlushUnschedulable));
+        }
+    }
+
+    /// A scheduling cycle: the decision is taken on the cache as it is now.
+    fn cycle(&mut self, cx: &mut Context<'_>) {
+        if self.in_hand.is_some() {
+            return;
+        }
+        let Some(object) = self.queue.pop() else { return };
+        let Some(waiting) = self.queue.get(object) else { return };
+        let (pod, profile, attempt) = (Arc::clone(&waiting.pod), waiting.profile, waiting.attempts);
+        if pod.meta.terminating() {
+            self.queue.remove(object);
+            let text = format!("skip schedule deleting pod: {}", pod.meta.full_name());
+            self.tell(&pod, true, self.reasons.failed, Text::Plain(Sym::new(&text)), cx);
+            return;
+        }
+        let mut turn = Turn { start: &mut self.start, ties: self.config.ties };
+        let draws = cx.draws();
+        let draw = |n| ties::uniform(draws, &pod, attempt, n);
+        let decision = self.profiles[profile].decide(&mut self.cache, &pod, &mut turn, draw);
+        let placed = match decision.node {
+            Ok(at) => self.assume(object, &pod, profile, at),
+            Err(failure) => Err(failure),
+        };
+        cx.record(What::Scheduled {
+            pod: object,
+            node: placed.as_ref().copied().unwrap_or_default(),
+            evaluated: decision.evaluated,
+            feasible: decision.feasible,
+        });
+        let waiting = if placed.is_ok() { self.queue.remove(object) } else { None };
+        self.in_hand = Some(InHand { object, placed, moved: false, dropped: false, waiting });
+        let latency = self.config.latency;
+        let took = latency.base + latency.per_node.times(u64::from(decision.evaluated));
+        cx.after(took, Event::Scheduler(SchedulerEvent::Bind));
+    }
+
+    /// Assume, Reserve, Permit.
+    fn assume(
+        &mut self,
+        object: ObjRef,
+        pod: &Arc<Pod>,
+        profile: usize,
+        at: usize,
+    ) -> Result<Sym, Failure> {
+        let view = View { cache: &self.cache, pod };
+        let profile = &self.profiles[profile];
+        let reserved = profile.rows_at(Points::RESERVE).all(|(_, r)| r.plugin.reserve(view, at));
+        let permitted = reserved
+            && profile
+                .rows_at(Points::PERMIT)
+                .all(|(_, r)| r.plugin.permit(view, at) == Permit::Allow);
+        if !permitted {
+            unreserve(profile, pod);
+            return Err(Failure::refused());
+        }
+        let node = self.cache.at(at).name;
+        self.cache.add_pod(object, pod, node, true);
+        Ok(node)
+    }
+
+    /// The end of a scheduling cycle: its binding cycle begins, or its failure is told.
+    fn end_cycle(&mut self, cx: &mut Context<'_>) {
+        let Some(hand) = self.in_hand.take() else { return };
+        if hand.dropped {
+            return;
+        }
+        match (hand.placed, hand.waiting) {
+            (Ok(node), Some(waiting)) => self.bind(hand.object, node, waiting, cx),
+            (Ok(_), None) => {}
+            (Err(failure), _) => self.fail(hand.object, &failure, hand.moved, cx),
+        }
+    }
+
+    fn bind(&mut self, object: ObjRef, node: Sym, waiting: Waiting, cx: &mut Context<'_>) {
+        let profile = &self.profiles[waiting.profile];
+        if !profile.rows_at(Points::PRE_BIND).all(|(_, r)| r.plugin.pre_bind(&waiting.pod)) {
+            self.unbind(Binding { object, node, waiting }, cx);
+            return;
+        }
+        let meta = &waiting.pod.meta;
+        let request = Request {
+            target: Some(object),
+            ..Context::request(User::Scheduler, Kind::Pod, meta.ns, meta.name, Op::Bind(node))
+        };
+        let token = self.free_tokens.pop().unwrap_or_else(|| {
+            self.bindings.push(None);
+            crate::engine::num::u32_of(self.bindings.len() - 1)
+        });
+        self.bindings[token as usize] = Some(Binding { object, node, waiting });
+        let at = self.requests.reserve(cx.now());
+        cx.submit(at, request, Some((self.address, token)));
+    }
+
+    /// The binding failed: the pod is forgotten and tried again after a backoff.
+    fn unbind(&mut self, binding: Binding, cx: &mut Context<'_>) {
+        let Binding { object, waiting, .. } = binding;
+        if self.cache.pod(object).is_none_or(|row| !row.assumed) {
+            // Gone, or bound after all: the watch was faster than the answer.
+            return;
+        }
+        unreserve(&self.profiles[waiting.profile], &waiting.pod);
+        if let Some(row) = self.cache.remove_pod(object) {
+            self.happened(&ClusterEvent::PodGone(&row.pod), cx);
+        }
+        self.queue.put_back(object, waiting, cx.now());
+    }
+
+    /// The answer to a binding.
+    pub fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        let slot = self.bindings.get_mut(token as usize);
+        let Some(binding) = slot.and_then(Option::take) else { return };
+        self.free_tokens.push(token);
+        if outcome.is_ok() {
+            let pod = &binding.waiting.pod;
+            for (_, row) in self.profiles[binding.waiting.profile].rows_at(Points::POST_BIND) {
+                row.plugin.post_bind(pod);
+            }
+            let pod = Arc::clone(pod);
+            self.tell(&pod, false, self.reasons.scheduled, Text::Assigned(binding.node), cx);
+        } else {
+            self.unbind(binding, cx);
+        }
+        self.arm(cx);
+    }
+
+    /// No node: an event, the condition if it changed, and the pod waits.
+    fn fail(&mut self, object: ObjRef, failure: &Failure, moved: bool, cx: &mut Context<'_>) {
+        let Some(waiting) = self.queue.get(object) else { return };
+        let (pod, first) = (Arc::clone(&waiting.pod), waiting.rejections == 0);
+        let message = Sym::new(&failure.message);
+        if first {
+            // The event recorder folds repetitions into a series; only the first one is a new Event.
+            self.tell(&pod, true, self.reasons.failed, Text::Plain(message), cx);
+        }
+        let condition = Condition {
+            kind: ConditionType::PodScheduled,
+            status: Truth::False,
+            reason: self.reasons.unschedulable,
+            message,
+            transition: cx.stamp(),
+        };
+        let same = |old: &Condition| {
+            (old.status, old.reason, old.message) == (Truth::False, condition.reason, message)
+        };
+        if !pod.status.condition(ConditionType::PodScheduled).is_some_and(same) {
+            let op = Op::PodCondition(condition, None);
+            let (ns, name) = (pod.meta.ns, pod.meta.name);
+            let request = Request {
+                target: Some(object),
+                ..Context::request(User::Scheduler, Kind::Pod, ns, name, op)
+            };
+            let at = self.requests.reserve(cx.now());
+            cx.submit(at, request, None);
+        }
+        self.queue.reject(object, failure.rejectors, moved, cx.now());
+    }
+
+    /// Posts an Event about a pod.
+    fn tell(&mut self, pod: &Pod, warning: bool, reason: Sym, text: Text, cx: &mut Context<'_>) {
+        let meta = &pod.meta;
+        let event = KEvent {
+            ns: meta.ns,
+            kind: Kind::Pod,
+            warning,
+            count: 1,
+            name: meta.name,
+            uid: meta.uid,
+            reason,
+            text,
+            source: Source::Scheduler,
+            first: cx.stamp(),
+            last: cx.stamp(),
+        };
+        let op = Op::CreateEvent(event);
+        let request = Context::request(User::Scheduler, Kind::Event, meta.ns, meta.name, op);
+        let at = self.events.reserve(cx.now());
+        cx.submit(at, request, None);
+    }
+}
+
+/// Unreserve, in reverse order.
+fn unreserve(profile: &Profile, pod: &Pod) {
+    let rows: Vec<_> = profile.rows_at(Points::RESERVE).collect();
+    for (_, row) in rows.into_iter().rev() {
+        row.plugin.unreserve(pod);
+    }
+}

@@ -1,0 +1,14 @@
+//! The plugins of the default profile, one file each, and the table of them.
+
+pub mod balanced;
+pub mod fit;
+pub mod image_locality;
+pub mod interpod;
+pub mod node_affinity;
+pub mod node_name;
+pub mod node_ports;
+pub mod node_unschedulable;
+pub mod registry;
+pub mod scheduling_gates;
+pub mod spread;
+pub mod taint_toleration;

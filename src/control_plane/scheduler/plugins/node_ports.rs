@@ -1,0 +1,49 @@
+//! NodePorts: host ports are not shared.
+
+use crate::api::Pod;
+use crate::control_plane::scheduler::cache::{Cache, HostPort, host_ports};
+use crate::control_plane::scheduler::framework::{
+    ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
+};
+
+/// The plugin.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NodePorts;
+
+/// Same protocol and port, and the same address or all addresses on either side.
+fn conflict(a: HostPort, b: HostPort) -> bool {
+    (a.0, a.1) == (b.0, b.1) && (a.2 == b.2 || a.2.is_empty() || b.2.is_empty())
+}
+
+impl Plugin for NodePorts {
+    fn pre_filter(&self, view: View<'_>, _state: &mut CycleState) -> PreFilter {
+        if host_ports(view.pod).next().is_some() { PreFilter::Run } else { PreFilter::Skip }
+    }
+
+    fn filter_node(&self, view: View<'_>, _state: &CycleState, at: usize) -> Verdict {
+        let used = &view.cache.at(at).ports;
+        if host_ports(view.pod).any(|mine| used.iter().any(|theirs| conflict(mine, *theirs))) {
+            Verdict::reject(Code::Unschedulable, 1)
+        } else {
+            Verdict::PASS
+        }
+    }
+
+    fn reason(&self, _view: View<'_>, _bit: u8) -> Reason {
+        "node(s) didn't have free ports for the requested pod ports".into()
+    }
+
+    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
+        match event {
+            ClusterEvent::NodeAdd(_) => Hint::Queue,
+            ClusterEvent::PodGone(gone) => {
+                Hint::of(host_ports(pod).any(|mine| host_ports(gone).any(|p| conflict(mine, p))))
+            }
+            ClusterEvent::NodeUpdate { .. }
+            | ClusterEvent::NodeDelete(_)
+            | ClusterEvent::AssignedPod { .. }
+            | ClusterEvent::Own { .. }
+            | ClusterEvent::Other => Hint::Unregistered,
+        }
+    }
+}

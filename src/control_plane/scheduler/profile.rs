@@ -1,0 +1,342 @@
+//! A profile: plugins in order, and the scheduling cycle over batches of nodes.
+
+use super::cache::Cache;
+use super::config::ProfileConfig;
+use super::framework::{Batch, CycleState, Plugin, PreFilter, Verdict, View};
+use super::plugins::fit::CHUNK;
+use super::plugins::registry::{PLUGINS, Points};
+use super::report::{Failure, Rejection};
+use super::statics::Statics;
+use super::ties::TieRule;
+use crate::api::Pod;
+use crate::engine::{Sym, num};
+use std::sync::Arc;
+
+/// A plugin of a profile.
+#[derive(Debug, Clone)]
+pub struct ProfileRow {
+    /// Its name.
+    pub name: &'static str,
+    /// The plugin.
+    pub plugin: Arc<dyn Plugin>,
+    /// Where it is called.
+    pub points: Points,
+    /// Weight of its scores.
+    pub weight: i64,
+}
+
+impl ProfileRow {
+    fn at(&self, point: Points) -> bool {
+        self.points.has(point)
+    }
+}
+
+/// Buffers kept between cycles.
+#[derive(Debug, Clone, Default)]
+struct Scratch {
+    state: CycleState,
+    feasible: Vec<u32>,
+    rejected: Vec<(u32, Verdict)>,
+    totals: Vec<i64>,
+    scores: Vec<i64>,
+}
+
+/// A profile.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Its `schedulerName`.
+    pub name: Sym,
+    /// Its plugins, in order.
+    pub rows: Vec<ProfileRow>,
+    /// `percentageOfNodesToScore`.
+    pub percentage: Option<u32>,
+    statics: Statics,
+    scratch: Scratch,
+}
+
+/// What a cycle needs besides cache and pod.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Index of the node to begin with; moved on.
+    pub start: &'a mut usize,
+    /// Tie rule.
+    pub ties: TieRule,
+}
+
+/// What a cycle has decided.
+#[derive(Debug)]
+pub struct Decision {
+    /// The position of the node, or why there is none.
+    pub node: Result<usize, Failure>,
+    /// Nodes looked at.
+    pub evaluated: u32,
+    /// Nodes that fit.
+    pub feasible: u32,
+}
+
+/// The nodes to look at.
+enum Candidates {
+    All,
+    Some(Vec<u32>),
+}
+
+/// How many feasible nodes are enough (source: `numFeasibleNodesToFind`).
+#[must_use]
+pub fn enough_nodes(n: usize, percentage: Option<u32>) -> usize {
+    const MIN: usize = 100;
+    if n < MIN {
+        return n;
+    }
+    let percent = match percentage {
+        None | Some(0) => 50_usize.saturating_sub(n / 125).max(5),
+        Some(p) => p as usize,
+    };
+    if percent >= 100 { n } else { (n * percent / 100).max(MIN) }
+}
+
+impl Profile {
+    /// The profile of a configuration. Plugins that are not modelled are left out.
+    #[must_use]
+    pub fn new(config: &ProfileConfig) -> Self {
+        let make = |enabled: &super::config::Enabled| {
+            let row = PLUGINS.iter().find(|row| row.name == enabled.name)?;
+            Some(ProfileRow {
+                name: enabled.name,
+                plugin: row.make?(&config.args),
+                points: enabled.points,
+                weight: enabled.weight,
+            })
+        };
+        Self {
+            name: config.scheduler_name,
+            rows: config.plugins.iter().filter_map(make).collect(),
+            percentage: config.percentage,
+            statics: Statics::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Adds a plugin of the user's at the end.
+    pub fn add(&mut self, row: ProfileRow) {
+        self.rows.push(row);
+    }
+
+    /// The row numbers of the plugins at an extension point.
+    pub fn rows_at(&self, point: Points) -> impl Iterator<Item = (u8, &ProfileRow)> {
+        (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
+    }
+
+    /// PreEnqueue: the first plugin that holds the pod back.
+    #[must_use]
+    pub fn pre_enqueue(&self, pod: &Pod) -> Option<(u8, super::framework::Reason)> {
+        self.rows_at(Points::PRE_ENQUEUE)
+            .find_map(|(i, row)| Some((i, row.plugin.pre_enqueue(pod)?)))
+    }
+
+    /// Asks the cache for all that the plugins will read.
+    pub fn prepare(&self, cache: &mut Cache, pod: &Pod, state: &mut CycleState) {
+        for row in self.rows.iter().filter(|r| r.points != Points::NONE) {
+            row.plugin.prepare(cache, pod, state);
+        }
+    }
+
+    /// A scheduling cycle for a pod: PreFilter to Score, and the choice.
+    pub fn decide(
+        &mut self,
+        cache: &mut Cache,
+        pod: &Pod,
+        turn: &mut Turn<'_>,
+        draw: impl FnOnce(u64) -> u64,
+    ) -> Decision {
+        cache.settle();
+        if cache.is_empty() {
+            return Decision { node: Err(Failure::no_nodes()), evaluated: 0, feasible: 0 };
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.prepare(cache, pod, &mut scratch.state);
+        let view = View { cache, pod };
+        let node = self.place(view, turn, &mut scratch, draw);
+        let decision = Decision {
+            node,
+            evaluated: num::u32_of(scratch.feasible.len() + scratch.rejected.len()),
+            feasible: num::u32_of(scratch.feasible.len()),
+        };
+        self.scratch = scratch;
+        decision
+    }
+
+    fn place(
+        &mut self,
+        view: View<'_>,
+        turn: &mut Turn<'_>,
+        scratch: &mut Scratch,
+        draw: impl FnOnce(u64) -> u64,
+    ) -> Result<usize, Failure> {
+        scratch.feasible.clear();
+        scratch.rejected.clear();
+        let (skip, candidates) = self.pre_filter(view, &mut scratch.state)?;
+        let nominated = view.pod.status.nominated;
+        if let Some(at) = view.cache.position(nominated).filter(|_| !nominated.is_empty())
+            && self.judge(view, &scratch.state, skip, at).passed()
+        {
+            scratch.feasible.push(num::u32_of(at));
+            return Ok(at);
+        }
+        let start = *turn.start % view.cache.len();
+        match &candidates {
+            Candidates::All => self.filter_all(view, skip, start, scratch),
+            Candidates::Some(list) => self.filter_some(view, skip, (list, start), scratch),
+        }
+        let seen = scratch.feasible.len() + scratch.rejected.len();
+        *turn.start = (start + seen) % view.cache.len();
+        match scratch.feasible.as_slice() {
+            [] => {
+                let absent = match candidates {
+                    Candidates::All => None,
+                    Candidates::Some(list) => Some(view.cache.len() - list.len()),
+                };
+                Err(Failure::of_nodes(self, view, &scratch.rejected, absent))
+            }
+            [one] => Ok(*one as usize),
+            _ => {
+                self.score(view, scratch);
+                let i = turn.ties.pick(view.cache, &scratch.feasible, &scratch.totals, draw);
+                Ok(scratch.feasible[i] as usize)
+            }
+        }
+    }
+
+    /// PreFilter: which rows Filter skips, and the nodes to look at.
+    fn pre_filter(
+        &self,
+        view: View<'_>,
+        state: &mut CycleState,
+    ) -> Result<(u32, Candidates), Failure> {
+        let mut skip = 0;
+        let mut candidates = Candidates::All;
+        for (i, row) in self.rows_at(Points::PRE_FILTER) {
+            match row.plugin.pre_filter(view, state) {
+                PreFilter::Run => {}
+                PreFilter::Skip => skip |= 1 << i,
+                PreFilter::Narrow(list) => {
+                    candidates = Candidates::Some(match candidates {
+                        Candidates::All => list,
+                        Candidates::Some(old) => {
+                            old.into_iter().filter(|at| list.contains(at)).collect()
+                        }
+                    });
+                }
+                PreFilter::Reject(code, reasons) => {
+                    let rejection = Rejection { plugin: row.name, code, reasons };
+                    return Err(Failure::of_pod(i, view.cache.len(), &rejection));
+                }
+            }
+        }
+        Ok((skip, candidates))
+    }
+
+    /// The rows whose Filter is to be called.
+    fn filters(&self, skip: u32) -> impl Iterator<Item = (u8, &ProfileRow)> {
+        self.rows_at(Points::FILTER).filter(move |(i, _)| skip >> i & 1 == 0)
+    }
+
+    /// The verdict on one node, plainly.
+    #[must_use]
+    pub fn judge(&self, view: View<'_>, state: &CycleState, skip: u32, at: usize) -> Verdict {
+        for (i, row) in self.filters(skip) {
+            let verdict = row.plugin.filter_node(view, state, at);
+            if !verdict.passed() {
+                return verdict.by(i);
+            }
+        }
+        Verdict::PASS
+    }
+
+    fn filter_all(&mut self, view: View<'_>, skip: u32, start: usize, scratch: &mut Scratch) {
+        let n = view.cache.len();
+        let enough = enough_nodes(n, self.percentage);
+        let mut statics = std::mem::take(&mut self.statics);
+        let state = &scratch.state;
+        let known = statics.of(view.cache, view.pod, |at| self.judge_static(view, state, at));
+        let mut buffer = [Verdict::PASS; CHUNK];
+        let mut done = 0;
+        while done < n && scratch.feasible.len() < enough {
+            let first = (start + done) % n;
+            let len = CHUNK.min(n - first).min(n - done);
+            let verdicts = &mut buffer[..len];
+            if known.rejected == 0 {
+                verdicts.fill(Verdict::PASS);
+            } else {
+                verdicts.copy_from_slice(&known.verdicts[first..first + len]);
+            }
+            for (row, entry) in self.filters(skip).filter(|(_, r)| !r.plugin.is_static()) {
+                entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
+            }
+            for (at, verdict) in (num::u32_of(first)..).zip(&*verdicts) {
+                if !verdict.passed() {
+                    scratch.rejected.push((at, *verdict));
+                    continue;
+                }
+                scratch.feasible.push(at);
+                if scratch.feasible.len() == enough {
+                    break;
+                }
+            }
+            done += len;
+        }
+        self.statics = statics;
+    }
+
+    /// Static plugins are judged without regard to Skip: what skips also passes.
+    fn judge_static(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
+        for (i, row) in self.rows_at(Points::FILTER).filter(|(_, r)| r.plugin.is_static()) {
+            let verdict = row.plugin.filter_node(view, state, at);
+            if !verdict.passed() {
+                return verdict.by(i);
+            }
+        }
+        Verdict::PASS
+    }
+
+    fn filter_some(
+        &self,
+        view: View<'_>,
+        skip: u32,
+        (list, start): (&[u32], usize),
+        scratch: &mut Scratch,
+    ) {
+        let enough = enough_nodes(list.len(), self.percentage);
+        for i in 0..list.len() {
+            let at = list[(start + i) % list.len()];
+            let verdict = self.judge(view, &scratch.state, skip, at as usize);
+            if verdict.passed() {
+                scratch.feasible.push(at);
+            } else {
+                scratch.rejected.push((at, verdict));
+            }
+            if scratch.feasible.len() == enough {
+                break;
+            }
+        }
+    }
+
+    /// Totals of the feasible nodes, but for what is the same for all.
+    fn score(&self, view: View<'_>, scratch: &mut Scratch) {
+        let Scratch { state, feasible, totals, scores, .. } = scratch;
+        totals.clear();
+        totals.resize(feasible.len(), 0);
+        scores.resize(feasible.len(), 0);
+        for (_, row) in self.rows_at(Points::SCORE) {
+            if !row.plugin.pre_score(view, state, feasible)
+                || row.plugin.constant_score(view, state).is_some()
+            {
+                continue;
+            }
+            row.plugin.score(view, state, feasible, scores);
+            row.plugin.normalize(view, state, feasible, scores);
+            for (total, score) in totals.iter_mut().zip(&*scores) {
+                *total += row.weight * score;
+            }
+        }
+    }
+}

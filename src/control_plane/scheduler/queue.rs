@@ -1,0 +1,435 @@
+//! Pods that wait (source: `sched/backend/queue/*.go`): activeQ, two backoff queues, and the
+//! unschedulable pods. A pod is in exactly one of them, or in hand.
+
+use crate::api::Pod;
+use crate::api::versions::ObjRef;
+use crate::engine::time::NANOS_PER_SEC;
+use crate::engine::{SimDuration, SimTime};
+use priority_queue::PriorityQueue;
+use rustc_hash::{FxHashMap, FxHasher};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long a pod stays unschedulable before it is tried again in any case.
+pub const MAX_UNSCHEDULABLE: SimDuration = SimDuration::from_secs(300);
+/// How often that is looked at.
+pub const LEFTOVER_PERIOD: SimDuration = SimDuration::from_secs(30);
+
+/// Where a pod is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In activeQ.
+    Active,
+    /// In podBackoffQ: it was rejected.
+    Backoff,
+    /// In podErrorBackoffQ: something went wrong, and no plugin is to blame.
+    ErrorBackoff,
+    /// Unschedulable until something happens.
+    Unschedulable,
+    /// Held back by PreEnqueue.
+    Gated,
+    /// Its cycle is under way.
+    InHand,
+}
+
+/// A waiting pod.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// The pod as last delivered.
+    pub pod: Arc<Pod>,
+    /// Row of its profile.
+    pub profile: usize,
+    /// Where it is.
+    pub place: Place,
+    /// How often it was taken from the queue.
+    pub attempts: u32,
+    /// How often it was rejected.
+    pub rejections: u32,
+    /// Errors in a row.
+    pub errors: u32,
+    /// When it entered the queue or last failed.
+    pub since: SimTime,
+    /// Rows of the plugins that rejected it.
+    pub rejectors: u32,
+    /// Order of entry: the last word among equals, and the key among the unschedulable.
+    seq: u64,
+}
+
+/// PrioritySort: larger is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ActiveKey {
+    priority: i32,
+    since: Reverse<SimTime>,
+    seq: Reverse<u64>,
+}
+
+type Heap<K> = PriorityQueue<ObjRef, K, std::hash::BuildHasherDefault<FxHasher>>;
+type BackoffHeap = Heap<(Reverse<SimTime>, ActiveKey)>;
+
+/// Backoff rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// The first one.
+    pub initial: SimDuration,
+    /// The longest one.
+    pub max: SimDuration,
+    /// It ends on whole seconds, and an idle scheduler does not wait for its end.
+    pub windows: bool,
+}
+
+impl Backoff {
+    /// When a pod that failed may be tried again.
+    #[must_use]
+    fn end(&self, waiting: &Waiting) -> SimTime {
+        let n = if waiting.errors > 0 { waiting.errors } else { waiting.rejections };
+        if n == 0 {
+            return waiting.since;
+        }
+        let factor = 1_u64.checked_shl(n - 1).unwrap_or(u64::MAX);
+        let end = waiting.since + self.initial.times(factor).min(self.max);
+        // With windows a pod still backs off during the whole second in which its backoff ends.
+        if self.windows { end.floor_sec() + SimDuration(NANOS_PER_SEC) } else { end }
+    }
+}
+
+/// The queue of a scheduler.
+#[derive(Debug, Clone)]
+pub struct SchedulingQueue {
+    pods: FxHashMap<ObjRef, Waiting>,
+    active: Heap<ActiveKey>,
+    backoff: BackoffHeap,
+    error_backoff: BackoffHeap,
+    /// Unschedulable pods in the order in which they became so.
+    unschedulable: BTreeMap<u64, ObjRef>,
+    /// How many unschedulable pods each row has rejected.
+    by_rejector: [u32; 32],
+    rules: Backoff,
+    next_seq: u64,
+}
+
+impl SchedulingQueue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(rules: Backoff) -> Self {
+        Self {
+            pods: FxHashMap::default(),
+            active: Heap::with_default_hasher(),
+            backoff: BackoffHeap::with_default_hasher(),
+            error_backoff: BackoffHeap::with_default_hasher(),
+            unschedulable: BTreeMap::new(),
+            by_rejector: [0; 32],
+            rules,
+            next_seq: 0,
+        }
+    }
+
+    /// A waiting pod.
+    #[must_use]
+    pub fn get(&self, object: ObjRef) -> Option<&Waiting> {
+        self.pods.get(&object)
+    }
+
+    /// Pods that wait, wherever.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// True if no pod waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+
+    /// Pods per place: active, backoff (both queues), unschedulable.
+    #[must_use]
+    pub fn depths(&self) -> (usize, usize, usize) {
+        (self.active.len(), self.backoff.len() + self.error_backoff.len(), self.unschedulable.len())
+    }
+
+    /// A new pod.
+    pub fn add(
+        &mut self,
+        object: ObjRef,
+        pod: &Arc<Pod>,
+        profile: usize,
+        now: SimTime,
+        gated: bool,
+    ) {
+        let seq = self.take_seq();
+        let waiting = Waiting {
+            pod: Arc::clone(pod),
+            profile,
+            place: Place::Gated,
+            attempts: 0,
+            rejections: 0,
+            errors: 0,
+            since: now,
+            rejectors: 0,
+            seq,
+        };
+        self.pods.insert(object, waiting);
+        if !gated {
+            self.activate(object);
+        }
+    }
+
+    fn take_seq(&mut self) -> u64 {
+        self.next_seq += 1;
+        self.next_seq
+    }
+
+    /// A waiting pod changed.
+    pub fn update(&mut self, object: ObjRef, pod: &Arc<Pod>) {
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        let resort = waiting.pod.spec.priority != pod.spec.priority;
+        waiting.pod = Arc::clone(pod);
+        if resort && waiting.place == Place::Active {
+            self.activate(object);
+        }
+    }
+
+    /// The pod waits no more. Says what was known about it.
+    pub fn remove(&mut self, object: ObjRef) -> Option<Waiting> {
+        self.leave(object);
+        self.pods.remove(&object)
+    }
+
+    /// Takes a pod out of the place where it is.
+    fn leave(&mut self, object: ObjRef) {
+        let Some(waiting) = self.pods.get(&object) else { return };
+        match waiting.place {
+            Place::Active => {
+                self.active.remove(&object);
+            }
+            Place::Backoff => {
+                self.backoff.remove(&object);
+            }
+            Place::ErrorBackoff => {
+                self.error_backoff.remove(&object);
+            }
+            Place::Unschedulable => {
+                self.unschedulable.remove(&waiting.seq);
+                self.tally(object, false);
+            }
+            Place::Gated | Place::InHand => {}
+        }
+    }
+
+    fn tally(&mut self, object: ObjRef, add: bool) {
+        let Some(waiting) = self.pods.get(&object) else { return };
+        for (row, count) in self.by_rejector.iter_mut().enumerate() {
+            if waiting.rejectors >> row & 1 == 1 {
+                *count = if add { *count + 1 } else { *count - 1 };
+            }
+        }
+    }
+
+    fn key(waiting: &Waiting) -> ActiveKey {
+        ActiveKey {
+            priority: waiting.pod.spec.priority,
+            since: Reverse(waiting.since),
+            seq: Reverse(waiting.seq),
+        }
+    }
+
+    fn activate(&mut self, object: ObjRef) {
+        self.leave(object);
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        waiting.place = Place::Active;
+        let key = Self::key(waiting);
+        self.active.push(object, key);
+    }
+
+    /// True if [`SchedulingQueue::pop`] would give a pod.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        !self.active.is_empty() || self.rules.windows && !self.backoff.is_empty()
+    }
+
+    /// The next pod to be scheduled.
+    pub fn pop(&mut self) -> Option<ObjRef> {
+        let early = self.rules.windows;
+        let (object, _) = match self.active.pop() {
+            Some((object, _)) => (object, ()),
+            None if early => (self.backoff.pop()?.0, ()),
+            None => return None,
+        };
+        let waiting = self.pods.get_mut(&object)?;
+        waiting.place = Place::InHand;
+        waiting.attempts += 1;
+        Some(object)
+    }
+
+    /// The pod in hand was rejected by these rows. It becomes unschedulable, unless `moved`:
+    /// something that may help has happened meanwhile.
+    pub fn reject(&mut self, object: ObjRef, rejectors: u32, moved: bool, now: SimTime) {
+        let seq = self.take_seq();
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        waiting.rejections += 1;
+        waiting.errors = 0;
+        waiting.since = now;
+        waiting.rejectors = rejectors;
+        if moved {
+            self.back_off(object, Place::Backoff);
+        } else if rejectors == 0 {
+            self.back_off(object, Place::ErrorBackoff);
+        } else {
+            waiting.seq = seq;
+            waiting.place = Place::Unschedulable;
+            self.unschedulable.insert(seq, object);
+            self.tally(object, true);
+        }
+    }
+
+    /// Something went wrong with the pod in hand (or with its binding).
+    pub fn error(&mut self, object: ObjRef, now: SimTime) {
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        waiting.errors += 1;
+        waiting.since = now;
+        waiting.rejectors = 0;
+        self.back_off(object, Place::ErrorBackoff);
+    }
+
+    /// A pod comes back after its binding failed, with what was known about it.
+    pub fn put_back(&mut self, object: ObjRef, mut waiting: Waiting, now: SimTime) {
+        waiting.place = Place::InHand;
+        self.pods.insert(object, waiting);
+        self.error(object, now);
+    }
+
+    fn back_off(&mut self, object: ObjRef, place: Place) {
+        self.leave(object);
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        waiting.place = place;
+        let key = (Reverse(self.rules.end(waiting)), Self::key(waiting));
+        let heap =
+            if place == Place::Backoff { &mut self.backoff } else { &mut self.error_backoff };
+        heap.push(object, key);
+    }
+
+    /// An unschedulable (or no longer gated) pod is to be tried again: after its backoff, if that
+    /// has not ended.
+    pub fn requeue(&mut self, object: ObjRef, now: SimTime) {
+        let Some(waiting) = self.pods.get(&object) else { return };
+        if self.rules.end(waiting) > now {
+            self.back_off(object, Place::Backoff);
+        } else {
+            self.activate(object);
+        }
+    }
+
+    /// Moves pods whose backoff has ended to activeQ.
+    pub fn flush_backoff(&mut self, now: SimTime) {
+        for place in [Place::Backoff, Place::ErrorBackoff] {
+            loop {
+                let heap =
+                    if place == Place::Backoff { &self.backoff } else { &self.error_backoff };
+                let Some((&object, (Reverse(end), _))) = heap.peek() else { break };
+                if *end > now {
+                    break;
+                }
+                self.activate(object);
+            }
+        }
+    }
+
+    /// When the next backoff ends, as the flush that runs on whole seconds sees it.
+    #[must_use]
+    pub fn next_flush(&self) -> Option<SimTime> {
+        let end = |heap: &BackoffHeap| heap.peek().map(|(_, (Reverse(end), _))| *end);
+        let first = end(&self.backoff).into_iter().chain(end(&self.error_backoff)).min()?;
+        let floor = first.floor_sec();
+        Some(if floor == first { first } else { floor + SimDuration(NANOS_PER_SEC) })
+    }
+
+    /// True if some pod is unschedulable.
+    #[must_use]
+    pub fn any_unschedulable(&self) -> bool {
+        !self.unschedulable.is_empty()
+    }
+
+    /// True if some unschedulable pod was rejected by one of these rows.
+    #[must_use]
+    pub fn any_rejected_by(&self, rows: u32) -> bool {
+        self.by_rejector.iter().enumerate().any(|(i, n)| *n > 0 && rows >> i & 1 == 1)
+    }
+
+    /// Collects the unschedulable pods of which `worth` is true, in order.
+    pub fn collect(&self, out: &mut Vec<ObjRef>, worth: impl Fn(&Waiting) -> bool) {
+        out.clear();
+        let pods = self.unschedulable.values();
+        out.extend(pods.filter(|o| self.pods.get(o).is_some_and(&worth)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::PodSpec;
+
+    const S: fn(u64) -> SimTime = SimTime::from_secs;
+
+    fn queue(windows: bool) -> SchedulingQueue {
+        let (initial, max) = (SimDuration::from_secs(1), SimDuration::from_secs(10));
+        SchedulingQueue::new(Backoff { initial, max, windows })
+    }
+
+    fn pod(priority: i32) -> Arc<Pod> {
+        let spec = Arc::new(PodSpec { priority, ..PodSpec::default() });
+        Arc::new(Pod { spec, ..Pod::default() })
+    }
+
+    fn object(slot: u32) -> ObjRef {
+        ObjRef { slot, generation: 0 }
+    }
+
+    #[test]
+    fn priority_then_time_then_order() {
+        let mut q = queue(true);
+        q.add(object(1), &pod(0), 0, S(0), false);
+        q.add(object(2), &pod(0), 0, S(0), false);
+        q.add(object(3), &pod(5), 0, S(9), false);
+        q.add(object(4), &pod(0), 0, S(0), true);
+        let order: Vec<u32> = std::iter::from_fn(|| q.pop()).map(|o| o.slot).collect();
+        assert_eq!(order, [3, 1, 2]);
+        assert_eq!(q.len(), 4);
+    }
+
+    #[test]
+    fn backoff_doubles_and_ends_on_whole_seconds() {
+        let mut q = queue(true);
+        q.add(object(1), &pod(0), 0, S(0), false);
+        let mut now = SimTime(300_000_000);
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            assert_eq!(q.pop(), Some(object(1)));
+            q.error(object(1), now);
+            assert!(!q.ready(), "errors are waited for");
+            let at = q.next_flush().unwrap();
+            q.flush_backoff(SimTime(at.0 - 1));
+            assert!(!q.ready());
+            q.flush_backoff(at);
+            assert!(q.ready());
+            waits.push(at.since(now).0 / 100_000_000);
+            now = at;
+        }
+        // 0.3 s + 1 s ends within second 1, so the pod moves at 2.0; from whole seconds on, a
+        // backoff of d ends d + 1 s later.
+        assert_eq!(waits, [17, 30, 50, 90, 110]);
+    }
+
+    #[test]
+    fn an_idle_scheduler_does_not_wait_for_rejected_pods() {
+        for (windows, early) in [(true, true), (false, false)] {
+            let mut q = queue(windows);
+            q.add(object(1), &pod(0), 0, S(0), false);
+            assert_eq!(q.pop(), Some(object(1)));
+            q.reject(object(1), 1 << 7, false, S(0));
+            assert!(!q.ready() && q.any_rejected_by(1 << 7) && !q.any_rejected_by(1));
+            q.requeue(object(1), S(0));
+            assert_eq!(q.pop().is_some(), early);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What the scheduler's informers deliver: into the cache, into the queue, and on to the
+//! unschedulable pods that it may help.
+
+use super::cycle::{InHand, Scheduler};
+use super::framework::{ClusterEvent, Hint};
+use super::profile::Profile;
+use super::queue::{Place, Waiting};
+use super::ties::{self, TieRule};
+use crate::api::node::Node;
+use crate::api::versions::{Change, ObjRef};
+use crate::api::{Kind, Obj, Pod, Selector};
+use crate::engine::Sym;
+use crate::event::Context;
+use std::sync::Arc;
+
+/// What of a node the scheduler cares about.
+fn differs(old: &Node, new: &Node) -> bool {
+    old.meta.labels != new.meta.labels
+        || old.unschedulable != new.unschedulable
+        || old.taints != new.taints
+        || old.status.allocatable != new.status.allocatable
+}
+
+/// A service's selector, out of its document.
+fn service_selector(value: &Obj) -> Option<Selector> {
+    let Obj::Generic(_, object) = value else { return None };
+    let labels = object.doc.get("spec")?.get("selector")?.as_object()?;
+    let pair = |(k, v): (&String, &serde_json::Value)| {
+        (Sym::new(k), Sym::new(v.as_str().unwrap_or_default()))
+    };
+    Some(Selector::of_labels(labels.iter().map(pair)))
+}
+
+impl Scheduler {
+    /// A change of a pod was delivered.
+    pub fn on_pod(&mut self, change: &Change, _before: Option<&Obj>, cx: &mut Context<'_>) {
+        let Some(pod) = change.value.as_pod() else { return };
+        let object = change.object;
+        if change.deleted || pod.terminal() {
+            self.pod_gone(object, cx);
+        } else if pod.node.is_empty() {
+            self.pod_waits(object, pod, cx);
+        } else {
+            self.pod_bound(object, pod, cx);
+        }
+        self.arm(cx);
+    }
+
+    fn pod_gone(&mut self, object: ObjRef, cx: &mut Context<'_>) {
+        self.drop_in_hand(object);
+        self.queue.remove(object);
+        if let Some(row) = self.cache.remove_pod(object) {
+            self.happened(&ClusterEvent::PodGone(&row.pod), cx);
+        }
+    }
+
+    fn pod_waits(&mut self, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+        if self.cache.pod(object).is_some() {
+            // Assumed: the queue has nothing to do with it any more.
+            return;
+        }
+        let Some(waiting) = self.queue.get(object) else {
+            let name = pod.spec.scheduler_name;
+            let Some(profile) = self.profiles.iter().position(|p| p.name == name) else { return };
+            let gated = self.profiles[profile].pre_enqueue(pod).is_some();
+            self.queue.add(object, pod, profile, cx.now(), gated);
+            return;
+        };
+        let old = Arc::clone(&waiting.pod);
+        let place = waiting.place;
+        let profile = &self.profiles[waiting.profile];
+        let event = ClusterEvent::Own { old: &old };
+        let helps = match place {
+            Place::Gated => profile.pre_enqueue(pod).is_none(),
+            Place::Unschedulable => {
+                let mut now = waiting.clone();
+                now.pod = Arc::clone(pod);
+                self.worth(&now, profile, &event)
+            }
+            Place::Active | Place::Backoff | Place::ErrorBackoff | Place::InHand => false,
+        };
+        self.queue.update(object, pod);
+        if helps {
+            self.queue.requeue(object, cx.now());
+        }
+    }
+
+    fn pod_bound(&mut self, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+        self.drop_in_hand(object);
+        self.queue.remove(object);
+        let known = self.cache.pod(object).map(|row| (row.assumed, row.pod.meta.labels));
+        if known.is_some() && self.cache.node_of(object) != Some(pod.node) {
+            self.cache.remove_pod(object);
+        }
+        let event = match known {
+            Some((assumed, old)) if self.cache.pod(object).is_some() => {
+                self.cache.update_pod(object, pod);
+                if !assumed && old == pod.meta.labels {
+                    return;
+                }
+                ClusterEvent::AssignedPod { old: (!assumed).then_some(old), pod }
+            }
+            Some(_) | None => {
+                self.cache.add_pod(object, pod, pod.node, false);
+                ClusterEvent::AssignedPod { old: None, pod }
+            }
+        };
+        self.happened(&event, cx);
+    }
+
+    /// A pod whose cycle is under way is no longer ours to place.
+    fn drop_in_hand(&mut self, object: ObjRef) {
+        if let Some(hand) = &mut self.in_hand
+            && hand.object == object
+        {
+            hand.dropped = true;
+        }
+    }
+
+    /// A change of a node was delivered.
+    pub fn on_node(&mut self, change: &Change, _before: Option<&Obj>, cx: &mut Context<'_>) {
+        let Some(node) = change.value.as_node() else { return };
+        let name = node.meta.name.sym();
+        let old = self.cache.node_named(name);
+        if change.deleted {
+            self.cache.remove_node(name);
+            self.happened(&ClusterEvent::NodeDelete(node), cx);
+        } else {
+            let rank = match self.config.ties {
+                TieRule::NodeOrderPerRun => ties::rank(cx.draws(), name.as_str()),
+                TieRule::Uniform | TieRule::Upstream | TieRule::First | TieRule::Name => 0,
+            };
+            self.cache.set_node(node, rank);
+            match &old {
+                None => self.happened(&ClusterEvent::NodeAdd(node), cx),
+                Some(old) if differs(old, node) => {
+                    self.happened(&ClusterEvent::NodeUpdate { old, new: node }, cx);
+                }
+                Some(_) => {}
+            }
+        }
+        self.arm(cx);
+    }
+
+    /// A change of another kind was delivered: services and owners of pods (default spread
+    /// constraints), namespaces (pod affinity). Other kinds are ignored.
+    pub fn on_other(
+        &mut self,
+        kind: Kind,
+        change: &Change,
+        _before: Option<&Obj>,
+        cx: &mut Context<'_>,
+    ) {
+        let (ns, name) = change.value.key();
+        let live = !change.deleted;
+        if let Obj::Namespace(object) = &change.value {
+            self.cache.set_namespace(name.sym(), live.then_some(object.meta.labels));
+        } else if let Obj::ReplicaSet(set) = &change.value {
+            let selector = live.then(|| set.selector.clone());
+            self.cache.set_owner(Kind::ReplicaSet, ns, name, selector);
+        } else if let Obj::StatefulSet(set) = &change.value {
+            let selector = live.then(|| set.selector.clone());
+            self.cache.set_owner(Kind::StatefulSet, ns, name, selector);
+        } else if kind == Kind::Service {
+            let selector = service_selector(&change.value).filter(|_| live);
+            self.cache.set_service(ns, name, selector);
+        } else if kind == Kind::ReplicationController {
+            let selector = service_selector(&change.value).filter(|_| live);
+            self.cache.set_owner(kind, ns, name, selector);
+        } else {
+            return;
+        }
+        self.happened(&ClusterEvent::Other, cx);
+        self.arm(cx);
+    }
+
+    /// True if the event may make the pod schedulable.
+    fn worth(&self, waiting: &Waiting, profile: &Profile, event: &ClusterEvent<'_>) -> bool {
+        let hints = self.config.version.queueing_hints();
+        (0_u8..).zip(&profile.rows).filter(|(i, _)| waiting.rejectors >> i & 1 == 1).any(
+            |(_, row)| match row.plugin.hint(&waiting.pod, event, &self.cache) {
+                Hint::Queue => true,
+                Hint::Skip => !hints,
+                Hint::Unregistered => false,
+            },
+        )
+    }
+
+    /// Tells the unschedulable pods (and the one in hand, if it has been rejected).
+    pub(super) fn happened(&mut self, event: &ClusterEvent<'_>, cx: &Context<'_>) {
+        if let Some(mut hand) = self.in_hand.take() {
+            hand.moved = hand.moved || self.moves_hand(&hand, event);
+            self.in_hand = Some(hand);
+        }
+        if !self.queue.any_unschedulable() {
+            return;
+        }
+        let topological = matches!(event, ClusterEvent::AssignedPod { .. } | ClusterEvent::Other);
+        if topological && !self.queue.any_rejected_by(self.topological_rows) {
+            return;
+        }
+        let mut moved = std::mem::take(&mut self.moved);
+        self.queue.collect(&mut moved, |w| self.worth(w, &self.profiles[w.profile], event));
+        for object in &moved {
+            self.queue.requeue(*object, cx.now());
+        }
+        self.moved = moved;
+    }
+
+    fn moves_hand(&self, hand: &InHand, event: &ClusterEvent<'_>) -> bool {
+        let (Err(failure), Some(waiting)) = (&hand.placed, self.queue.get(hand.object)) else {
+            return false;
+        };
+        let mut waiting = waiting.clone();
+        waiting.rejectors = failure.rejectors;
+        self.worth(&waiting, &self.profiles[waiting.profile], event)
+    }
+}

@@ -1,0 +1,61 @@
+//! The minimal node agent of huge clusters and of the recordings made with one: one status patch from
+//! Pending to Running and Ready, one DELETE once the pod is marked. No runtime, no Kubernetes Events.
+
+use super::NodeAgent;
+use crate::api::Kind;
+use crate::api::pod::{
+    Condition, ConditionType, ContainerState, ContainerStatus, Phase, Pod, PodStatus, Truth,
+};
+use crate::api::request::Op;
+use crate::api::versions::Change;
+use crate::engine::Sym;
+use crate::event::Context;
+use std::sync::Arc;
+
+/// A pod of this node was added, changed or removed.
+pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    if change.deleted {
+        return;
+    }
+    let (ns, name, uid) = (pod.meta.ns, pod.meta.name, pod.meta.uid);
+    if pod.meta.deletion.is_some() {
+        let op = Op::Delete { grace_s: Some(0), propagation: None, uid: Some(uid) };
+        node.submit(Kind::Pod, ns, name, Some(change.object), op, None, cx);
+    } else if pod.status.phase == Phase::Pending || !pod.ready() && !pod.terminal() {
+        let status = Box::new(running(node, pod, cx));
+        node.submit(Kind::Pod, ns, name, Some(change.object), Op::PodStatus(status), None, cx);
+    }
+}
+
+fn running(node: &mut NodeAgent, pod: &Pod, cx: &Context<'_>) -> PodStatus {
+    let stamp = cx.stamp();
+    let ip = node.next_ip;
+    node.next_ip = ip & !0xff | ((ip & 0xff) - 2 + 1) % 253 + 2;
+    let containers = pod.spec.containers.iter().map(|c| ContainerStatus {
+        name: c.name,
+        image: c.image,
+        state: ContainerState::Running { started: stamp },
+        last: None,
+        restarts: 0,
+        ready: true,
+        started: true,
+    });
+    let mut status = PodStatus {
+        phase: Phase::Running,
+        start: stamp,
+        pod_ip: if pod.status.pod_ip == 0 { ip } else { pod.status.pod_ip },
+        containers: containers.collect(),
+        ..PodStatus::default()
+    };
+    for kind in [ConditionType::Initialized, ConditionType::Ready, ConditionType::ContainersReady] {
+        let (reason, message) = (Sym::EMPTY, Sym::EMPTY);
+        status.conditions.set(Condition {
+            kind,
+            status: Truth::True,
+            reason,
+            message,
+            transition: stamp,
+        });
+    }
+    status
+}

@@ -1,0 +1,559 @@
+//! The kubelet's sync of a pod, as a state machine over the runtime's answers.
+//!
+//! Start: volumes mounted → `RunPodSandbox` (CNI within) → per container in order: image, create and
+//! start → PLEG sees it at its next 1 s list → status patch. Deletion: SIGTERM, grace, SIGKILL →
+//! status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference §4.2–4.8.
+
+use super::runtime::{Run, RunState, restarts};
+use super::worker::{Stage, Worker};
+use super::{NodeAgent, status};
+use crate::api::kevent::{KEvent, Source, Text};
+use crate::api::pod::{Behaviour, Phase, Pod, Probe, PullPolicy};
+use crate::api::request::{Op, Outcome};
+use crate::api::versions::{Change, ObjRef};
+use crate::api::{Kind, Name, Stamp};
+use crate::engine::digest::mix;
+use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
+use crate::event::{Context, NodeEvent, What};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Token of the answer to a pod's last status patch.
+const FINAL_PATCH: u32 = 1 << 31;
+
+/// A probe without a period of its own (a readiness delay given by annotation alone).
+const BARE_PROBE: Probe = Probe {
+    initial_delay_s: 0,
+    period_s: 1,
+    timeout_s: 1,
+    success_threshold: 1,
+    failure_threshold: 3,
+    grace_s: None,
+};
+
+/// A pod of this node was added, changed or removed.
+pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    let known = node.workers.find(change.object);
+    if change.deleted {
+        // A pod force-deleted from the store: its containers are killed without ado.
+        if let Some(id) = known {
+            node.workers.remove(id);
+        }
+        return;
+    }
+    match (known, pod.meta.deletion) {
+        (None, None) if !pod.terminal() => admit(node, change.object, pod, cx),
+        (None, Some(_)) if !pod.terminal() => {
+            // Deleted while the kubelet was away: nothing runs, only the end is to be told.
+            admit(node, change.object, pod, cx);
+            if let Some(id) = node.workers.find(change.object) {
+                stop(node, id, 0, cx);
+            }
+        }
+        (None, Some(_)) => {
+            delete_object(node, (change.object, pod.meta.ns, pod.meta.name, pod.meta.uid), cx)
+        }
+        (None, None) => {}
+        (Some(id), Some(deletion)) => stop(node, id, deletion.grace_s, cx),
+        (Some(_), None) => {}
+    }
+}
+
+/// Takes a pod in: first status, volumes.
+fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    let restarted = !pod.status.start.is_none();
+    let n = pod.spec.init_containers.len() + pod.spec.containers.len();
+    let mut runs: SmallVec<[Run; 1]> = smallvec::smallvec![Run::default(); n];
+    if restarted {
+        // The machine was away: every container starts again in a new sandbox.
+        for (run, old) in runs
+            .iter_mut()
+            .zip(pod.status.init_containers.iter().chain(pod.status.containers.iter()))
+        {
+            run.restarts = old.restarts + u32::from(old.started);
+            run.run = u16::from(old.started);
+        }
+    }
+    let worker = Worker {
+        object,
+        ns: pod.meta.ns,
+        name: pod.meta.name,
+        uid: pod.meta.uid,
+        spec: Arc::clone(&pod.spec),
+        stage: Stage::Mounting,
+        runs,
+        ip: 0,
+        start: if restarted { pod.status.start } else { cx.stamp() },
+        dirty: false,
+        deadline: SimTime::MAX,
+        final_patch: false,
+    };
+    let entity = worker.name.stable_hash();
+    let id = node.workers.insert(worker);
+    trace(node, id, "kubelet admits the pod", cx);
+    report(node, id, None, cx);
+    let mount = node.setup.latencies.mount.sample(&mut cx.draw(entity, Purpose("mount"), 0));
+    node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
+}
+
+/// An event of this node.
+pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_>) {
+    match event {
+        NodeEvent::Register | NodeEvent::ReportStatus | NodeEvent::RenewLease => {}
+        NodeEvent::Mounted { pod } => mounted(node, pod, cx),
+        NodeEvent::SandboxReady { pod } => sandbox_ready(node, pod, cx),
+        NodeEvent::ImageReady { pod } => image_ready(node, pod, cx),
+        NodeEvent::ContainerStarted { pod } => container_started(node, pod, cx),
+        NodeEvent::ContainerExited { pod, container, run } => {
+            exited(node, pod, container as usize, run, cx);
+        }
+        NodeEvent::ContainerStopped { pod, container } => {
+            stopped(node, pod, container as usize, cx);
+        }
+        NodeEvent::Relist => relist(node, cx),
+        NodeEvent::Probe { pod, container, run } => {
+            probed(node, pod, container as usize, run, cx);
+        }
+        NodeEvent::Sync { pod } => sync(node, pod, cx),
+    }
+}
+
+fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = stage_is(node, id, Stage::Mounting) else { return };
+    worker.stage = Stage::Sandbox;
+    let entity = worker.name.stable_hash();
+    trace(node, id, "volumes mounted, RunPodSandbox", cx);
+    let span = node.setup.latencies.sandbox.sample(&mut cx.draw(entity, Purpose("sandbox"), 0));
+    node.schedule(span, NodeEvent::SandboxReady { pod: id }, cx);
+}
+
+fn sandbox_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let ip = node.next_ip;
+    let Some(worker) = stage_is(node, id, Stage::Sandbox) else { return };
+    worker.ip = ip;
+    worker.stage = Stage::Starting(0);
+    // 253 addresses of the node's /24, in turn.
+    node.next_ip = ip & !0xff | ((ip & 0xff) - 2 + 1) % 253 + 2;
+    trace(node, id, "sandbox and network ready (CNI)", cx);
+    next_container(node, id, cx);
+}
+
+/// Goes on with the container whose turn it is: its image first.
+fn next_container(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let Stage::Starting(i) = worker.stage else { return };
+    if usize::from(i) >= worker.runs.len() {
+        if let Some(worker) = node.workers.get_mut(id) {
+            worker.stage = Stage::Up;
+        }
+        return;
+    }
+    let container = worker.container(usize::from(i));
+    let (image, pull) = (container.image, container.pull);
+    if node.images.has(image) || pull == PullPolicy::Never {
+        event(node, id, "Pulled", Text::ImagePresent(image), cx);
+        create(node, id, cx);
+        return;
+    }
+    event(node, id, "Pulling", Text::Pulling(image), cx);
+    let at = node.images.pull(cx.now(), pull_time(node));
+    node.schedule(at.since(cx.now()), NodeEvent::ImageReady { pod: id }, cx);
+}
+
+/// How long the pull of an image nobody describes takes at the node's bandwidth.
+fn pull_time(node: &NodeAgent) -> SimDuration {
+    let latencies = &node.setup.latencies;
+    let bytes = num::float_u(latencies.image_bytes);
+    SimDuration::from_secs_f64(bytes / num::float_u(latencies.pull_bytes_per_s.max(1)))
+}
+
+fn image_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let Stage::Starting(i) = worker.stage else { return };
+    let image = worker.container(usize::from(i)).image;
+    node.images.add(image);
+    let ms = u32::try_from(pull_time(node).as_millis()).unwrap_or(u32::MAX);
+    event(node, id, "Pulled", Text::Pulled(image, ms), cx);
+    create(node, id, cx);
+}
+
+/// `CreateContainer` and `StartContainer`.
+fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let Stage::Starting(i) = worker.stage else { return };
+    let entity = mix(worker.name.stable_hash(), u64::from(i));
+    let span = node.setup.latencies.container.sample(&mut cx.draw(entity, Purpose("container"), 0));
+    trace(node, id, "CreateContainer, StartContainer", cx);
+    node.schedule(span, NodeEvent::ContainerStarted { pod: id }, cx);
+}
+
+fn container_started(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let Stage::Starting(i) = worker.stage else { return };
+    let i = usize::from(i);
+    run_container(node, id, i, cx);
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    // A plain init container must end before the next one starts.
+    let waits = i < worker.n_init() && !worker.container(i).sidecar;
+    if !waits {
+        advance(node, id, cx);
+    }
+}
+
+/// The next container's turn.
+fn advance(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    if let Stage::Starting(i) = worker.stage {
+        worker.stage = Stage::Starting(i + 1);
+        next_container(node, id, cx);
+    }
+}
+
+/// A container runs from now on: its own end and its probes are known.
+fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let now = cx.now();
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let init = i < worker.n_init();
+    let container = worker.container(i).clone();
+    let behaviour = worker.spec.behaviour.clone();
+    let run = &mut worker.runs[i];
+    if let RunState::Exited(s, f, code) = run.state {
+        run.last = Some((s, f, code));
+    }
+    run.state = RunState::Running(now);
+    run.waiting = false;
+    run.run += 1;
+    run.started = container.startup.is_none();
+    run.ready = false;
+    let number = run.run;
+    worker.dirty = true;
+    event(node, id, "Created", Text::Created(container.name), cx);
+    event(node, id, "Started", Text::Started(container.name), cx);
+    trace(node, id, "container runs", cx);
+    let index = u16::try_from(i).unwrap_or(u16::MAX);
+    // A plain init container of a modelled pod does its work in no time unless told otherwise.
+    let ends = if init && !container.sidecar { Some(0) } else { behaviour.exit_after_ns };
+    if let Some(after) = ends {
+        let gone = NodeEvent::ContainerExited { pod: id, container: index, run: number };
+        node.schedule(SimDuration(after), gone, cx);
+    }
+    match ready_after(&container, &behaviour) {
+        Some(after) if !init || container.sidecar => {
+            let probe = NodeEvent::Probe { pod: id, container: index, run: number };
+            node.schedule(after, probe, cx);
+        }
+        _without_probe => {
+            if let Some(worker) = node.workers.get_mut(id) {
+                worker.runs[i].ready = true;
+                worker.runs[i].started = true;
+            }
+        }
+    }
+    node.arm_relist(cx);
+}
+
+/// When the container passes its probes, counted from its start; none if it has none to pass.
+fn ready_after(
+    container: &crate::api::pod::Container,
+    behaviour: &Behaviour,
+) -> Option<SimDuration> {
+    let delayed = behaviour.ready_after_ns > 0;
+    let startup = container.startup.map(|p| passes(p, behaviour.ready_after_ns, SimDuration::ZERO));
+    let readiness = match (container.readiness, startup) {
+        (Some(p), after) => {
+            Some(passes(p, behaviour.ready_after_ns, after.unwrap_or(SimDuration::ZERO)))
+        }
+        (None, Some(after)) => Some(after),
+        (None, None) if delayed => {
+            Some(passes(BARE_PROBE, behaviour.ready_after_ns, SimDuration::ZERO))
+        }
+        (None, None) => None,
+    };
+    readiness
+}
+
+/// The instant at which a probe that first runs at `from` has succeeded often enough.
+fn passes(probe: Probe, ready_ns: u64, from: SimDuration) -> SimDuration {
+    let period = SimDuration::from_secs(u64::from(probe.period_s.max(1)));
+    let earliest =
+        SimDuration::from_secs(u64::from(probe.initial_delay_s)).max(SimDuration(ready_ns));
+    let ticks = earliest.0.saturating_sub(from.0).div_ceil(period.0);
+    from + period.times(ticks + u64::from(probe.success_threshold.max(1) - 1))
+}
+
+/// A probe changed its verdict: readiness is reported at once, not at the next list.
+fn probed(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run && r.running()) else {
+        return;
+    };
+    state.ready = true;
+    state.started = true;
+    trace(node, id, "readiness probe passes", cx);
+    let reported = node.workers.get(id).is_some_and(|w| !w.dirty);
+    if reported && node.kubelet_up {
+        report(node, id, None, cx);
+    }
+}
+
+/// A container ends by itself.
+fn exited(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_>) {
+    let now = cx.now();
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let init = i < worker.n_init();
+    let code = if init { 0 } else { worker.spec.behaviour.exit_code };
+    let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run) else { return };
+    let RunState::Running(since) = state.state else { return };
+    state.state = RunState::Exited(since, now, code);
+    state.ready = false;
+    worker.dirty = true;
+    trace(node, id, "container exits", cx);
+    node.arm_relist(cx);
+}
+
+/// PLEG: what has changed since the last list is acted upon and reported.
+fn relist(node: &mut NodeAgent, cx: &mut Context<'_>) {
+    node.relist_armed = false;
+    if !node.kubelet_up {
+        return;
+    }
+    for id in node.workers.dirty() {
+        let Some(worker) = node.workers.get_mut(id) else { continue };
+        worker.dirty = false;
+        if worker.stage == Stage::Stopped {
+            worker.final_patch = true;
+            report(node, id, Some(id | FINAL_PATCH), cx);
+            continue;
+        }
+        restart_ended(node, id, cx);
+        report(node, id, None, cx);
+        end_if_terminal(node, id);
+    }
+}
+
+/// Ended containers are started again as the restart policy says, after their back-off.
+fn restart_ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let now = cx.now();
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    if matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Ended) {
+        return;
+    }
+    let mut init_done = false;
+    let mut wakes: SmallVec<[SimTime; 2]> = SmallVec::new();
+    for i in 0..worker.runs.len() {
+        let RunState::Exited(_, finished, code) = worker.runs[i].state else { continue };
+        if worker.runs[i].waiting {
+            continue;
+        }
+        let init = i < worker.n_init();
+        if !restarts(worker.spec.restart, worker.container(i), code, init) {
+            init_done |= init && worker.stage == Stage::Starting(u16::try_from(i).unwrap_or(0));
+            continue;
+        }
+        let at = worker.runs[i].next_start(finished, now);
+        worker.runs[i].waiting = at > now;
+        wakes.push(at);
+    }
+    let name = worker.name;
+    if init_done {
+        advance(node, id, cx);
+    }
+    for at in wakes {
+        let at = if at > now {
+            event(node, id, "BackOff", Text::Plain(back_off_text(name)), cx);
+            at + wake_delay(name, at, cx)
+        } else {
+            at
+        };
+        node.schedule(at.since(now), NodeEvent::Sync { pod: id }, cx);
+    }
+}
+
+/// In 1.29 the pod worker wakes on its own clock, up to 7 s late (recorded); since 1.35 exactly.
+fn wake_delay(name: Name, at: SimTime, cx: &Context<'_>) -> SimDuration {
+    if cx.version().pop_from_backoff() {
+        return SimDuration::ZERO;
+    }
+    let mut draw = cx.draw(name.stable_hash(), Purpose("worker-wake"), at.0);
+    SimDuration(draw.below(SimDuration::from_secs(7).0))
+}
+
+fn back_off_text(pod: Name) -> Sym {
+    Sym::new(&format!("Back-off restarting failed container in pod {pod}"))
+}
+
+/// The pod worker wakes: containers whose back-off has passed are created again.
+fn sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    if !node.kubelet_up {
+        return;
+    }
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    if matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Ended) {
+        return;
+    }
+    let due: SmallVec<[usize; 2]> = (0..worker.runs.len())
+        .filter(|&i| {
+            let run = &worker.runs[i];
+            matches!(run.state, RunState::Exited(_, _, code)
+                if restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init()))
+        })
+        .collect();
+    for i in due {
+        if let Some(worker) = node.workers.get_mut(id) {
+            worker.runs[i].restarts += 1;
+            let image = worker.container(i).image;
+            event(node, id, "Pulled", Text::ImagePresent(image), cx);
+        }
+        run_container(node, id, i, cx);
+    }
+}
+
+/// A pod that has ended by itself stays as it is until somebody deletes it.
+fn end_if_terminal(node: &mut NodeAgent, id: u32) {
+    if let Some(worker) = node.workers.get_mut(id) {
+        let over = matches!(status::phase(worker), Phase::Succeeded | Phase::Failed);
+        if over && !matches!(worker.stage, Stage::Stopping | Stage::Stopped) {
+            worker.stage = Stage::Ended;
+        }
+    }
+}
+
+/// The pod is to go: its containers are told to stop.
+fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context<'_>) {
+    let now = cx.now();
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let deadline = now + SimDuration::from_secs(u64::from(grace_s.max(1)));
+    match worker.stage {
+        Stage::Stopped => return,
+        Stage::Stopping if deadline >= worker.deadline => return,
+        Stage::Ended => {
+            worker.stage = Stage::Stopped;
+            delete_pod(node, id, cx);
+            return;
+        }
+        Stage::Stopping | Stage::Mounting | Stage::Sandbox | Stage::Starting(_) | Stage::Up => {}
+    }
+    worker.stage = Stage::Stopping;
+    worker.deadline = deadline;
+    let needs = SimDuration(worker.spec.behaviour.stop_after_ns);
+    let running: SmallVec<[(u16, Sym); 2]> = worker
+        .runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| run.running())
+        .map(|(i, _)| (u16::try_from(i).unwrap_or(u16::MAX), worker.container(i).name))
+        .collect();
+    for &(container, name) in &running {
+        event(node, id, "Killing", Text::Stopping(name), cx);
+        let after = needs.min(deadline.since(now));
+        node.schedule(after, NodeEvent::ContainerStopped { pod: id, container }, cx);
+    }
+    if running.is_empty() {
+        all_stopped(node, id, cx);
+    }
+}
+
+/// A container has stopped after it was told to: by itself in time, or killed at its deadline.
+fn stopped(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let now = cx.now();
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    if worker.stage != Stage::Stopping {
+        return;
+    }
+    let killed = now >= worker.deadline;
+    let Some(run) = worker.runs.get_mut(i) else { return };
+    if let RunState::Running(since) = run.state {
+        run.state = RunState::Exited(since, now, if killed { 137 } else { 0 });
+        run.ready = false;
+    }
+    if !worker.runs.iter().any(Run::running) {
+        all_stopped(node, id, cx);
+    }
+}
+
+/// Every container has stopped: reported at once, and once more at the next list, before the DELETE.
+fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    report(node, id, None, cx);
+    if let Some(worker) = node.workers.get_mut(id) {
+        worker.stage = Stage::Stopped;
+        worker.dirty = true;
+    }
+    node.arm_relist(cx);
+}
+
+/// The answer to the last status patch: now the pod may go.
+pub(super) fn on_answer(
+    node: &mut NodeAgent,
+    token: u32,
+    _outcome: &Outcome,
+    cx: &mut Context<'_>,
+) {
+    if token & FINAL_PATCH != 0 {
+        delete_pod(node, token & !FINAL_PATCH, cx);
+    }
+}
+
+/// DELETE with grace 0 and the pod's identity as precondition.
+fn delete_pod(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let about = (worker.object, worker.ns, worker.name, worker.uid);
+    delete_object(node, about, cx);
+}
+
+fn delete_object(
+    node: &mut NodeAgent,
+    (object, ns, name, uid): (ObjRef, Sym, Name, crate::api::Uid),
+    cx: &mut Context<'_>,
+) {
+    let op = Op::Delete { grace_s: Some(0), propagation: None, uid: Some(uid) };
+    node.submit(Kind::Pod, ns, name, Some(object), op, None, cx);
+}
+
+/// Patches the pod's status.
+fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let (object, ns, name) = (worker.object, worker.ns, worker.name);
+    let status = Box::new(status::of(worker, cx));
+    node.submit(Kind::Pod, ns, name, Some(object), Op::PodStatus(status), token, cx);
+}
+
+/// A Kubernetes Event about the pod.
+fn event(node: &mut NodeAgent, id: u32, reason: &str, text: Text, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let stamp: Stamp = cx.stamp();
+    let event = KEvent {
+        ns: worker.ns,
+        kind: Kind::Pod,
+        warning: reason == "BackOff",
+        count: 1,
+        name: worker.name,
+        uid: worker.uid,
+        reason: Sym::new(reason),
+        text,
+        source: Source::Kubelet(node.setup.name),
+        first: stamp,
+        last: stamp,
+    };
+    let (ns, name) = (worker.ns, worker.name);
+    node.submit(Kind::Event, ns, name, None, Op::CreateEvent(event), None, cx);
+}
+
+fn trace(node: &NodeAgent, id: u32, step: &'static str, cx: &mut Context<'_>) {
+    let (name, pod) = (node.setup.name, node.workers.get(id).map(|w| w.object));
+    cx.trace(|| What::Node { node: name, step, pod: pod.unwrap_or_default() });
+}
+
+/// The worker, if it is at this stage.
+fn stage_is(node: &mut NodeAgent, id: u32, stage: Stage) -> Option<&mut Worker> {
+    node.workers.get_mut(id).filter(|w| w.stage == stage)
+}
+
+/// The kubelet has restarted on a machine that stayed up: everything is looked at again.
+pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
+    for id in node.workers.ids() {
+        if let Some(worker) = node.workers.get_mut(id) {
+            worker.dirty = true;
+        }
+    }
+    node.arm_relist(cx);
+}

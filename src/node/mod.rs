@@ -1,0 +1,336 @@
+//! Nodes. Machine, runtime and kubelet are three states: a crash takes all, a stopped kubelet leaves
+//! its containers running, and a restart of one is not a restart of the others.
+//!
+//! The kubelet ([`kubelet`]) brings pods up through the runtime ([`runtime`]) in CRI's call order and
+//! reports their status ([`status`]); the [`fakelet`] is a minimal agent like KWOK's.
+
+mod fakelet;
+mod kubelet;
+mod runtime;
+mod status;
+mod worker;
+
+use crate::api::node::{Node, NodeImage, NodeStatus};
+use crate::api::pod::{Condition, ConditionType, Taint, Truth};
+use crate::api::request::{Op, Outcome, Request, User};
+use crate::api::resources::Resources;
+use crate::api::versions::{Change, ObjRef};
+use crate::api::{Kind, LabelSet, Meta, Name, Obj};
+use crate::client::RateLimiter;
+use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::event::{Address, Context, Event, NodeEvent, Role, What};
+use runtime::Images;
+use std::sync::Arc;
+use worker::Workers;
+
+/// PLEG lists the runtime's containers this often (source: behaviour reference §4.1).
+const RELIST: SimDuration = SimDuration::from_secs(1);
+
+/// Latencies of node and runtime; see the cluster's spec for their sources.
+#[derive(Debug, Clone)]
+pub struct NodeLatencies {
+    /// From a pod's arrival to its volumes being mounted.
+    pub mount: Dist,
+    /// `RunPodSandbox`, CNI included.
+    pub sandbox: Dist,
+    /// `CreateContainer` and `StartContainer`.
+    pub container: Dist,
+    /// Registry bandwidth, bytes per second.
+    pub pull_bytes_per_s: u64,
+    /// Size of an image nobody describes.
+    pub image_bytes: u64,
+}
+
+/// What a node is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Name.
+    pub name: Sym,
+    /// Labels.
+    pub labels: LabelSet,
+    /// Taints it registers with.
+    pub taints: Arc<[Taint]>,
+    /// Capacity.
+    pub capacity: Arc<Resources>,
+    /// Allocatable.
+    pub allocatable: Arc<Resources>,
+    /// Images it has.
+    pub images: Arc<[NodeImage]>,
+    /// True for a fakelet.
+    pub fake: bool,
+    /// Power-on to registration.
+    pub boot: Dist,
+    /// Client limit of its kubelet.
+    pub limits: (f64, u32),
+    /// Latencies.
+    pub latencies: Arc<NodeLatencies>,
+}
+
+/// State of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Machine {
+    Up,
+    Down,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct NodeAgent {
+    setup: Arc<Setup>,
+    index: u32,
+    machine: Machine,
+    /// Counts the machine's lives.
+    incarnation: u16,
+    kubelet_up: bool,
+    /// Counts the kubelet's lives: watches belong to one of them.
+    kubelet_life: u16,
+    boots: u32,
+    limiter: RateLimiter,
+    workers: Workers,
+    images: Images,
+    relist: Grid,
+    relist_armed: bool,
+    next_ip: u32,
+}
+
+impl NodeAgent {
+    /// A node that is up, with its kubelet running.
+    #[must_use]
+    pub fn new(setup: Arc<Setup>, index: u32, draws: &crate::engine::Draws) -> Self {
+        let relist = Grid::drawn(draws, setup.name.stable_hash(), Purpose("pleg"), RELIST);
+        let limiter = RateLimiter::new(setup.limits.0, setup.limits.1);
+        let images = Images::new(&setup.images);
+        Self {
+            setup,
+            index,
+            machine: Machine::Up,
+            incarnation: 0,
+            kubelet_up: true,
+            kubelet_life: 0,
+            boots: 0,
+            limiter,
+            workers: Workers::default(),
+            images,
+            relist,
+            relist_armed: false,
+            next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> Sym {
+        self.setup.name
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub fn labels(&self) -> LabelSet {
+        self.setup.labels
+    }
+
+    /// Where its watch and answers go.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address { role: Role::Kubelet, incarnation: self.kubelet_life, index: self.index }
+    }
+
+    /// True if mail for this life of the machine still finds it.
+    #[must_use]
+    pub fn lives(&self, incarnation: u16) -> bool {
+        self.machine == Machine::Up && self.incarnation == incarnation
+    }
+
+    /// True while the kubelet runs.
+    #[must_use]
+    pub fn kubelet_up(&self) -> bool {
+        self.machine == Machine::Up && self.kubelet_up
+    }
+
+    /// True while the machine has power.
+    #[must_use]
+    pub fn machine_up(&self) -> bool {
+        self.machine == Machine::Up
+    }
+
+    /// The Node object of a node that is ready.
+    #[must_use]
+    pub fn object(&self, stamp: crate::api::Stamp, at: SimTime) -> Node {
+        Node {
+            meta: Meta {
+                labels: self.setup.labels,
+                ..Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()))
+            },
+            taints: Arc::clone(&self.setup.taints),
+            status: self.status(stamp, at),
+            ..Node::default()
+        }
+    }
+
+    /// What the kubelet reports of the node.
+    fn status(&self, stamp: crate::api::Stamp, at: SimTime) -> NodeStatus {
+        let mut status = NodeStatus {
+            capacity: Arc::clone(&self.setup.capacity),
+            allocatable: Arc::clone(&self.setup.allocatable),
+            heartbeat_ns: at.0,
+            images: self.images.reported(),
+            ..NodeStatus::default()
+        };
+        let rows = [
+            (
+                ConditionType::MemoryPressure,
+                Truth::False,
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available",
+            ),
+            (
+                ConditionType::DiskPressure,
+                Truth::False,
+                "KubeletHasNoDiskPressure",
+                "kubelet has no disk pressure",
+            ),
+            (
+                ConditionType::PidPressure,
+                Truth::False,
+                "KubeletHasSufficientPID",
+                "kubelet has sufficient PID available",
+            ),
+            (ConditionType::Ready, Truth::True, "KubeletReady", "kubelet is posting ready status"),
+        ];
+        for (kind, truth, reason, message) in rows {
+            let (reason, message) = (Sym::new(reason), Sym::new(message));
+            status.conditions.set(Condition {
+                kind,
+                status: truth,
+                reason,
+                message,
+                transition: stamp,
+            });
+        }
+        status
+    }
+
+    /// The machine loses power: kubelet, runtime and containers are gone at once.
+    pub fn crash(&mut self, cause: u64, cx: &mut Context<'_>) {
+        if self.machine == Machine::Down {
+            return;
+        }
+        self.machine = Machine::Down;
+        self.incarnation += 1;
+        self.workers = Workers::default();
+        self.stop_kubelet(cause, cx);
+    }
+
+    /// Only the kubelet stops: containers run on, nobody reports.
+    pub fn stop_kubelet(&mut self, cause: u64, cx: &mut Context<'_>) {
+        self.kubelet_up = false;
+        self.kubelet_life += 1;
+        self.relist_armed = false;
+        let (node, now) = (self.setup.name, cx.now());
+        cx.leases_mut().stop(node, now, cause);
+    }
+
+    /// The machine gets power again: it registers after its boot time.
+    pub fn power_on(&mut self, cx: &mut Context<'_>) {
+        if self.machine == Machine::Up {
+            return;
+        }
+        self.machine = Machine::Up;
+        self.boots += 1;
+        let entity = self.setup.name.stable_hash();
+        let boot =
+            self.setup.boot.sample(&mut cx.draw(entity, Purpose("boot"), u64::from(self.boots)));
+        self.schedule(boot, NodeEvent::Register, cx);
+    }
+
+    /// The kubelet starts again on a machine that stayed up.
+    pub fn start_kubelet(&mut self, cx: &mut Context<'_>) {
+        if self.machine == Machine::Up && !self.kubelet_up {
+            self.schedule(SimDuration::ZERO, NodeEvent::Register, cx);
+        }
+    }
+
+    /// Schedules an event for this life of the machine.
+    fn schedule(&self, after: SimDuration, event: NodeEvent, cx: &mut Context<'_>) {
+        let (node, incarnation) = (self.index, self.incarnation);
+        cx.after(after, Event::Node { node, incarnation, event });
+    }
+
+    /// The kubelet starts: it renews its lease, reports the node and takes up its pods. The caller
+    /// opens its watch and hands it the pods listed for the node.
+    pub fn register(&mut self, cx: &mut Context<'_>) {
+        self.kubelet_up = true;
+        let (node, now) = (self.setup.name, cx.now());
+        cx.leases_mut().start(node, now, crate::event::lease::PERIOD);
+        let status = Box::new(self.status(cx.stamp(), now));
+        let name = Name::new(node.as_str());
+        self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
+        cx.trace(|| What::Node { node, step: "kubelet starts", pod: ObjRef::default() });
+        kubelet::resume(self, cx);
+    }
+
+    /// A pod of this node has changed (or is listed at the kubelet's start, with no `before`).
+    pub fn on_pod(&mut self, change: &Change, cx: &mut Context<'_>) {
+        let Some(pod) = change.value.as_pod() else { return };
+        if self.setup.fake {
+            fakelet::on_pod(self, change, pod, cx);
+        } else {
+            kubelet::on_pod(self, change, pod, cx);
+        }
+    }
+
+    /// An event of this node (the caller has checked that the machine lives).
+    pub fn handle(&mut self, event: NodeEvent, cx: &mut Context<'_>) {
+        kubelet::handle(self, event, cx);
+    }
+
+    /// The answer to a request of the kubelet.
+    pub fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        kubelet::on_answer(self, token, outcome, cx);
+    }
+
+    /// Makes sure that the next PLEG tick happens.
+    fn arm_relist(&mut self, cx: &mut Context<'_>) {
+        if !self.relist_armed {
+            self.relist_armed = true;
+            let at = self.relist.after(cx.now());
+            let (node, incarnation) = (self.index, self.incarnation);
+            cx.schedule(at, Event::Node { node, incarnation, event: NodeEvent::Relist });
+        }
+    }
+
+    /// Sends a request of this kubelet; with a token, the answer comes back to it.
+    #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
+    fn submit(
+        &mut self,
+        kind: Kind,
+        ns: Sym,
+        name: Name,
+        target: Option<ObjRef>,
+        op: Op,
+        token: Option<u32>,
+        cx: &mut Context<'_>,
+    ) {
+        let at = self.limiter.reserve(cx.now());
+        let request = Request { user: User::Kubelet(self.setup.name), kind, ns, name, target, op };
+        let reply = token.map(|token| (self.address(), token));
+        cx.submit(at, request, reply);
+    }
+
+    /// The pods it runs or starts, for invariants: object and whether its containers hold resources.
+    pub fn pods(&self) -> impl Iterator<Item = ObjRef> + '_ {
+        self.workers.objects()
+    }
+
+    /// The object of a pod known to be gone from the store at the kubelet's start is dropped.
+    #[must_use]
+    pub fn knows(&self, object: ObjRef) -> bool {
+        self.workers.find(object).is_some()
+    }
+}
+
+/// The node's first report, for clusters that exist when the run starts.
+#[must_use]
+pub fn first_object(agent: &NodeAgent, cx: &Context<'_>) -> Obj {
+    Obj::Node(Arc::new(agent.object(cx.stamp(), cx.now())))
+}

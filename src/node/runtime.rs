@@ -1,0 +1,151 @@
+//! The container runtime as the kubelet sees it: runs of containers, restart back-off, images.
+
+use crate::api::node::NodeImage;
+use crate::api::pod::{Container, RestartPolicy};
+use crate::engine::{SimDuration, SimTime, Sym};
+use rustc_hash::FxHashSet;
+use std::sync::Arc;
+
+/// First restart back-off, and its cap (source: behaviour reference §4.1).
+const BACKOFF: SimDuration = SimDuration::from_secs(10);
+const BACKOFF_MAX: SimDuration = SimDuration::from_secs(300);
+
+/// State of a container's present run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunState {
+    /// Not started yet.
+    Created,
+    /// Running since.
+    Running(SimTime),
+    /// Ended: started, finished, exit code.
+    Exited(SimTime, SimTime, i32),
+}
+
+/// A container over its runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) state: RunState,
+    /// The run before.
+    pub(super) last: Option<(SimTime, SimTime, i32)>,
+    /// Number of the present run; events of another run are stale.
+    pub(super) run: u16,
+    pub(super) restarts: u32,
+    pub(super) ready: bool,
+    pub(super) started: bool,
+    /// Back-off of the next restart, and when it was last raised.
+    backoff: SimDuration,
+    backoff_at: SimTime,
+    /// Waits for its back-off.
+    pub(super) waiting: bool,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            state: RunState::Created,
+            last: None,
+            run: 0,
+            restarts: 0,
+            ready: false,
+            started: false,
+            backoff: SimDuration::ZERO,
+            backoff_at: SimTime::ZERO,
+            waiting: false,
+        }
+    }
+}
+
+impl Run {
+    /// When a container that ended at `finished` may start again: at once the first time, then after
+    /// 10, 20, 40… 300 s from its end; ten quiet minutes start over.
+    /// Source: `kuberuntime_manager.go` `doBackOff`, `flowcontrol/backoff.go`.
+    pub(super) fn next_start(&mut self, finished: SimTime, now: SimTime) -> SimTime {
+        if finished.since(self.backoff_at) > BACKOFF_MAX.times(2) {
+            self.backoff = SimDuration::ZERO;
+        }
+        let at = (finished + self.backoff).max(now);
+        self.backoff = match self.backoff {
+            SimDuration::ZERO => BACKOFF,
+            b => b.times(2).min(BACKOFF_MAX),
+        };
+        self.backoff_at = at;
+        at
+    }
+
+    /// True while it runs.
+    pub(super) fn running(&self) -> bool {
+        matches!(self.state, RunState::Running(_))
+    }
+}
+
+/// Whether a container that ended with this code is started again.
+pub(super) fn restarts(
+    policy: RestartPolicy,
+    container: &Container,
+    code: i32,
+    init: bool,
+) -> bool {
+    if container.sidecar {
+        return true;
+    }
+    match policy {
+        RestartPolicy::Always => !init || code != 0,
+        RestartPolicy::OnFailure => code != 0,
+        RestartPolicy::Never => false,
+    }
+}
+
+/// Images on a node, and its one pull at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Images {
+    present: FxHashSet<Sym>,
+    given: Arc<[NodeImage]>,
+    /// When the pull in hand ends.
+    busy_until: SimTime,
+}
+
+impl Images {
+    pub(super) fn new(given: &Arc<[NodeImage]>) -> Self {
+        let present = given.iter().flat_map(|i| i.names.iter().copied()).collect();
+        Self { present, given: Arc::clone(given), busy_until: SimTime::ZERO }
+    }
+
+    /// Images as the node reports them: those it was given (pulled ones are reported by a later wave).
+    pub(super) fn reported(&self) -> Arc<[NodeImage]> {
+        Arc::clone(&self.given)
+    }
+
+    pub(super) fn has(&self, image: Sym) -> bool {
+        self.present.contains(&image)
+    }
+
+    /// Queues a pull that takes `span`; gives the instant at which it is done.
+    pub(super) fn pull(&mut self, now: SimTime, span: SimDuration) -> SimTime {
+        self.busy_until = self.busy_until.max(now) + span;
+        self.busy_until
+    }
+
+    pub(super) fn add(&mut self, image: Sym) {
+        self.present.insert(image);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_counts_from_the_end_of_the_run() {
+        let mut run = Run::default();
+        let s = SimTime::from_secs;
+        assert_eq!(run.next_start(s(1), s(1)), s(1));
+        assert_eq!(run.next_start(s(2), s(3)), s(12));
+        assert_eq!(run.next_start(s(13), s(13)), s(33));
+        for _ in 0..8 {
+            run.next_start(s(100), s(100));
+        }
+        assert_eq!(run.next_start(s(400), s(400)), s(700));
+        // Ten quiet minutes: the next restart is immediate again.
+        assert_eq!(run.next_start(s(1400), s(1400)), s(1400));
+    }
+}

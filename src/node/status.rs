@@ -1,0 +1,156 @@
+//! The pod status that a kubelet reports. Sources: `kubelet_pods.go` `getPhase`, `status/generate.go`.
+
+use super::runtime::{RunState, restarts};
+use super::worker::{Stage, Worker};
+use crate::api::Stamp;
+use crate::api::pod::{
+    Condition, ConditionType, ContainerState, ContainerStatus, Phase, PodStatus, Truth,
+};
+use crate::engine::{SimTime, Sym};
+use crate::event::Context;
+use std::sync::Arc;
+
+/// The status of a pod as it is now.
+pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
+    let stamp = |t: SimTime| cx.stamp_of(t);
+    let n_init = worker.n_init();
+    let all: Vec<ContainerStatus> =
+        (0..worker.runs.len()).map(|i| container_status(worker, i, &stamp)).collect();
+    let phase = phase(worker);
+    let shows_ip = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox)
+        && (worker.stage != Stage::Stopping || worker.runs.iter().any(|r| r.running()));
+    let mut status = PodStatus {
+        phase,
+        start: worker.start,
+        pod_ip: if shows_ip { worker.ip } else { 0 },
+        init_containers: Arc::from(&all[..n_init]),
+        containers: Arc::from(&all[n_init..]),
+        ..PodStatus::default()
+    };
+    conditions(worker, phase, &mut status, cx.stamp());
+    status
+}
+
+fn container_status(
+    worker: &Worker,
+    i: usize,
+    stamp: &impl Fn(SimTime) -> Stamp,
+) -> ContainerStatus {
+    let run = &worker.runs[i];
+    let container = worker.container(i);
+    let terminated = |(started, finished, exit_code): (SimTime, SimTime, i32)| {
+        let reason = Sym::new(if exit_code == 0 { "Completed" } else { "Error" });
+        ContainerState::Terminated {
+            exit_code,
+            reason,
+            started: stamp(started),
+            finished: stamp(finished),
+        }
+    };
+    let waiting = |reason: &str| ContainerState::Waiting { reason: Sym::new(reason) };
+    let (state, last) = match run.state {
+        RunState::Created if i >= worker.n_init() && worker.n_init() > 0 => {
+            (waiting("PodInitializing"), run.last)
+        }
+        RunState::Created => (waiting("ContainerCreating"), run.last),
+        RunState::Running(since) => (ContainerState::Running { started: stamp(since) }, run.last),
+        RunState::Exited(s, f, code) if run.waiting => {
+            (waiting("CrashLoopBackOff"), Some((s, f, code)))
+        }
+        RunState::Exited(s, f, code) => (terminated((s, f, code)), run.last),
+    };
+    ContainerStatus {
+        name: container.name,
+        image: container.image,
+        state,
+        last: last.map(terminated),
+        restarts: run.restarts,
+        ready: run.ready && run.running(),
+        started: run.started && run.running(),
+    }
+}
+
+/// The phase, by upstream's table (behaviour reference §4.7).
+pub(super) fn phase(worker: &Worker) -> Phase {
+    let n_init = worker.n_init();
+    let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);
+    let (init, apps) = worker.runs.split_at(n_init);
+    let policy = worker.spec.restart;
+    for (i, run) in init.iter().enumerate() {
+        let container = worker.container(i);
+        if let RunState::Exited(_, _, code) = run.state {
+            if code != 0 && !container.sidecar && !restarts(policy, container, code, true) {
+                return Phase::Failed;
+            }
+        }
+    }
+    let code = |state: RunState| if let RunState::Exited(_, _, c) = state { Some(c) } else { None };
+    let ended = apps.iter().all(|r| code(r.state).is_some());
+    let fine = apps.iter().all(|r| code(r.state) == Some(0));
+    if stopping {
+        if apps.iter().any(super::runtime::Run::running) {
+            return Phase::Running;
+        }
+        let never_ran = apps.iter().all(|r| r.state == RunState::Created);
+        return if fine || never_ran && apps.is_empty() { Phase::Succeeded } else { Phase::Failed };
+    }
+    if apps.iter().any(|r| r.state == RunState::Created && r.last.is_none() && r.run == 0) {
+        return Phase::Pending;
+    }
+    let restartable = apps.iter().enumerate().any(|(i, r)| {
+        code(r.state).is_some_and(|c| restarts(policy, worker.container(n_init + i), c, false))
+    });
+    if !ended || restartable {
+        Phase::Running
+    } else if fine {
+        Phase::Succeeded
+    } else {
+        Phase::Failed
+    }
+}
+
+fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stamp) {
+    let n_init = worker.n_init();
+    let terminal = matches!(phase, Phase::Succeeded | Phase::Failed);
+    let sandbox = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox) && !terminal;
+    let initialized = worker.runs[..n_init].iter().enumerate().all(|(i, r)| {
+        matches!(r.state, RunState::Exited(_, _, 0)) || worker.container(i).sidecar && r.started
+    });
+    let unready: Vec<&str> = (n_init..worker.runs.len())
+        .filter(|&i| !(worker.runs[i].ready && worker.runs[i].running()))
+        .map(|i| worker.container(i).name.as_str())
+        .collect();
+    let ready = unready.is_empty() && initialized && !terminal;
+    let (reason, message) = if ready {
+        ("", String::new())
+    } else if phase == Phase::Succeeded {
+        ("PodCompleted", String::new())
+    } else if phase == Phase::Failed {
+        ("PodFailed", String::new())
+    } else {
+        ("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" ")))
+    };
+    let truth = |b: bool| if b { Truth::True } else { Truth::False };
+    let (reason, message) = (Sym::new(reason), Sym::new(&message));
+    let init_reason = match phase {
+        Phase::Succeeded => "PodCompleted",
+        Phase::Pending if !initialized => "ContainersNotInitialized",
+        Phase::Pending | Phase::Running | Phase::Failed | Phase::Unknown => "",
+    };
+    let gated = worker.spec.readiness_gates.is_empty();
+    let rows = [
+        (ConditionType::PodReadyToStartContainers, sandbox, Sym::EMPTY, Sym::EMPTY),
+        (ConditionType::Initialized, initialized || terminal, Sym::new(init_reason), Sym::EMPTY),
+        (ConditionType::Ready, ready && gated, reason, message),
+        (ConditionType::ContainersReady, ready, reason, message),
+    ];
+    for (kind, is, reason, message) in rows {
+        status.conditions.set(Condition {
+            kind,
+            status: truth(is),
+            reason,
+            message,
+            transition: stamp,
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! Pod workers: one per pod on the node, addressed by slot and generation in one number, so that an
+//! event meant for a pod that is gone finds nobody.
+
+use super::runtime::Run;
+use crate::api::versions::ObjRef;
+use crate::api::{Name, PodSpec, Stamp, Uid};
+use crate::engine::{SimTime, Sym};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// How far a pod has come on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Waits for its volumes.
+    Mounting,
+    /// Waits for its sandbox.
+    Sandbox,
+    /// Containers are being started; this one (counted over init and app containers) is next.
+    Starting(u16),
+    /// Every container has been started once.
+    Up,
+    /// Being deleted: containers stop.
+    Stopping,
+    /// All containers have stopped, the last status is on its way.
+    Stopped,
+    /// Ended by itself: phase Succeeded or Failed.
+    Ended,
+}
+
+/// A pod worker.
+#[derive(Debug, Clone)]
+pub(super) struct Worker {
+    pub(super) object: ObjRef,
+    pub(super) ns: Sym,
+    pub(super) name: Name,
+    pub(super) uid: Uid,
+    pub(super) spec: Arc<PodSpec>,
+    pub(super) stage: Stage,
+    /// Init containers, then app containers.
+    pub(super) runs: SmallVec<[Run; 1]>,
+    pub(super) ip: u32,
+    pub(super) start: Stamp,
+    /// Something changed that no status patch has reported.
+    pub(super) dirty: bool,
+    /// When the containers must be killed.
+    pub(super) deadline: SimTime,
+    /// Gate for the DELETE: the last status patch has been answered.
+    pub(super) final_patch: bool,
+}
+
+impl Worker {
+    /// Number of init containers.
+    pub(super) fn n_init(&self) -> usize {
+        self.spec.init_containers.len()
+    }
+
+    /// The container with this number.
+    pub(super) fn container(&self, i: usize) -> &crate::api::pod::Container {
+        let n = self.n_init();
+        if i < n { &self.spec.init_containers[i] } else { &self.spec.containers[i - n] }
+    }
+}
+
+/// The workers of a node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Workers {
+    slots: Vec<(u16, Option<Worker>)>,
+    free: Vec<u16>,
+    by_object: FxHashMap<ObjRef, u32>,
+}
+
+impl Workers {
+    /// Adds a worker; gives its number.
+    pub(super) fn insert(&mut self, worker: Worker) -> u32 {
+        let object = worker.object;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            u16::try_from(self.slots.len() - 1).expect("fewer than 65,536 pods on a node")
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.1 = Some(worker);
+        let id = u32::from(entry.0) << 16 | u32::from(slot);
+        self.by_object.insert(object, id);
+        id
+    }
+
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Worker> {
+        let (generation, worker) = self.slots.get_mut((id & 0xffff) as usize)?;
+        if u32::from(*generation) == id >> 16 { worker.as_mut() } else { None }
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Worker> {
+        let (generation, worker) = self.slots.get((id & 0xffff) as usize)?;
+        if u32::from(*generation) == id >> 16 { worker.as_ref() } else { None }
+    }
+
+    /// The worker of an object.
+    pub(super) fn find(&self, object: ObjRef) -> Option<u32> {
+        self.by_object.get(&object).copied()
+    }
+
+    pub(super) fn remove(&mut self, id: u32) {
+        let slot = (id & 0xffff) as usize;
+        let Some((generation, worker)) = self.slots.get_mut(slot) else { return };
+        if u32::from(*generation) != id >> 16 {
+            return;
+        }
+        if let Some(worker) = worker.take() {
+            self.by_object.remove(&worker.object);
+            *generation = generation.wrapping_add(1);
+            self.free.push(u16::try_from(slot).unwrap_or_default());
+        }
+    }
+
+    /// Numbers of all workers, in slot order.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, worker))| worker.is_some())
+            .map(|(slot, (generation, _))| {
+                u32::from(*generation) << 16 | crate::engine::num::u32_of(slot)
+            })
+            .collect()
+    }
+
+    /// Numbers of workers with something to report, in slot order.
+    pub(super) fn dirty(&self) -> SmallVec<[u32; 8]> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, worker))| worker.as_ref().is_some_and(|w| w.dirty))
+            .map(|(slot, (generation, _))| {
+                u32::from(*generation) << 16 | crate::engine::num::u32_of(slot)
+            })
+            .collect()
+    }
+
+    /// Objects of all workers, in slot order.
+    pub(super) fn objects(&self) -> impl Iterator<Item = ObjRef> + '_ {
+        self.slots.iter().filter_map(|(_, worker)| worker.as_ref().map(|w| w.object))
+    }
+}

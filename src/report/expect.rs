@@ -1,0 +1,142 @@
+//! The assertions of a scenario, judged.
+
+use super::metrics::Metrics;
+use super::pods::State;
+use super::workloads::{WorkloadRow, longest_below};
+use crate::cluster::spec::Expect;
+use crate::engine::SimDuration;
+use serde::Serialize;
+
+/// The verdict on one assertion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// It holds.
+    pub pass: bool,
+    /// What was expected.
+    pub expected: String,
+    /// What was observed.
+    pub observed: String,
+}
+
+/// Judges all assertions of the plan, after the end of the run.
+#[must_use]
+pub fn judge(metrics: &Metrics) -> Vec<Verdict> {
+    metrics.plan.expect.iter().map(|expect| one(expect, metrics)).collect()
+}
+
+fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
+    match expect {
+        Expect::Converged => converged(metrics),
+        Expect::Available { workload, at_least, except } => {
+            available(metrics, workload, *at_least, *except)
+        }
+        Expect::PendingAtEnd(most) => {
+            let pending = pending(metrics);
+            verdict(
+                pending <= *most,
+                format!("at most {most} pods Pending at the end"),
+                format!("{pending}"),
+            )
+        }
+        Expect::Bound(least) => {
+            let bound = metrics.totals.bound;
+            verdict(bound >= *least, format!("at least {least} pods bound"), format!("{bound}"))
+        }
+        Expect::Evicted { at_least, at_most } => {
+            let evicted = metrics.totals.evicted;
+            let range = match (*at_least, *at_most) {
+                (least, u64::MAX) => format!("at least {least}"),
+                (0, most) => format!("at most {most}"),
+                (least, most) => format!("{least} to {most}"),
+            };
+            let pass = (*at_least..=*at_most).contains(&evicted);
+            verdict(pass, format!("{range} pods evicted"), format!("{evicted}"))
+        }
+        Expect::PendingAtMost(most) => {
+            let longest = SimDuration(metrics.longest_wait);
+            verdict(
+                longest <= *most,
+                format!("no pod waits for a node longer than {most}"),
+                format!("longest {longest}"),
+            )
+        }
+        Expect::Restarts(least) => {
+            let restarts = metrics.totals.restarts;
+            verdict(
+                restarts >= *least,
+                format!("at least {least} container restarts"),
+                format!("{restarts}"),
+            )
+        }
+    }
+}
+
+fn verdict(pass: bool, expected: String, observed: String) -> Verdict {
+    Verdict { pass, expected, observed }
+}
+
+/// Pods in phase Pending now.
+fn pending(metrics: &Metrics) -> u32 {
+    let states = &metrics.gauges.states;
+    states[State::Waiting.index()] + states[State::Starting.index()]
+}
+
+fn converged(metrics: &Metrics) -> Verdict {
+    let short: Vec<String> = metrics
+        .workloads
+        .rows
+        .iter()
+        .filter(|w| w.serves() && w.available < w.desired)
+        .map(|w| format!("{} {}/{}", w.label, w.available, w.desired))
+        .collect();
+    let pending = pending(metrics);
+    let mut observed = Vec::new();
+    if !short.is_empty() {
+        observed.push(format!("short at the end: {}", listed(&short, 3)));
+    }
+    if pending > 0 {
+        observed.push(format!("{} Pending", super::text::count(u64::from(pending), "pod")));
+    }
+    let pass = observed.is_empty();
+    let observed = if pass { "so it is".to_owned() } else { observed.join("; ") };
+    verdict(pass, "all workloads full and no pod Pending at the end".to_owned(), observed)
+}
+
+/// The first few of a list, and how many more there are.
+#[must_use]
+pub fn listed(items: &[String], most: usize) -> String {
+    let shown = items.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    if items.len() > most { format!("{shown} and {} more", items.len() - most) } else { shown }
+}
+
+fn available(metrics: &Metrics, name: &str, at_least: i32, except: SimDuration) -> Verdict {
+    let expected = if except == SimDuration::ZERO {
+        format!("{name} never below {at_least} available")
+    } else {
+        format!("{name} never below {at_least} available for longer than {except}")
+    };
+    let Some(row) = find(&metrics.workloads.rows, name) else {
+        let known: Vec<String> =
+            metrics.workloads.rows.iter().filter(|w| w.serves()).map(|w| w.label.clone()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { listed(&known, 5) };
+        return verdict(false, expected, format!("no such workload; there are: {known}"));
+    };
+    match longest_below(&row.timeline, at_least, metrics.ended) {
+        None => {
+            let best = row.timeline.iter().map(|p| p.available).max().unwrap_or(0);
+            verdict(false, expected, format!("it never had more than {best}"))
+        }
+        Some(SimDuration::ZERO) => verdict(true, expected, "never below".to_owned()),
+        Some(longest) => verdict(
+            longest <= except,
+            expected,
+            format!("below for {longest} at the longest stretch"),
+        ),
+    }
+}
+
+/// A workload by `kind/name` or `kind/namespace/name`.
+fn find<'a>(rows: &'a [WorkloadRow], name: &str) -> Option<&'a WorkloadRow> {
+    let long = name.replacen("/default/", "/", 1);
+    rows.iter().find(|w| w.label.eq_ignore_ascii_case(&long))
+}

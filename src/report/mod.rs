@@ -1,0 +1,23 @@
+//! What a run amounts to: metrics, tables, plots, pages. Everything here only observes.
+//!
+//! [`metrics::Metrics`] watches a run; [`summary::Summary`] says in words and numbers what it saw;
+//! [`rundir::RunDir`] is the directory a run leaves behind.
+
+pub mod events;
+pub mod expect;
+pub mod faults;
+pub mod html;
+pub mod metrics;
+pub mod nodes;
+pub mod plots;
+pub mod pods;
+pub mod requests;
+pub mod rows;
+pub mod rundir;
+pub mod summary;
+pub mod text;
+pub mod timeseries;
+pub mod workloads;
+
+#[cfg(test)]
+mod tests;

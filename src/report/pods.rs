@@ -1,0 +1,283 @@
+//! The life of every pod, as the API server's commits tell it.
+
+use super::rows::Line;
+use crate::api::request::User;
+use crate::api::versions::ObjRef;
+use crate::api::{Name, Pod, pod::Phase};
+use crate::engine::{SimTime, Sym, num};
+
+/// No row: an index that points nowhere.
+pub const NONE: u32 = u32::MAX;
+
+/// The head of `pods.csv`.
+pub const PODS_HEAD: &str = "namespace,pod,workload,node,created_s,bound_s,running_s,ready_s,\
+    ended_s,gone_s,pending_s,phase,reason,gone_by,evicted,restarts,scheduling_attempts,\
+    cpu_request_cores,memory_request_bytes\n";
+
+/// What a pod is doing: its phase, cut finer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Pending, no node yet.
+    Waiting,
+    /// Pending on its node: images, sandbox, init containers.
+    Starting,
+    /// Running and ready on a machine that is up.
+    Ready,
+    /// Running, but not ready or on a machine that is down.
+    NotReady,
+    /// Being deleted.
+    Terminating,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+}
+
+/// Every state, in the order of tables and stacks.
+pub const STATES: [State; 7] = [
+    State::Ready,
+    State::Starting,
+    State::Waiting,
+    State::NotReady,
+    State::Terminating,
+    State::Succeeded,
+    State::Failed,
+];
+
+impl State {
+    /// Position in [`STATES`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Ready => 0,
+            Self::Starting => 1,
+            Self::Waiting => 2,
+            Self::NotReady => 3,
+            Self::Terminating => 4,
+            Self::Succeeded => 5,
+            Self::Failed => 6,
+        }
+    }
+
+    /// The column of `timeseries.csv`.
+    #[must_use]
+    pub const fn column(self) -> &'static str {
+        match self {
+            Self::Ready => "pods_running_ready",
+            Self::Starting => "pods_pending_bound",
+            Self::Waiting => "pods_pending_unbound",
+            Self::NotReady => "pods_running_not_ready",
+            Self::Terminating => "pods_terminating",
+            Self::Succeeded => "pods_succeeded",
+            Self::Failed => "pods_failed",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Ready => "Running, ready",
+            Self::Starting => "Pending, starting on a node",
+            Self::Waiting => "Pending, no node",
+            Self::NotReady => "Running, not ready or machine down",
+            Self::Terminating => "Terminating",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// The phase the API shows.
+    const fn phase(self) -> &'static str {
+        match self {
+            Self::Waiting | Self::Starting => "Pending",
+            Self::Ready | Self::NotReady => "Running",
+            Self::Terminating => "Terminating",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// A pod that is there. Instants are [`SimTime::MAX`] until they come.
+#[derive(Debug, Clone)]
+pub struct PodRow {
+    /// Which object.
+    pub object: ObjRef,
+    /// Namespace.
+    pub ns: Sym,
+    /// Name.
+    pub name: Name,
+    /// Index of its node, or [`NONE`].
+    pub node: u32,
+    /// Index of its workload.
+    pub workload: u32,
+    /// What it does.
+    pub state: State,
+    /// Its machine died under it, and its kubelet has not reported since.
+    pub lost: bool,
+    /// Evicted by taint or by the eviction API.
+    pub evicted: bool,
+    /// CPU request, milli-cores.
+    pub cpu_milli: i64,
+    /// Memory request, bytes.
+    pub memory: i64,
+    /// Created.
+    pub created: SimTime,
+    /// Bound to a node.
+    pub bound: SimTime,
+    /// Running for the first time.
+    pub running: SimTime,
+    /// Ready for the first time.
+    pub ready: SimTime,
+    /// Succeeded or failed.
+    pub ended: SimTime,
+    /// Container restarts.
+    pub restarts: u32,
+    /// Decisions of the scheduler about it.
+    pub attempts: u32,
+    /// Reason in the status.
+    pub reason: Sym,
+    /// Who asked for its deletion.
+    pub gone_by: Option<User>,
+}
+
+impl PodRow {
+    /// True while the pod takes up room on its node.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.node != NONE && !matches!(self.state, State::Succeeded | State::Failed)
+    }
+
+    /// The state that a content of the pod means.
+    #[must_use]
+    pub fn judge(&self, pod: &Pod) -> State {
+        match pod.status.phase {
+            Phase::Succeeded => State::Succeeded,
+            Phase::Failed => State::Failed,
+            Phase::Pending | Phase::Running | Phase::Unknown if pod.meta.terminating() => {
+                State::Terminating
+            }
+            Phase::Pending if pod.node.is_empty() => State::Waiting,
+            Phase::Pending => State::Starting,
+            Phase::Running | Phase::Unknown => {
+                if pod.ready() && !self.lost {
+                    State::Ready
+                } else {
+                    State::NotReady
+                }
+            }
+        }
+    }
+}
+
+/// The pods that are there, by dense number; numbers of gone pods are used again.
+#[derive(Debug, Clone, Default)]
+pub struct PodTable {
+    rows: Vec<PodRow>,
+    free: Vec<u32>,
+    /// Row of each slot of the table of versions.
+    of_slot: Vec<u32>,
+    /// Times pods waited from creation to binding, nanoseconds, in order of binding.
+    pub waits: Vec<u64>,
+}
+
+impl PodTable {
+    /// The row of an object.
+    #[must_use]
+    pub fn find(&self, object: ObjRef) -> Option<usize> {
+        let row = *self.of_slot.get(object.slot as usize)?;
+        let known = self.rows.get(row as usize)?;
+        (known.object == object).then_some(row as usize)
+    }
+
+    /// Takes in a new pod, not bound yet.
+    pub fn add(&mut self, object: ObjRef, pod: &Pod, workload: u32, now: SimTime) -> usize {
+        let requests = &pod.spec.requests;
+        let row = PodRow {
+            object,
+            ns: pod.meta.ns,
+            name: pod.meta.name,
+            node: NONE,
+            workload,
+            state: State::Waiting,
+            lost: false,
+            evicted: false,
+            cpu_milli: requests.cpu_milli,
+            memory: requests.memory,
+            created: now,
+            bound: SimTime::MAX,
+            running: SimTime::MAX,
+            ready: SimTime::MAX,
+            ended: SimTime::MAX,
+            restarts: 0,
+            attempts: 0,
+            reason: Sym::EMPTY,
+            gone_by: None,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.rows[index as usize] = row;
+                index
+            }
+            None => {
+                self.rows.push(row);
+                num::u32_of(self.rows.len() - 1)
+            }
+        };
+        let slot = object.slot as usize;
+        if self.of_slot.len() <= slot {
+            self.of_slot.resize(slot + 1, NONE);
+        }
+        self.of_slot[slot] = index;
+        index as usize
+    }
+
+    /// The pod is gone from the store.
+    pub fn remove(&mut self, index: usize) {
+        self.of_slot[self.rows[index].object.slot as usize] = NONE;
+        self.free.push(num::u32_of(index));
+    }
+
+    /// A row.
+    #[must_use]
+    pub fn row(&self, index: usize) -> &PodRow {
+        &self.rows[index]
+    }
+
+    /// A row for writing.
+    pub fn row_mut(&mut self, index: usize) -> &mut PodRow {
+        &mut self.rows[index]
+    }
+
+    /// Indices of all pods that are there.
+    pub fn live(&self) -> impl Iterator<Item = usize> + '_ {
+        self.rows.iter().enumerate().filter_map(|(index, row)| {
+            let here = self.of_slot.get(row.object.slot as usize)?;
+            (*here as usize == index).then_some(index)
+        })
+    }
+}
+
+/// Writes the row of a pod that is gone at `gone` ([`SimTime::MAX`]: still there at the end).
+pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: SimTime) {
+    line.begin().sym(row.ns).name(row.name).text(workload).sym(node);
+    line.seconds(row.created).seconds(row.bound).seconds(row.running).seconds(row.ready);
+    line.seconds(row.ended).seconds(gone);
+    if row.bound == SimTime::MAX {
+        line.empty();
+    } else {
+        line.seconds(SimTime(row.bound.since(row.created).0));
+    }
+    line.text(row.state.phase()).sym(row.reason);
+    match row.gone_by {
+        None => line.empty(),
+        Some(User::Admin) => line.text("user"),
+        Some(User::Scheduler) => line.text("scheduler"),
+        Some(User::ApiServer) => line.text("apiserver"),
+        Some(User::Controller(name) | User::Kubelet(name)) => line.sym(name),
+    };
+    line.text(if row.evicted { "true" } else { "false" });
+    line.uint(u64::from(row.restarts)).uint(u64::from(row.attempts));
+    line.milli(row.cpu_milli).int(row.memory);
+}

@@ -1,0 +1,381 @@
+//! The outcome of a run as data: what `summary.json` holds and what the terminal page says.
+
+use super::expect::{Verdict, judge};
+use super::faults::FaultRow;
+use super::metrics::Metrics;
+use super::pods::State;
+use super::requests::RequestCount;
+use super::workloads::{Outage, WorkloadRow};
+use crate::cluster::spec::FaultKind;
+use crate::engine::{SimTime, num};
+use serde::Serialize;
+
+/// What a run amounts to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Seed.
+    pub seed: u64,
+    /// Digest over all events.
+    pub digest: String,
+    /// Kubernetes version.
+    pub kubernetes: String,
+    /// Name of the scheduling policy; may be empty.
+    pub policy: String,
+    /// Length of the run, virtual seconds.
+    pub ended_s: f64,
+    /// Nodes in the plan.
+    pub nodes: usize,
+    /// Zones with their number of nodes.
+    pub zones: Vec<(String, usize)>,
+    /// Sums over all pods.
+    pub pods: Totals,
+    /// Times from a pod's creation to its binding.
+    pub pending: Pending,
+    /// From the first creation of a pod to the last end of one; none if none ended.
+    pub makespan_s: Option<f64>,
+    /// Mean share of the Ready nodes' CPU that was requested, 0 to 1.
+    pub cpu_utilisation: f64,
+    /// Mean share of the Ready nodes' memory that was requested, 0 to 1.
+    pub memory_utilisation: f64,
+    /// Minutes short of replicas, summed over workloads.
+    pub short_replica_minutes: f64,
+    /// Faults.
+    pub faults: Vec<FaultSummary>,
+    /// Workloads that keep replicas.
+    pub workloads: Vec<WorkloadSummary>,
+    /// Jobs and bare pods by family.
+    pub batch: Vec<BatchSummary>,
+    /// Pods without a node at the end, by the scheduler's message.
+    pub unscheduled: Vec<(String, u32)>,
+    /// Requests to the API server.
+    pub requests: Vec<RequestCount>,
+    /// Kubernetes Events written.
+    pub events: u64,
+    /// Accepted in the input, but not modelled, with counts.
+    pub not_modelled: Vec<(String, u32)>,
+    /// Assertions.
+    pub expectations: Vec<Verdict>,
+}
+
+/// Sums over all pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Created.
+    pub created: u64,
+    /// Bound to a node.
+    pub bound: u64,
+    /// Succeeded.
+    pub succeeded: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Evicted by a taint or by the eviction API.
+    pub evicted: u64,
+    /// Gone from the store.
+    pub deleted: u64,
+    /// Container restarts.
+    pub restarts: u64,
+    /// Running and ready at the end.
+    pub ready_at_end: u32,
+    /// Without a node at the end.
+    pub unscheduled_at_end: u32,
+    /// Most that waited for a node at once.
+    pub waiting_most: u32,
+    /// Attempts of the scheduler that found no node.
+    pub failed_attempts: u64,
+}
+
+/// Times from creation to binding, seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub struct Pending {
+    /// Pods bound.
+    pub samples: usize,
+    /// Mean.
+    pub mean_s: f64,
+    /// Median.
+    pub p50_s: f64,
+    /// 90th percentile.
+    pub p90_s: f64,
+    /// 99th percentile.
+    pub p99_s: f64,
+    /// Longest, pods that never found a node included.
+    pub max_s: f64,
+}
+
+/// A fault and its consequences; instants in seconds since the start of the run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FaultSummary {
+    /// `Zone b lost`, `3 nodes crashed`.
+    pub what: String,
+    /// Name given by the scenario; may be empty.
+    pub name: String,
+    /// When; none if it never began.
+    pub at_s: Option<f64>,
+    /// When the last node was back; none if never.
+    pub ended_s: Option<f64>,
+    /// Nodes struck.
+    pub nodes: usize,
+    /// Nodes of the whole cluster.
+    pub of_nodes: usize,
+    /// Pods on them.
+    pub pods: u32,
+    /// Last struck node noticed (NotReady).
+    pub detected_s: Option<f64>,
+    /// Nodes that were noticed.
+    pub detected_nodes: usize,
+    /// First eviction.
+    pub first_evicted_s: Option<f64>,
+    /// Last eviction.
+    pub last_evicted_s: Option<f64>,
+    /// Evictions.
+    pub evicted: u32,
+    /// First replacement bound.
+    pub first_rescheduled_s: Option<f64>,
+    /// Last replacement bound.
+    pub last_rescheduled_s: Option<f64>,
+    /// Replacements bound, and wanted.
+    pub rescheduled: (u32, u32),
+    /// Workloads struck.
+    pub workloads: usize,
+    /// All struck workloads had all their replicas again; none if some never had.
+    pub recovered_s: Option<f64>,
+}
+
+/// A workload that keeps replicas.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WorkloadSummary {
+    /// `deployment/web`.
+    pub workload: String,
+    /// Replicas wanted at the end.
+    pub desired: i32,
+    /// Replicas that served at the end.
+    pub available: i32,
+    /// All replicas served for the first time.
+    pub first_full_s: Option<f64>,
+    /// Most that ever served.
+    pub best: i32,
+    /// Seconds short of replicas after that.
+    pub short_s: f64,
+    /// Seconds with no replica at all after that.
+    pub none_s: f64,
+    /// Longest stretch short of replicas.
+    pub longest_short_s: f64,
+    /// Fewest that served after that, and how many were wanted then.
+    pub worst: Option<(i32, i32)>,
+    /// Short at the end of the run.
+    pub short_at_end: bool,
+    /// Pods evicted.
+    pub evicted: u64,
+    /// Container restarts.
+    pub restarts: u64,
+}
+
+/// A family of jobs or bare pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchSummary {
+    /// `job/batch-*`.
+    pub workload: String,
+    /// Pods created.
+    pub created: u64,
+    /// Bound.
+    pub bound: u64,
+    /// Succeeded.
+    pub succeeded: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Evicted.
+    pub evicted: u64,
+}
+
+impl Summary {
+    /// The outcome of a run that has ended.
+    #[must_use]
+    pub fn new(metrics: &Metrics, digest: &str) -> Self {
+        let plan = &metrics.plan;
+        let (cpu, memory) = metrics.nodes.time.shares();
+        let outages: Vec<Outage> =
+            metrics.workloads.rows.iter().map(|w| Outage::of(&w.timeline, metrics.ended)).collect();
+        let short: f64 = outages.iter().map(|o| o.short().secs_f64()).sum();
+        let serving = metrics.workloads.rows.iter().zip(&outages);
+        Self {
+            scenario: plan.name.clone(),
+            seed: plan.seed,
+            digest: digest.to_owned(),
+            kubernetes: plan.cluster.version.as_str().to_owned(),
+            policy: plan.cluster.scheduler.label.clone(),
+            ended_s: metrics.ended.secs_f64(),
+            nodes: metrics.nodes.rows.len(),
+            zones: zones(metrics),
+            pods: totals(metrics),
+            pending: pending(metrics),
+            makespan_s: makespan(metrics),
+            cpu_utilisation: num::rounded(cpu, 6),
+            memory_utilisation: num::rounded(memory, 6),
+            short_replica_minutes: num::rounded(short / 60.0, 6),
+            faults: metrics.faults.iter().map(|f| fault(metrics, &outages, f)).collect(),
+            workloads: serving
+                .filter(|(w, _)| w.serves())
+                .filter(|(w, _)| w.counts.created > 0 || w.timeline.iter().any(|p| p.desired > 0))
+                .map(|(w, o)| workload(w, o))
+                .collect(),
+            batch: metrics.workloads.rows.iter().filter(|w| !w.serves()).map(batch).collect(),
+            unscheduled: metrics.unscheduled.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+            requests: metrics.requests.table(),
+            events: metrics.events,
+            not_modelled: plan.not_modelled.clone(),
+            expectations: judge(metrics),
+        }
+    }
+
+    /// True if every assertion holds.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.expectations.iter().all(|verdict| verdict.pass)
+    }
+}
+
+fn zones(metrics: &Metrics) -> Vec<(String, usize)> {
+    let nodes = &metrics.nodes;
+    let count = |zone: usize| nodes.rows.iter().filter(|n| n.zone as usize == zone).count();
+    nodes.zones.iter().enumerate().map(|(i, name)| (name.to_string(), count(i))).collect()
+}
+
+fn totals(metrics: &Metrics) -> Totals {
+    let t = &metrics.totals;
+    Totals {
+        created: t.created,
+        bound: t.bound,
+        succeeded: t.succeeded,
+        failed: t.failed,
+        evicted: t.evicted,
+        deleted: t.deleted,
+        restarts: t.restarts,
+        ready_at_end: metrics.gauges.states[State::Ready.index()],
+        unscheduled_at_end: metrics.gauges.states[State::Waiting.index()],
+        waiting_most: metrics.gauges.waiting_most,
+        failed_attempts: metrics.decisions.failed,
+    }
+}
+
+fn pending(metrics: &Metrics) -> Pending {
+    let mut waits = metrics.pods.waits.clone();
+    waits.sort_unstable();
+    let secs = |ns: u64| num::float_u(ns) / 1e9;
+    let sum: u128 = waits.iter().map(|&w| u128::from(w)).sum();
+    let mean = if waits.is_empty() {
+        0.0
+    } else {
+        num::float_wide(sum) / 1e9 / num::float_u(waits.len() as u64)
+    };
+    Pending {
+        samples: waits.len(),
+        mean_s: num::rounded(mean, 9),
+        p50_s: secs(num::quantile_sorted(&waits, 0.5)),
+        p90_s: secs(num::quantile_sorted(&waits, 0.9)),
+        p99_s: secs(num::quantile_sorted(&waits, 0.99)),
+        max_s: secs(metrics.longest_wait),
+    }
+}
+
+fn makespan(metrics: &Metrics) -> Option<f64> {
+    let (first, last) = metrics.work;
+    Some(last?.since(first?).secs_f64())
+}
+
+/// Who was struck, in words: `Zone b lost`, `Node n7 crashed`, `kubelets of 3 nodes stopped`.
+fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
+    let nodes = row.nodes.len();
+    let whole_zone = row.zone.or_else(|| {
+        let zone = metrics.nodes.rows.get(*row.nodes.first()?)?.zone;
+        let of_zone =
+            metrics.nodes.rows.iter().enumerate().filter(|(_, n)| n.zone == zone).map(|(i, _)| i);
+        let whole = metrics.nodes.zones.len() > 1 && of_zone.eq(row.nodes.iter().copied());
+        metrics.nodes.zones.get(zone as usize).copied().filter(|z| whole && !z.is_empty())
+    });
+    let name = row.nodes.first().map_or("", |&n| metrics.nodes.rows[n].name.as_str());
+    match (row.what, whole_zone) {
+        (FaultKind::NodeCrash, Some(zone)) => format!("Zone {zone} lost"),
+        (FaultKind::KubeletStop, Some(zone)) => format!("Kubelets of zone {zone} stopped"),
+        (FaultKind::NodeCrash, None) if nodes == 1 => format!("Node {name} lost"),
+        (FaultKind::KubeletStop, None) if nodes == 1 => format!("Kubelet of {name} stopped"),
+        (FaultKind::NodeCrash, None) => format!("{nodes} nodes lost"),
+        (FaultKind::KubeletStop, None) => format!("Kubelets of {nodes} nodes stopped"),
+    }
+}
+
+fn fault(metrics: &Metrics, outages: &[Outage], row: &FaultRow) -> FaultSummary {
+    let secs = |time: Option<SimTime>| time.map(SimTime::secs_f64);
+    let serving = row.hit.keys().filter(|&&w| metrics.workloads.rows[w as usize].serves());
+    FaultSummary {
+        what: fault_words(metrics, row),
+        name: row.name.clone(),
+        at_s: secs(row.begun),
+        ended_s: secs(row.ended),
+        nodes: row.nodes.len(),
+        of_nodes: metrics.nodes.rows.len(),
+        pods: row.hit.values().sum(),
+        detected_s: secs(row.detected.last),
+        detected_nodes: row.noticed.len(),
+        first_evicted_s: secs(row.evicted.first),
+        last_evicted_s: secs(row.evicted.last),
+        evicted: row.evictions,
+        first_rescheduled_s: secs(row.rebound.first),
+        last_rescheduled_s: secs(row.rebound.last),
+        rescheduled: (row.replaced, row.to_replace),
+        workloads: serving.count(),
+        recovered_s: secs(recovery(metrics, outages, row)),
+    }
+}
+
+/// When every workload that the fault struck was whole again: the end of the outage that spans
+/// the fault's begin.
+fn recovery(metrics: &Metrics, outages: &[Outage], row: &FaultRow) -> Option<SimTime> {
+    let begun = row.begun?;
+    let mut latest = begun;
+    for &index in row.hit.keys() {
+        if !metrics.workloads.rows[index as usize].serves() {
+            continue;
+        }
+        let outage = &outages[index as usize];
+        let struck = outage.shorts.iter().find(|s| s.to > begun && s.from.since(begun).0 == 0);
+        // A kubelet that stops takes its pods out only when that is noticed, some time later.
+        let later = outage.shorts.iter().find(|s| s.from >= begun);
+        if let Some(span) = struck.or(later) {
+            if span.open {
+                return None;
+            }
+            latest = latest.max(span.to);
+        }
+    }
+    Some(latest)
+}
+
+fn workload(row: &WorkloadRow, outage: &Outage) -> WorkloadSummary {
+    WorkloadSummary {
+        workload: row.label.clone(),
+        desired: row.desired,
+        available: row.available,
+        first_full_s: outage.first_full.map(SimTime::secs_f64),
+        best: row.timeline.iter().map(|p| p.available).max().unwrap_or(0),
+        short_s: outage.short().secs_f64(),
+        none_s: outage.none().secs_f64(),
+        longest_short_s: outage.longest().secs_f64(),
+        worst: outage.worst(),
+        short_at_end: row.available < row.desired,
+        evicted: row.counts.evicted,
+        restarts: row.counts.restarts,
+    }
+}
+
+fn batch(row: &WorkloadRow) -> BatchSummary {
+    let c = &row.counts;
+    BatchSummary {
+        workload: row.label.clone(),
+        created: c.created,
+        bound: c.bound,
+        succeeded: c.succeeded,
+        failed: c.failed,
+        evicted: c.evicted,
+    }
+}

@@ -1,0 +1,394 @@
+//! A made-up run: three zones, one of them lost, told to the observer record by record.
+
+use super::metrics::Metrics;
+use super::rundir::{Facts, RunDir};
+use super::summary::Summary;
+use super::text::render;
+use crate::api::kevent::{KEvent, Source, Text};
+use crate::api::node::{Node, NodeStatus, keys};
+use crate::api::pod::{Condition, ConditionType, Conditions, Phase, Pod, PodSpec, Truth};
+use crate::api::request::User;
+use crate::api::resources::Resources;
+use crate::api::version::KubeVersion;
+use crate::api::versions::{ObjRef, Versions};
+use crate::api::workload::{Deployment, ReplicaSet};
+use crate::api::{Kind, LabelSet, Meta, Name, Obj, Owner, Stamp, Uid};
+use crate::cluster::spec::{
+    Agent, ClientLimits, ClusterSpec, Expect, Fault, FaultKind, Latencies, NodeSpec, Plan,
+    SchedulerSpec, Whom,
+};
+use crate::engine::{Dist, SimDuration, SimTime, Sym, num};
+use crate::event::{Record, What};
+use crate::session::Observer;
+use std::path::Path;
+use std::sync::Arc;
+
+const GIB: i64 = 1 << 30;
+
+fn s(text: &str) -> Sym {
+    Sym::new(text)
+}
+
+fn secs(t: f64) -> SimTime {
+    SimTime(SimDuration::from_secs_f64(t).0)
+}
+
+fn offer() -> Arc<Resources> {
+    Arc::new(Resources { cpu_milli: 4000, memory: 16 * GIB, pods: 110, ..Resources::default() })
+}
+
+fn plan(nodes: u32) -> Plan {
+    let zones = ["a", "b", "c"];
+    let specs = (0..nodes).map(|i| NodeSpec {
+        name: Name::numbered(s("node"), i).sym(),
+        labels: LabelSet::new([(s(keys::ZONE), s(zones[(i % 3) as usize]))]),
+        zone: s(zones[(i % 3) as usize]),
+        taints: Vec::new(),
+        capacity: offer(),
+        allocatable: offer(),
+        images: Arc::new([]),
+        agent: Agent::Kubelet,
+        boot: Dist::Constant(SimDuration::ZERO),
+    });
+    Plan {
+        name: "zone-loss".into(),
+        seed: 7,
+        until: secs(1800.0),
+        until_idle: false,
+        cluster: ClusterSpec {
+            version: KubeVersion::V1_35,
+            epoch_s: 1_700_000_000,
+            nodes: specs.collect(),
+            limits: ClientLimits::default(),
+            latency: Latencies::default(),
+            scheduler: SchedulerSpec::default(),
+            explicit_heartbeats: false,
+            monitor_grace: None,
+            event_ttl: SimDuration::from_secs(3600),
+        },
+        steps: Vec::new(),
+        arrivals: Vec::new(),
+        faults: vec![Fault {
+            name: "zone-b".into(),
+            what: FaultKind::NodeCrash,
+            whom: Whom::Zone(s("b")),
+            at: secs(600.0),
+            lasts: Some(SimDuration::from_secs(900)),
+        }],
+        expect: vec![
+            Expect::Converged,
+            Expect::Available {
+                workload: "deployment/web".into(),
+                at_least: 5,
+                except: SimDuration::ZERO,
+            },
+            Expect::Available {
+                workload: "deployment/wbe".into(),
+                at_least: 5,
+                except: SimDuration::ZERO,
+            },
+            Expect::Evicted { at_least: 1, at_most: u64::MAX },
+            Expect::PendingAtMost(SimDuration::from_secs(1)),
+        ],
+        pins: Vec::new(),
+        warm: Vec::new(),
+        not_modelled: vec![("spec.template.spec.dnsPolicy".into(), 3)],
+    }
+}
+
+/// A store and an observer.
+struct Fake {
+    versions: Versions,
+    metrics: Metrics,
+    seq: u64,
+}
+
+impl Fake {
+    fn say(&mut self, t: f64, what: What) {
+        self.seq += 1;
+        let record = Record { seq: self.seq, time: secs(t), cause: 0, what };
+        self.metrics.on(&record, &self.versions);
+    }
+
+    fn committed(&mut self, t: f64, kind: Kind, object: ObjRef, by: User, verb: &'static str) {
+        let log = self.versions.log_end(kind) - 1;
+        self.say(t, What::Committed { kind, log, object, user: by, verb: (verb, "") });
+    }
+
+    fn put(&mut self, t: f64, object: Option<ObjRef>, value: Obj, by: User) -> ObjRef {
+        let kind = value.kind();
+        let verb = if object.is_some() { "patch" } else { "create" };
+        let (object, _) = self.versions.put(object, value, secs(t), self.seq);
+        self.committed(t, kind, object, by, verb);
+        object
+    }
+
+    fn delete(&mut self, t: f64, object: ObjRef, by: User) {
+        self.versions.delete(Kind::Pod, object, secs(t), self.seq);
+        self.committed(t, Kind::Pod, object, by, "delete");
+    }
+
+    fn node(
+        &mut self,
+        t: f64,
+        name: &str,
+        zone: &str,
+        object: Option<ObjRef>,
+        ready: bool,
+    ) -> ObjRef {
+        let mut meta = Meta::named(Sym::EMPTY, name.into());
+        meta.labels = LabelSet::new([(s(keys::ZONE), s(zone))]);
+        let mut conditions = Conditions::default();
+        conditions.set(condition(ConditionType::Ready, ready));
+        let status = NodeStatus {
+            capacity: offer(),
+            allocatable: offer(),
+            conditions,
+            ..NodeStatus::default()
+        };
+        let node = Node { meta, status, ..Node::default() };
+        self.put(t, object, Obj::Node(Arc::new(node)), User::Kubelet(s(name)))
+    }
+
+    fn deployment(&mut self, name: &str, replicas: i32) {
+        let meta = Meta::named(s("default"), name.into());
+        let owner = Owner {
+            kind: Kind::Deployment,
+            name: name.into(),
+            uid: Uid(1),
+            controller: true,
+            block_owner_deletion: true,
+        };
+        let set = Meta {
+            owners: Some(Arc::new([owner])),
+            ..Meta::named(s("default"), Name::new(&format!("{name}-6d4b75cb6d")))
+        };
+        let deployment = Deployment { meta, replicas, ..Deployment::default() };
+        self.put(0.5, None, Obj::Deployment(Arc::new(deployment)), User::Admin);
+        let set = ReplicaSet { meta: set, replicas, ..ReplicaSet::default() };
+        let by = User::Controller(s("deployment-controller"));
+        self.put(0.6, None, Obj::ReplicaSet(Arc::new(set)), by);
+    }
+}
+
+fn condition(kind: ConditionType, yes: bool) -> Condition {
+    Condition {
+        kind,
+        status: if yes { Truth::True } else { Truth::False },
+        reason: Sym::EMPTY,
+        message: s(if yes { "" } else { "0/12 nodes are available: 12 Insufficient cpu." }),
+        transition: Stamp(1),
+    }
+}
+
+/// A pod of a Deployment in the stages of its life.
+fn pod(owner: &str, number: u32, cpu: i64) -> Pod {
+    let set = format!("{owner}-6d4b75cb6d");
+    let name = Name::suffixed(s(&set), number * 7919);
+    let owner = Owner {
+        kind: Kind::ReplicaSet,
+        name: Name::new(&set),
+        uid: Uid(2),
+        controller: true,
+        block_owner_deletion: true,
+    };
+    let requests = Resources { cpu_milli: cpu, memory: GIB, ..Resources::default() };
+    Pod {
+        meta: Meta { owners: Some(Arc::new([owner])), ..Meta::named(s("default"), name) },
+        spec: Arc::new(PodSpec { requests, ..PodSpec::default() }),
+        ..Pod::default()
+    }
+}
+
+impl Fake {
+    fn start(&mut self, t: f64, pod: &Pod, node: Option<&str>) -> (ObjRef, Pod) {
+        let mut pod = pod.clone();
+        let wrap = |pod: &Pod| Obj::Pod(Arc::new(pod.clone()));
+        let object = self.put(t, None, wrap(&pod), User::Controller(s("replicaset-controller")));
+        let Some(node) = node else {
+            pod.status.conditions.set(condition(ConditionType::PodScheduled, false));
+            self.put(t + 0.01, Some(object), wrap(&pod), User::Scheduler);
+            return (object, pod);
+        };
+        let wait = 0.005 + f64::from(num::u32_of(num::index(self.seq % 37))) * 0.01;
+        pod.node = s(node);
+        self.put(t + wait, Some(object), wrap(&pod), User::Scheduler);
+        pod.status.phase = Phase::Running;
+        pod.status.conditions.set(condition(ConditionType::Ready, true));
+        self.put(t + wait + 1.5, Some(object), wrap(&pod), User::Kubelet(s(node)));
+        (object, pod)
+    }
+}
+
+/// The made-up run: `web`, `api` and `cache` on twelve nodes; zone b dies at 10 minutes.
+fn run(metrics: Metrics) -> Fake {
+    let mut fake = Fake { versions: Versions::default(), metrics, seq: 0 };
+    let zones = ["a", "b", "c"];
+    let names: Vec<String> = (0..12).map(|i| format!("node-{i}")).collect();
+    let mut nodes = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        nodes.push(fake.node(0.1, name, zones[i % 3], None, true));
+    }
+    let mut lost = Vec::new();
+    for (owner, replicas, cpu) in [("web", 9, 900), ("api", 6, 1500), ("cache", 2, 500)] {
+        fake.deployment(owner, replicas);
+        for i in 0..replicas.unsigned_abs() {
+            let on = if owner == "cache" { 1 } else { (i * 2 + 1) % 12 } as usize;
+            let t = 1.0 + 3.0 * f64::from(i);
+            let made = fake.start(t, &pod(owner, i, cpu), Some(&names[on]));
+            if on % 3 == 1 {
+                lost.push((owner, cpu, made));
+            }
+        }
+    }
+    let b = || (0..12_usize).filter(|i| i % 3 == 1);
+    for i in b() {
+        fake.say(600.0, What::Fault { fault: 0, node: s(&names[i]), step: "machine crashes" });
+    }
+    for i in b() {
+        fake.node(641.0, &names[i], "b", Some(nodes[i]), false);
+    }
+    let evictor = User::Controller(s("taint-eviction-controller"));
+    for (n, (owner, cpu, (object, pod_was))) in lost.iter().enumerate() {
+        let t = 941.0 + 0.4 * f64::from(num::u32_of(n));
+        fake.delete(t, *object, evictor);
+        assert!(!pod_was.node.is_empty());
+        let fits = n % 4 != 3;
+        let fresh = pod(owner, 100 + num::u32_of(n), *cpu);
+        fake.start(t + 0.2, &fresh, fits.then_some(names[n % 2 * 2].as_str()));
+    }
+    for i in b() {
+        fake.say(1500.0, What::Fault { fault: 0, node: s(&names[i]), step: "machine boots" });
+        fake.node(1530.0, &names[i], "b", Some(nodes[i]), true);
+    }
+    let Fake { versions, metrics, .. } = &mut fake;
+    metrics.end(secs(1800.0), versions);
+    fake
+}
+
+#[test]
+fn a_lost_zone_is_told() {
+    let fake = run(Metrics::new(&plan(12), None));
+    let summary = Summary::new(&fake.metrics, "d1gest");
+    let fault = &summary.faults[0];
+    assert_eq!(fault.what, "Zone b lost");
+    assert_eq!((fault.at_s, fault.ended_s), (Some(600.0), Some(1500.0)));
+    assert_eq!(fault.detected_s, Some(641.0));
+    assert_eq!(fault.first_evicted_s, Some(941.0));
+    assert_eq!(fault.evicted, fault.pods);
+    assert_eq!(u64::from(fault.evicted), summary.pods.evicted);
+    // The crash counts at once, not when the control plane notices.
+    let cache = summary.workloads.iter().find(|w| w.workload == "deployment/cache").unwrap();
+    assert_eq!(cache.worst, Some((0, 2)));
+    assert!(cache.none_s > 341.0, "{cache:?}");
+    assert_eq!(summary.unscheduled.len(), 1);
+    let verdicts: Vec<bool> = summary.expectations.iter().map(|v| v.pass).collect();
+    assert_eq!(verdicts, [false, true, false, true, false]);
+    let held: i64 = fake.metrics.nodes.rows.iter().map(|n| n.room.cpu).sum();
+    let live = fake.versions.iter(Kind::Pod).filter_map(|(_, o)| o.as_pod());
+    let want: i64 = live.filter(|p| !p.node.is_empty()).map(|p| p.spec.requests.cpu_milli).sum();
+    assert_eq!(held, want);
+    assert_eq!(fake.metrics.nodes.all.cpu, want);
+    let page = render(&summary, 100);
+    assert!(page.lines().count() <= 24, "{page}");
+    assert!(page.lines().all(|l| l.chars().count() <= 100), "{page}");
+}
+
+fn write(target: &Path) -> Summary {
+    let dir = RunDir::begin(target).unwrap();
+    let mut fake = run(Metrics::new(&plan(12), Some(dir.sink().unwrap())));
+    let event = KEvent {
+        ns: s("default"),
+        kind: Kind::Pod,
+        warning: true,
+        count: 1,
+        name: "web-1".into(),
+        uid: Uid(1),
+        reason: s("FailedScheduling"),
+        text: Text::Plain(s("0/12 nodes are available: 12 Insufficient cpu.")),
+        source: Source::Scheduler,
+        first: Stamp(1),
+        last: Stamp(1),
+    };
+    fake.put(1800.0, None, Obj::Event(Arc::new(event)), User::Scheduler);
+    let facts = Facts {
+        digest: "d1gest".into(),
+        options: vec![("seed".into(), "7".into())],
+        inputs: vec![("../scenario.yaml".into(), b"kind: Scenario".to_vec())],
+    };
+    dir.finish(&mut fake.metrics, &facts).unwrap()
+}
+
+fn scratch(name: &str) -> std::path::PathBuf {
+    let root = std::env::temp_dir().join(format!("wavetank-{name}-{}", std::process::id()));
+    std::fs::remove_dir_all(&root).unwrap_or_default();
+    std::fs::create_dir_all(&root).unwrap();
+    root
+}
+
+fn content(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .flatten()
+        .filter(|e| e.path().is_file())
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), std::fs::read(e.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_run_directory_is_complete_or_absent() {
+    let root = scratch("rundir");
+    let target = root.join("run");
+    // A killed run left its things; no process has this number.
+    std::fs::create_dir(root.join(".run.tmp-4194305")).unwrap();
+    drop(RunDir::begin(&target).unwrap());
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+    write(&target);
+    let first = content(&target);
+    let names: Vec<&str> = first.iter().map(|f| f.0.as_str()).collect();
+    for name in ["run.json", "summary.json", "pods.csv", "events.csv", "report.html", "pods.png"] {
+        assert!(names.contains(&name), "{name} is missing of {names:?}");
+    }
+    assert!(target.join("inputs/scenario.yaml").is_file());
+    // The same run again, elsewhere and over the first: the same bytes.
+    write(&target);
+    write(&root.join("other"));
+    assert_eq!(content(&target), first);
+    assert_eq!(content(&root.join("other")), first);
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 2);
+    let html = String::from_utf8(std::fs::read(target.join("report.html")).unwrap()).unwrap();
+    for loads in ["src=", "href=", "@import", "url("] {
+        assert!(!html.contains(loads), "the page loads something: {loads}");
+    }
+    let foreign = root.join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.tex"), "x").unwrap();
+    assert!(RunDir::begin(&foreign).is_err());
+    assert!(foreign.join("thesis.tex").is_file());
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn tables_have_as_many_cells_as_their_head() {
+    let root = scratch("tables");
+    write(&root.join("run"));
+    for (name, bytes) in content(&root.join("run")) {
+        if name.ends_with(".csv") {
+            let rows = csv::Reader::from_reader(bytes.as_slice()).into_records();
+            let rows: Result<Vec<_>, _> = rows.collect();
+            assert!(!rows.expect(&name).is_empty(), "{name} has no rows");
+        }
+    }
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+/// Not a check: `cargo test report::tests::look -- --ignored` leaves pictures to look at.
+#[test]
+#[ignore = "writes pictures for a person to look at"]
+fn look() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/look");
+    let summary = write(&root);
+    std::fs::write(root.join("page.txt"), render(&summary, 100)).unwrap();
+}

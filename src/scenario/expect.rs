@@ -1,0 +1,89 @@
+//! Assertions and pins of the file to those of the plan.
+
+use super::file;
+use super::objects::Known;
+use super::place::Place;
+use super::report::Report;
+use super::target::Target;
+use super::value::{self, SPAN_HINT, Span};
+use crate::cluster::spec::{Expect, Pin};
+use crate::engine::{SimDuration, Sym};
+
+/// The assertions of one item: exactly one, unless something is wrong.
+pub(crate) fn expect(
+    from: &file::Expect,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Expect> {
+    let mut all = Vec::new();
+    match from.converged {
+        Some(true) => all.push(Expect::Converged),
+        Some(false) => report.error(
+            &at.key("converged"),
+            "nothing can be expected not to converge",
+            "leave it out",
+        ),
+        None => {}
+    }
+    if let Some(available) = &from.available {
+        all.extend(self::available(available, known, &at.key("available"), report));
+    }
+    all.extend(from.pending_at_end.map(Expect::PendingAtEnd));
+    all.extend(from.bound.map(Expect::Bound));
+    if let Some(evicted) = &from.evicted {
+        let at_most = evicted.at_most.unwrap_or(u64::MAX);
+        if at_most < evicted.at_least {
+            report.error(&at.key("evicted"), "atMost is less than atLeast", "");
+        }
+        all.push(Expect::Evicted { at_least: evicted.at_least, at_most });
+    }
+    if let Some(most) = &from.pending_at_most {
+        all.push(Expect::PendingAtMost(span(most, &at.key("pendingAtMost"), report)));
+    }
+    all.extend(from.restarts.map(Expect::Restarts));
+    if all.len() > 1 {
+        report.error(at, "more than one assertion in one item", "give each a dash of its own");
+    } else if all.is_empty() && from.converged != Some(false) && from.available.is_none() {
+        report.error(
+            at,
+            "asserts nothing",
+            "possible here: converged, available, pendingAtEnd, bound, evicted, pendingAtMost, restarts",
+        );
+    }
+    all.pop()
+}
+
+fn span(text: &Span, at: &Place, report: &mut Report) -> SimDuration {
+    report.take(at, value::span(&text.0), SPAN_HINT).unwrap_or_default()
+}
+
+fn available(
+    from: &file::ExpectAvailable,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Expect> {
+    let place = at.key("workload");
+    let target = report.take(&place, Target::parse(&from.workload), super::target::HINT)?;
+    if target.scalable(&place, report) {
+        known.check_target(&target, &place, report);
+    }
+    let except =
+        from.except.as_ref().map_or(SimDuration::ZERO, |s| span(s, &at.key("except"), report));
+    Some(Expect::Available { workload: from.workload.clone(), at_least: from.at_least, except })
+}
+
+/// A pin.
+pub(crate) fn pin(from: &file::Pin, known: &Known, at: &Place, report: &mut Report) -> Pin {
+    if from.prefix.is_empty() {
+        report.error(&at.key("prefix"), "is empty, so it would pin every pod", "");
+    }
+    if from.nodes.is_empty() {
+        report.error(&at.key("nodes"), "the list is empty", "name the nodes");
+    }
+    for (i, node) in from.nodes.iter().enumerate() {
+        known.check_node(node, &at.key("nodes").item(i), report);
+    }
+    Pin { prefix: from.prefix.clone(), nodes: from.nodes.iter().map(|n| Sym::new(n)).collect() }
+}

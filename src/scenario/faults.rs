@@ -1,0 +1,130 @@
+//! Faults of the file to those of the plan.
+
+use super::arrivals::instant;
+use super::file;
+use super::objects::Known;
+use super::place::{Place, suggest};
+use super::report::Report;
+use super::value::{self, SPAN_HINT};
+use crate::api::Selector;
+use crate::api::node::keys;
+use crate::cluster::spec::{Fault, FaultKind, Whom};
+use crate::engine::{SimDuration, Sym, num};
+
+/// A fault; none if it says neither what nor whom.
+pub(crate) fn fault(
+    from: &file::Fault,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Fault> {
+    let begins = instant(&from.at, &at.key("at"), report);
+    let lasts = from.lasts.as_ref().and_then(|span| {
+        let at = at.key("for");
+        let lasts = report.take(&at, value::span(&span.0), SPAN_HINT)?;
+        if lasts == SimDuration::ZERO {
+            report.error(&at, "a fault of no length", "leave it out for the rest of the run");
+        }
+        Some(lasts)
+    });
+    let (what, whom, field) = match (&from.crash, &from.kubelet_stop) {
+        (Some(whom), None) => (FaultKind::NodeCrash, whom, "crash"),
+        (None, Some(whom)) => (FaultKind::KubeletStop, whom, "kubeletStop"),
+        (Some(_), Some(_)) => {
+            report.error(at, "crash and kubeletStop are both given", "write two faults");
+            return None;
+        }
+        (None, None) => {
+            report.error(at, "says not what happens", "write crash: or kubeletStop:");
+            return None;
+        }
+    };
+    let whom = self::whom(whom, known, &at.key(field), report)?;
+    Some(Fault { name: from.name.clone(), what, whom, at: begins, lasts })
+}
+
+fn whom(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> Option<Whom> {
+    let names = [from.node.is_some(), from.nodes.is_some()];
+    let domains = [from.zone.is_some(), from.selector.is_some()];
+    let ways = names.iter().chain(&domains).filter(|given| **given).count();
+    if ways > 1 || names.contains(&true) && from.count.is_some() {
+        report.error(
+            at,
+            "names the nodes in more than one way",
+            "give one of node, nodes, zone, selector; count goes with zone, selector or alone",
+        );
+        return None;
+    }
+    if let Some(node) = &from.node {
+        known.check_node(node, &at.key("node"), report);
+        return Some(Whom::Names(vec![node.as_str().into()]));
+    }
+    if let Some(list) = &from.nodes {
+        return Some(Whom::Names(named(list, known, &at.key("nodes"), report)));
+    }
+    if let Some(zone) = &from.zone {
+        let in_zone = check_zone(zone, known, &at.key("zone"), report);
+        check_count(from.count, in_zone, at, report);
+        let pair = (Sym::new(keys::ZONE), Sym::new(zone));
+        return Some(
+            from.count.map_or(Whom::Zone(pair.1), |n| {
+                Whom::Selector(Selector::of_labels([pair]), Some(n))
+            }),
+        );
+    }
+    if let Some(labels) = &from.selector {
+        let pairs = labels.iter().map(|(k, v)| (Sym::new(k), Sym::new(v)));
+        let selector = Selector::of_labels(pairs);
+        let matching = known.nodes.iter().filter(|n| selector.matches(n.labels)).count();
+        if matching == 0 {
+            report.error(&at.key("selector"), "matches no node", "");
+        } else {
+            check_count(from.count, matching, at, report);
+        }
+        return Some(Whom::Selector(selector, from.count));
+    }
+    if let Some(count) = from.count {
+        check_count(from.count, known.nodes.len(), at, report);
+        return Some(Whom::Count(count));
+    }
+    report.error(at, "names no node", "give one of node, nodes, zone, selector, count");
+    None
+}
+
+fn named(list: &[String], known: &Known, at: &Place, report: &mut Report) -> Vec<Sym> {
+    if list.is_empty() {
+        report.error(at, "the list is empty", "name the nodes");
+    }
+    for (i, node) in list.iter().enumerate() {
+        known.check_node(node, &at.item(i), report);
+    }
+    list.iter().map(|n| Sym::new(n)).collect()
+}
+
+/// Number of nodes in the zone.
+fn check_zone(zone: &str, known: &Known, at: &Place, report: &mut Report) -> usize {
+    let count = known.nodes.iter().filter(|n| n.zone.as_str() == zone).count();
+    if count == 0 {
+        let mut zones: Vec<&str> =
+            known.nodes.iter().map(|n| n.zone.as_str()).filter(|z| !z.is_empty()).collect();
+        zones.sort_unstable();
+        zones.dedup();
+        let hint = if zones.is_empty() {
+            "give the pools a zone".to_owned()
+        } else {
+            suggest(zone, &zones)
+        };
+        report.error(at, format!("no node is in zone {zone:?}"), hint);
+    }
+    count
+}
+
+fn check_count(count: Option<u32>, there_are: usize, at: &Place, report: &mut Report) {
+    let Some(count) = count else { return };
+    if count == 0 {
+        report.error(&at.key("count"), "a fault that strikes no node", "give at least 1");
+    } else if num::index(u64::from(count)) > there_are && there_are > 0 {
+        let problem = format!("{count} nodes are to be struck, but there are {there_are}");
+        report.error(&at.key("count"), problem, "");
+    }
+}

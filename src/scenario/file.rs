@@ -1,0 +1,662 @@
+//! The scenario file as it is written. Every type here is both the reader and, by its doc comments,
+//! the JSON schema that editors complete from.
+
+use super::value::{DistSpec, Quantity, Rate, Span, Taint};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Any Kubernetes object or part of one; its own reader checks it.
+pub type Document = serde_json::Map<String, serde_json::Value>;
+
+/// A Wavetank scenario: a cluster, what is applied to it, what goes wrong, and what is expected.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScenarioFile {
+    /// `wavetank.dev/v1`.
+    pub api_version: String,
+    /// `Scenario`.
+    pub kind: String,
+    /// Name of the scenario.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Seed of all chance.
+    #[serde(default)]
+    pub seed: u64,
+    /// When the run ends: a span, `idle`, or both.
+    pub until: Until,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data directory.
+    #[serde(default)]
+    pub manifests: Vec<String>,
+    /// Kubernetes objects, inline.
+    #[serde(default)]
+    pub objects: Vec<Document>,
+    /// Namespaces to make, besides those declared as objects and the four that always exist.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// The scheduler.
+    #[serde(default)]
+    pub scheduler: Scheduler,
+    /// What the user does, and when.
+    #[serde(default)]
+    pub workload: Vec<Step>,
+    /// Streams of pods or jobs.
+    #[serde(default)]
+    pub arrivals: Vec<Arrival>,
+    /// Recorded workloads.
+    #[serde(default)]
+    pub traces: Vec<Trace>,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// Assertions over the outcome: they decide the exit code of `run`.
+    #[serde(default)]
+    pub expect: Vec<Expect>,
+    /// Placement taken from a recording instead of the scheduler's choice.
+    #[serde(default)]
+    pub pin: Vec<Pin>,
+}
+
+/// What the scenario is called.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// Name; by default that of the scenario's directory.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// When a run ends.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Until {
+    /// A span, or the word `idle`: as soon as everything has come to rest (at most 7 days).
+    Word(UntilWord),
+    /// Both.
+    Both(UntilBoth),
+}
+
+/// A span of time or `idle`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct UntilWord(#[schemars(with = "UntilText")] pub Span);
+
+/// A span of time, or the word `idle`.
+#[derive(Debug, Clone)]
+pub struct UntilText;
+
+impl JsonSchema for UntilText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "UntilText".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A span of time (`40m`), or the word `idle`.",
+            "type": ["string", "number"], "format": "until"
+        })
+    }
+}
+
+/// End at a time at the latest, and earlier if everything has come to rest.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UntilBoth {
+    /// At the latest.
+    pub at: Span,
+    /// End earlier, as soon as everything has come to rest.
+    #[serde(default)]
+    pub idle: bool,
+}
+
+/// The cluster.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// `1.35` (the default) or `1.29`.
+    pub kubernetes_version: Option<VersionText>,
+    /// Time of day at the start of the run, RFC 3339; 2026-01-01T00:00:00Z by default.
+    pub epoch: Option<String>,
+    /// Node pools.
+    #[serde(default)]
+    pub nodes: Vec<Pool>,
+    /// A node list of the Alibaba openb trace (CSV): its nodes are added to those of the pools.
+    pub nodes_from: Option<NodesFrom>,
+    /// Client-side rate limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Latencies of the model.
+    #[serde(default)]
+    pub latencies: Latencies,
+    /// `lazy` arms only heartbeats that could be noticed; `explicit` arms all.
+    #[serde(default)]
+    pub heartbeats: Heartbeats,
+    /// Overrides `--node-monitor-grace-period` of the version.
+    pub node_monitor_grace_period: Option<Span>,
+    /// `--event-ttl`; 1h by default.
+    #[serde(rename = "eventTTL")]
+    pub event_ttl: Option<Span>,
+}
+
+/// A Kubernetes version.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct VersionText(#[schemars(with = "VersionSchema")] pub Span);
+
+/// `1.35` or `1.29`.
+#[derive(Debug, Clone)]
+pub struct VersionSchema;
+
+impl JsonSchema for VersionSchema {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Version".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A Kubernetes version: `1.35` or `1.29`.",
+            "type": ["string", "number"], "format": "version"
+        })
+    }
+}
+
+/// How heartbeats are simulated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Heartbeats {
+    /// Only those that could be noticed.
+    #[default]
+    Lazy,
+    /// Every one.
+    Explicit,
+}
+
+/// Which agent runs on a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AgentName {
+    /// The modelled kubelet.
+    #[default]
+    Kubelet,
+    /// A minimal agent like KWOK's: pods run at once and end at once.
+    Fakelet,
+}
+
+/// A pool of equal nodes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pool {
+    /// The node's name, or with `count` what the names begin with (`NAME-0`, `NAME-1`, …); `{}` in it stands for the number.
+    pub name: String,
+    /// Number of nodes; without it there is one, called exactly `name`.
+    pub count: Option<u32>,
+    /// Zone of all nodes.
+    pub zone: Option<String>,
+    /// Zones in turn.
+    pub zones: Option<Vec<String>>,
+    /// CPU capacity.
+    pub cpu: Quantity,
+    /// Memory capacity.
+    pub memory: Quantity,
+    /// Ephemeral storage; none by default.
+    pub ephemeral_storage: Option<Quantity>,
+    /// Most pods on the node; 110 by default.
+    pub pods: Option<u32>,
+    /// Extended resources: `nvidia.com/gpu: 8`.
+    #[serde(default)]
+    pub resources: BTreeMap<String, Quantity>,
+    /// Labels besides hostname, zone, os and arch.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Taints the nodes register with.
+    #[serde(default)]
+    pub taints: Vec<Taint>,
+    /// Agent; `kubelet` by default.
+    #[serde(default)]
+    pub agent: AgentName,
+    /// Time from power-on to registration; none by default.
+    pub boot: Option<DistSpec>,
+    /// What pods may use, where it differs from the default: capacity for a fakelet, 100Mi of memory less for a kubelet.
+    #[serde(default)]
+    pub allocatable: Allocatable,
+    /// Images there from the start.
+    #[serde(default)]
+    pub images: Vec<Image>,
+}
+
+/// Allocatable amounts that differ from the default.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Allocatable {
+    /// CPU.
+    pub cpu: Option<Quantity>,
+    /// Memory.
+    pub memory: Option<Quantity>,
+    /// Ephemeral storage.
+    pub ephemeral_storage: Option<Quantity>,
+    /// Most pods on the node.
+    pub pods: Option<u32>,
+    /// Extended resources.
+    #[serde(default)]
+    pub resources: BTreeMap<String, Quantity>,
+}
+
+/// An image on a node: its name, or name and size.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Image {
+    /// Name; the size is that of `latencies.imageBytes`.
+    Name(String),
+    /// Name and size.
+    Sized(SizedImage),
+}
+
+/// An image with its size.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SizedImage {
+    /// Image reference.
+    pub name: String,
+    /// Size.
+    pub size: Quantity,
+}
+
+/// Nodes read from a trace.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodesFrom {
+    /// Path of an openb node list (`sn,cpu_milli,memory_mib,gpu,model`).
+    pub openb: String,
+    /// Agent of these nodes; `kubelet` by default.
+    #[serde(default)]
+    pub agent: AgentName,
+}
+
+/// Client-side rate limits.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Of each controller; 20 and 30 by default.
+    pub controllers: Option<Limit>,
+    /// Of the scheduler; 50 and 100 by default.
+    pub scheduler: Option<Limit>,
+    /// Of each kubelet; 50 and 100 by default.
+    pub kubelet: Option<Limit>,
+}
+
+/// A rate limit.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limit {
+    /// Requests per second.
+    pub qps: f64,
+    /// Requests at once.
+    #[schemars(range(min = 1))]
+    pub burst: u32,
+}
+
+/// Latencies of the model; what is not given keeps its default.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Latencies {
+    /// One way between a client and the API server.
+    pub network: Option<Span>,
+    /// From commit to delivery of a watch event.
+    pub watch: Option<Span>,
+    /// Work of the API server on a request, before etcd.
+    pub api: Option<Span>,
+    /// fsync of etcd's log.
+    pub fsync: Option<DistSpec>,
+    /// Round trip between etcd members.
+    pub raft_rtt: Option<Span>,
+    /// One scheduling cycle.
+    pub schedule: Option<Span>,
+    /// From a pod's arrival on a node to its volumes being mounted.
+    pub mount: Option<DistSpec>,
+    /// Making a pod's sandbox, network included.
+    pub sandbox: Option<DistSpec>,
+    /// Creating and starting a container.
+    pub container: Option<DistSpec>,
+    /// Registry bandwidth of a node, bytes per second.
+    pub pull_bytes_per_second: Option<Quantity>,
+    /// Size of an image that no one describes.
+    pub image_bytes: Option<Quantity>,
+}
+
+/// The scheduler.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scheduler {
+    /// Scoring strategy; `least-allocated` by default.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What decides among equal nodes; `uniform` by default.
+    #[serde(default)]
+    pub ties: TieRule,
+    /// Share of the nodes to look at; 0 (the default) adapts it to their number.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    pub percentage_of_nodes_to_score: u32,
+}
+
+/// Scoring strategy by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Prefer empty nodes: Kubernetes' default.
+    #[default]
+    LeastAllocated,
+    /// Prefer full nodes.
+    MostAllocated,
+}
+
+/// What decides among equal nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TieRule {
+    /// A seeded draw.
+    #[default]
+    Uniform,
+    /// The heap order of kube-scheduler 1.35.
+    Upstream,
+    /// The first one looked at.
+    First,
+    /// The smallest name.
+    Name,
+    /// One shuffled order of nodes per run.
+    NodeOrderPerRun,
+}
+
+/// Something the user does; exactly one action is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// When.
+    pub at: Span,
+    /// `kubectl apply`: a file, or an object inline.
+    pub apply: Option<Applied>,
+    /// `kubectl delete`: `deployment/web`, `pod/NAMESPACE/NAME`, `node/NAME`.
+    pub delete: Option<String>,
+    /// `--grace-period` of `delete`.
+    pub grace_period_seconds: Option<u32>,
+    /// `kubectl scale`.
+    pub scale: Option<Scale>,
+    /// `kubectl set image`.
+    pub set_image: Option<SetImage>,
+    /// `kubectl cordon`: a node.
+    pub cordon: Option<String>,
+    /// `kubectl uncordon`: a node.
+    pub uncordon: Option<String>,
+    /// `kubectl drain`: a node.
+    pub drain: Option<String>,
+}
+
+/// A file, or an object inline.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Applied {
+    /// Path, relative to the scenario.
+    Path(String),
+    /// A Kubernetes object.
+    Object(Document),
+}
+
+/// `kubectl scale`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scale {
+    /// `deployment/web` or `deployment/NAMESPACE/web`.
+    pub target: String,
+    /// Replicas.
+    #[schemars(range(min = 0))]
+    pub replicas: i32,
+}
+
+/// `kubectl set image`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetImage {
+    /// `deployment/web` or `deployment/NAMESPACE/web`.
+    pub target: String,
+    /// Container; all of them by default.
+    #[serde(default)]
+    pub container: String,
+    /// New image.
+    pub image: String,
+}
+
+/// A stream of pods or of jobs with one pod each.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Arrival {
+    /// What the objects' names begin with.
+    pub name: String,
+    /// Namespace; `default` by default.
+    pub namespace: Option<String>,
+    /// Bare pods like this.
+    pub pod: Option<PodShort>,
+    /// Jobs with one pod like this.
+    pub job: Option<PodShort>,
+    /// Equal gaps.
+    pub every: Option<Span>,
+    /// Exponential gaps at this mean rate.
+    pub poisson: Option<Rate>,
+    /// First instant; 0s by default.
+    pub start: Option<Span>,
+    /// No arrival after this instant.
+    pub end: Option<Span>,
+    /// At most so many.
+    pub count: Option<u32>,
+    /// The containers end by themselves after this time.
+    pub duration: Option<DistSpec>,
+    /// The user deletes the object after this time.
+    pub lifetime: Option<DistSpec>,
+    /// From when the lifetime counts; `running` by default.
+    #[serde(default)]
+    pub lifetime_from: LifetimeStart,
+    /// Requests drawn for each.
+    #[serde(default)]
+    pub requests: DrawnRequests,
+}
+
+/// From when a lifetime counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LifetimeStart {
+    /// From the moment its user sees it running.
+    #[default]
+    Running,
+    /// From its creation.
+    Creation,
+}
+
+/// Requests drawn for each pod.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrawnRequests {
+    /// CPU.
+    pub cpu: Option<DrawnAmount>,
+    /// Memory.
+    pub memory: Option<DrawnAmount>,
+}
+
+/// `base + step × U{0..steps}`: each of the `steps + 1` amounts is equally likely.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrawnAmount {
+    /// Smallest amount.
+    pub base: Quantity,
+    /// Distance of amounts.
+    pub step: Quantity,
+    /// Number of steps above the base.
+    pub steps: u32,
+}
+
+/// A pod in a few words, or a full template.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodShort {
+    /// CPU request.
+    pub cpu: Option<Quantity>,
+    /// Memory request.
+    pub memory: Option<Quantity>,
+    /// Requests and limits of extended resources: `nvidia.com/gpu: 1`.
+    #[serde(default)]
+    pub resources: BTreeMap<String, Quantity>,
+    /// Image; `registry.k8s.io/pause:3.10` by default.
+    pub image: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Priority class by name.
+    pub priority_class_name: Option<String>,
+    /// Priority, if no class is named.
+    pub priority: Option<i32>,
+    /// Node labels the pod needs.
+    #[serde(default)]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints it tolerates, each written like the taint.
+    #[serde(default)]
+    pub tolerations: Vec<Taint>,
+    /// `Always`, `OnFailure` or `Never`; `Never` where pods end by themselves.
+    pub restart_policy: Option<RestartName>,
+    /// Exit code of containers that end by themselves.
+    #[serde(default)]
+    pub exit_code: i32,
+    /// Time from start to readiness.
+    pub ready_after: Option<Span>,
+    /// Time to stop after SIGTERM.
+    pub stop_after: Option<Span>,
+    /// `terminationGracePeriodSeconds`; 30 by default.
+    pub grace_period_seconds: Option<u32>,
+    /// A full pod template (`metadata`, `spec`) in place of everything else here.
+    pub template: Option<Document>,
+}
+
+/// `restartPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum RestartName {
+    /// Restart whatever the exit code.
+    Always,
+    /// Restart after a failure.
+    OnFailure,
+    /// Never restart.
+    Never,
+}
+
+/// A recorded workload; exactly one importer is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Trace {
+    /// The Alibaba openb trace of 2023.
+    pub openb: Option<Openb>,
+}
+
+/// The Alibaba openb trace.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Openb {
+    /// Node list (CSV); none if the cluster has its own nodes.
+    pub nodes: Option<String>,
+    /// Pod list (CSV, may be gzipped).
+    pub pods: String,
+    /// Agent of the trace's nodes; `kubelet` by default.
+    #[serde(default)]
+    pub agent: AgentName,
+    /// Namespace of the pods; `default` by default.
+    pub namespace: Option<String>,
+    /// Gap between pods of lists without times; 1s by default.
+    pub gap: Option<Span>,
+    /// Divide all times by this.
+    pub speed_up: Option<f64>,
+    /// Only the first so many pods.
+    pub limit: Option<u32>,
+}
+
+/// A fault; exactly one of `crash` and `kubeletStop` is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// Name for the report.
+    #[serde(default)]
+    pub name: String,
+    /// Machines lose power; they boot at the end.
+    pub crash: Option<Whom>,
+    /// Only the kubelet stops: containers run on, nobody reports.
+    pub kubelet_stop: Option<Whom>,
+    /// When.
+    pub at: Span,
+    /// For how long; for the rest of the run by default.
+    #[serde(rename = "for")]
+    pub lasts: Option<Span>,
+}
+
+/// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`, among those.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Whom {
+    /// One node by name.
+    pub node: Option<String>,
+    /// Nodes by name.
+    pub nodes: Option<Vec<String>>,
+    /// Every node of a zone.
+    pub zone: Option<String>,
+    /// Nodes with these labels.
+    pub selector: Option<BTreeMap<String, String>>,
+    /// So many, drawn.
+    pub count: Option<u32>,
+}
+
+/// An assertion over the outcome; exactly one field is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expect {
+    /// At the end every workload has all its replicas available and no pod is pending.
+    pub converged: Option<bool>,
+    /// A workload never has fewer available replicas for longer than a span.
+    pub available: Option<ExpectAvailable>,
+    /// At most so many pods are pending at the end.
+    pub pending_at_end: Option<u32>,
+    /// At least so many pods were bound.
+    pub bound: Option<u64>,
+    /// So many pods were evicted.
+    pub evicted: Option<ExpectEvicted>,
+    /// No pod waited longer for a node.
+    pub pending_at_most: Option<Span>,
+    /// At least so many container restarts.
+    pub restarts: Option<u64>,
+}
+
+/// Availability of a workload.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectAvailable {
+    /// `deployment/web` or `deployment/NAMESPACE/web`.
+    pub workload: String,
+    /// Replicas.
+    #[schemars(range(min = 0))]
+    pub at_least: i32,
+    /// Tolerated span below it, counted from its first full availability; none by default.
+    pub except: Option<Span>,
+}
+
+/// Number of evicted pods.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectEvicted {
+    /// At least; 0 by default.
+    #[serde(default)]
+    pub at_least: u64,
+    /// At most; no bound by default.
+    pub at_most: Option<u64>,
+}
+
+/// Placement taken from a recording.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pin {
+    /// What the pods' names begin with.
+    pub prefix: String,
+    /// Nodes in order of the pods' creation; the last one repeats.
+    pub nodes: Vec<String>,
+}

@@ -1,0 +1,451 @@
+//! Kubernetes objects of a scenario: read from manifests and from the file itself, put into the
+//! order in which they are applied, and known by name to everything that refers to them.
+
+use super::arrivals::nested;
+use super::error::{InputError, InputErrors};
+use super::file::{Document, ScenarioFile};
+use super::files::Files;
+use super::manifest;
+use super::names;
+use super::place::{Place, suggest};
+use super::pools;
+use super::report::Report;
+use super::target::Target;
+use crate::api::workload::PodTemplate;
+use crate::api::{Kind, Name, Obj};
+use crate::cluster::spec::{Action, NodeSpec, Step};
+use crate::engine::{SimTime, Sym};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespaces that are always there.
+const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// Priority classes that are always there.
+const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+/// Kinds that move in this version; all others are kept and counted.
+const MODELLED: [Kind; 9] = [
+    Kind::Pod,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::Deployment,
+    Kind::ReplicaSet,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::Job,
+    Kind::PriorityClass,
+];
+
+/// Where an object stands, for messages about it.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// In a file of its own.
+    File(String, usize),
+    /// In the scenario.
+    Inline(Place),
+}
+
+/// An object and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) obj: Obj,
+    pub(crate) origin: Origin,
+    /// Kind of a custom resource.
+    pub(crate) custom: Option<String>,
+}
+
+type Key = (Kind, &'static str, String);
+
+/// What a scenario may refer to by name.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Nodes, in order of registration.
+    pub(crate) nodes: Vec<NodeSpec>,
+    node_names: BTreeSet<&'static str>,
+    namespaces: BTreeSet<String>,
+    objects: BTreeMap<Key, Obj>,
+    /// Namespace and name of arrival processes and traces.
+    arrivals: Vec<(String, String)>,
+}
+
+fn key(obj: &Obj) -> Key {
+    let (ns, name) = obj.key();
+    (obj.kind(), ns.as_str(), name.to_string())
+}
+
+fn note(report: &mut Report, origin: &Origin, field: &str, problem: String, hint: &str) {
+    match origin {
+        Origin::File(file, line) => {
+            report.elsewhere.push(InputError::new(file, problem).at(*line).field(field).hint(hint))
+        }
+        Origin::Inline(place) => {
+            let below = Place::parse(field).unwrap_or_default();
+            let place = Place(place.0.iter().chain(&below.0).cloned().collect());
+            report.error(&place, problem, hint);
+        }
+    }
+}
+
+impl Known {
+    /// Takes the nodes in; names must differ.
+    pub(crate) fn add_nodes(&mut self, nodes: Vec<NodeSpec>, origin: &Origin, report: &mut Report) {
+        for node in nodes {
+            if self.node_names.insert(node.name.as_str()) {
+                self.nodes.push(node);
+            } else {
+                let problem = format!("a node called {:?} is there already", node.name.as_str());
+                note(report, origin, "", problem, "node names must differ");
+            }
+        }
+    }
+
+    fn add_namespace(&mut self, name: &str) {
+        self.namespaces.insert(name.to_owned());
+    }
+
+    /// Notes an error if no node has the name.
+    pub(crate) fn check_node(&self, node: &str, at: &Place, report: &mut Report) {
+        if !self.node_names.contains(node) {
+            let names: Vec<&str> = self.node_names.iter().copied().collect();
+            report.error(at, format!("nodes {node:?} not found"), suggest(node, &names));
+        }
+    }
+
+    /// Notes an error if the namespace is neither declared nor always there.
+    pub(crate) fn check_namespace(&self, ns: &str, at: &Place, report: &mut Report) {
+        if let Some((problem, hint)) = self.namespace_problem(ns) {
+            report.error(at, problem, hint);
+        }
+    }
+
+    fn namespace_problem(&self, ns: &str) -> Option<(String, String)> {
+        if ALWAYS.contains(&ns) || self.namespaces.contains(ns) {
+            return None;
+        }
+        let hint = format!("add a Namespace object, or {ns:?} to the list namespaces:");
+        Some((format!("namespaces {ns:?} not found"), hint))
+    }
+
+    /// Notes an error if the priority class is neither declared nor always there.
+    pub(crate) fn check_priority_class(&self, class: &str, at: &Place, report: &mut Report) {
+        let key = (Kind::PriorityClass, "", class.to_owned());
+        if !ALWAYS_CLASSES.contains(&class) && !self.objects.contains_key(&key) {
+            let hint = "declare a PriorityClass object of this name";
+            report.error(at, format!("no PriorityClass with name {class} was found"), hint);
+        }
+    }
+
+    /// Notes an error if no manifest makes the object (pods may come from a workload by name).
+    pub(crate) fn check_target(&self, target: &Target, at: &Place, report: &mut Report) -> bool {
+        let name = target.name.to_string();
+        let there = match target.kind {
+            Kind::Node => self.node_names.contains(name.as_str()),
+            Kind::Namespace => self.namespace_problem(&name).is_none(),
+            // No wildcard would list sixty kinds: all others are looked up alike.
+            kind => {
+                self.objects.contains_key(&(kind, target.ns.as_str(), name.clone()))
+                    || [Kind::Pod, Kind::Job].contains(&kind) && self.makes(target.ns, &name)
+            }
+        };
+        if !there {
+            let near: Vec<&str> = self
+                .objects
+                .keys()
+                .filter(|(kind, ns, _)| *kind == target.kind && *ns == target.ns.as_str())
+                .map(|(_, _, name)| name.as_str())
+                .collect();
+            let hint = if near.is_empty() {
+                "name an object that manifests:, objects: or an apply step makes".to_owned()
+            } else {
+                suggest(&name, &near)
+            };
+            report.error(at, format!("{target} not found"), hint);
+        }
+        there
+    }
+
+    /// Whether a workload or an arrival process makes objects with names like this.
+    fn makes(&self, ns: Sym, name: &str) -> bool {
+        let begins = |base: &str| name.strip_prefix(base).is_some_and(|r| r.starts_with('-'));
+        self.objects
+            .keys()
+            .any(|(kind, of, base)| *kind != Kind::Pod && *of == ns.as_str() && begins(base))
+            || self.arrivals.iter().any(|(of, base)| of == ns.as_str() && begins(base))
+    }
+
+    /// The pod template of a workload.
+    pub(crate) fn template_of(&self, target: &Target) -> Option<&PodTemplate> {
+        let key = (target.kind, target.ns.as_str(), target.name.to_string());
+        match self.objects.get(&key)? {
+            Obj::Deployment(o) => Some(&o.template),
+            Obj::ReplicaSet(o) => Some(&o.template),
+            Obj::StatefulSet(o) => Some(&o.template),
+            Obj::DaemonSet(o) => Some(&o.template),
+            Obj::Job(o) => Some(&o.template),
+            Obj::Pod(_)
+            | Obj::Node(_)
+            | Obj::Event(_)
+            | Obj::Namespace(_)
+            | Obj::PriorityClass(_)
+            | Obj::Generic(..) => None,
+        }
+    }
+}
+
+/// Everything read of a scenario's objects.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    /// Names to refer to.
+    pub(crate) known: Known,
+    /// Objects of the start, in order of application.
+    pub(crate) first: Vec<Obj>,
+    /// Objects of the past.
+    pub(crate) warm: Vec<Obj>,
+    /// Objects of `apply` steps, by number of the step.
+    pub(crate) applied: BTreeMap<usize, Vec<Obj>>,
+    /// Kinds kept without moving, and ignored fields, with counts.
+    pub(crate) not_modelled: BTreeMap<String, u32>,
+}
+
+/// Reads all objects of a scenario; the nodes of pools and traces are known already.
+pub(crate) fn read(
+    file: &ScenarioFile,
+    known: Known,
+    files: &mut Files,
+    report: &mut Report,
+) -> Objects {
+    let mut all = Objects { known, ..Objects::default() };
+    let mut at_start = Vec::new();
+    for (i, written) in file.manifests.iter().enumerate() {
+        let place = Place::default().key("manifests").item(i);
+        at_start.extend(from_file(written, &place, files, report));
+    }
+    for (i, document) in file.objects.iter().enumerate() {
+        let place = Place::default().key("objects").item(i);
+        at_start.extend(inline(document, &place, report));
+    }
+    let mut later: Vec<(usize, Vec<Found>)> = Vec::new();
+    for (i, step) in file.workload.iter().enumerate() {
+        let place = Place::default().key("workload").item(i).key("apply");
+        let found = match &step.apply {
+            Some(super::file::Applied::Path(written)) => from_file(written, &place, files, report),
+            Some(super::file::Applied::Object(document)) => inline(document, &place, report),
+            None => continue,
+        };
+        later.push((i, found));
+    }
+    all.declare(file, &at_start, &later, report);
+    all.sort_out(at_start, report);
+    for (i, found) in later {
+        all.check_all(&found, report);
+        all.applied.insert(i, found.into_iter().map(|f| f.obj).collect());
+    }
+    all
+}
+
+impl Objects {
+    /// Makes names known before anything refers to them.
+    fn declare(
+        &mut self,
+        file: &ScenarioFile,
+        at_start: &[Found],
+        later: &[(usize, Vec<Found>)],
+        report: &mut Report,
+    ) {
+        for (i, ns) in file.namespaces.iter().enumerate() {
+            let place = Place::default().key("namespaces").item(i);
+            if report.take(&place, names::label(ns), names::HINT).is_some() {
+                self.known.add_namespace(ns);
+            }
+        }
+        for found in at_start.iter().chain(later.iter().flat_map(|(_, found)| found)) {
+            let kind = found.obj.kind();
+            if kind == Kind::Namespace {
+                self.known.add_namespace(&found.obj.key().1.to_string());
+            }
+            if !MODELLED.contains(&kind) {
+                *self.not_modelled.entry(kind_name(found)).or_default() += 1;
+            }
+        }
+        for found in at_start {
+            if self.known.objects.insert(key(&found.obj), found.obj.clone()).is_some() {
+                let (ns, name) = found.obj.key();
+                let target = Target { kind: found.obj.kind(), ns, name };
+                let problem = format!("{target} is there already");
+                note(
+                    report,
+                    &found.origin,
+                    "metadata.name",
+                    problem,
+                    "give it another name or delete one of the two",
+                );
+            }
+        }
+        for found in later.iter().flat_map(|(_, found)| found) {
+            self.known.objects.insert(key(&found.obj), found.obj.clone());
+        }
+        for arrival in &file.arrivals {
+            let ns = arrival.namespace.clone().unwrap_or_else(|| "default".into());
+            self.known.arrivals.push((ns, arrival.name.clone()));
+        }
+        if !file.traces.is_empty() {
+            self.known.arrivals.push(("default".into(), "openb-pod".into()));
+        }
+    }
+
+    fn check_all(&self, list: &[Found], report: &mut Report) {
+        for found in list {
+            let (ns, _) = found.obj.key();
+            if ns.is_empty() {
+                continue;
+            }
+            if let Some((problem, hint)) = self.known.namespace_problem(ns.as_str()) {
+                note(report, &found.origin, "metadata.namespace", problem, &hint);
+            }
+        }
+    }
+
+    /// Nodes to the nodes, objects of the past to `warm`, the rest in order of application:
+    /// namespaces and priority classes come first, since others need them.
+    fn sort_out(&mut self, list: Vec<Found>, report: &mut Report) {
+        self.check_all(&list, report);
+        let rank = |kind: Kind| {
+            if kind == Kind::Namespace { 0 } else { 1 + u8::from(kind != Kind::PriorityClass) }
+        };
+        let mut first = Vec::new();
+        for Found { obj, origin, .. } in list {
+            if let Some(node) = obj.as_node() {
+                self.known.add_nodes(vec![pools::of_object(node)], &origin, report);
+            } else if obj.meta().is_some_and(|m| !m.created.is_none()) {
+                self.warm.push(obj);
+            } else {
+                first.push(obj);
+            }
+        }
+        let declared: BTreeSet<String> = first
+            .iter()
+            .chain(&self.warm)
+            .chain(self.applied.values().flatten())
+            .filter(|o| o.kind() == Kind::Namespace)
+            .map(|o| o.key().1.to_string())
+            .collect();
+        let listed = self.known.namespaces.iter().filter(|ns| !declared.contains(*ns));
+        first.extend(listed.map(|ns| namespace(ns)));
+        first.sort_by_key(|obj| rank(obj.kind()));
+        self.first = first;
+    }
+
+    /// The start's objects as steps at time zero.
+    pub(crate) fn first_steps(&self) -> Vec<Step> {
+        let apply = |obj: &Obj| Step { at: SimTime::ZERO, action: Action::Apply(obj.clone()) };
+        self.first.iter().map(apply).collect()
+    }
+}
+
+fn namespace(name: &str) -> Obj {
+    let meta = crate::api::Meta::named(Sym::EMPTY, Name::new(name));
+    let label = (Sym::new("kubernetes.io/metadata.name"), Sym::new(name));
+    let meta = crate::api::Meta { labels: crate::api::LabelSet::new([label]), ..meta };
+    let object = crate::api::workload::Namespace { meta, ..Default::default() };
+    Obj::Namespace(std::sync::Arc::new(object))
+}
+
+/// The kind as its document spells it.
+fn kind_name(found: &Found) -> String {
+    found.custom.as_ref().map_or_else(
+        || found.obj.kind().name().to_owned(),
+        |kind| format!("{kind} (custom resource)"),
+    )
+}
+
+fn from_file(written: &str, place: &Place, files: &mut Files, report: &mut Report) -> Vec<Found> {
+    let read = files.text(written);
+    let Some((label, text)) = report.take_all(place, read) else { return Vec::new() };
+    let read = manifest::parse_manifests(&label, &text, mode_of(&text));
+    let read = match read {
+        Ok(read) => read,
+        Err(errors) => {
+            report.elsewhere.extend(errors);
+            return Vec::new();
+        }
+    };
+    report.warnings_elsewhere.extend(read.warnings);
+    if read.objects.is_empty() {
+        report.warn(place, format!("{label}: holds no object"), "");
+    }
+    let found = |l: manifest::Loaded| Found {
+        origin: Origin::File(l.file, l.line),
+        obj: at_home(l.obj),
+        custom: l.custom.map(|(_, kind)| kind),
+    };
+    read.objects.into_iter().map(found).collect()
+}
+
+/// What a cluster wrote carries resource versions; what a person writes does not.
+fn mode_of(text: &str) -> manifest::Mode {
+    let dump = text.contains("resourceVersion:") || text.contains("\"resourceVersion\":");
+    if dump { manifest::Mode::Dump } else { manifest::Mode::Strict }
+}
+
+fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found> {
+    match parse(document) {
+        Ok(read) => {
+            for warning in &read.warnings {
+                let below = Place::parse(&warning.field).unwrap_or_default();
+                let at = Place(place.0.iter().chain(&below.0).cloned().collect());
+                report.warn(&at, &warning.problem, &warning.hint);
+            }
+            let origin = Origin::Inline(place.clone());
+            let found = |l: manifest::Loaded| Found {
+                obj: at_home(l.obj),
+                origin: origin.clone(),
+                custom: l.custom.map(|(_, kind)| kind),
+            };
+            read.objects.into_iter().map(found).collect()
+        }
+        Err(errors) => {
+            nested(&errors, place, report);
+            Vec::new()
+        }
+    }
+}
+
+fn parse(document: &Document) -> Result<manifest::Manifests, InputErrors> {
+    let text = serde_json::to_string(document).unwrap_or_default();
+    manifest::parse_manifests("", &text, manifest::Mode::Strict)
+}
+
+/// The object, in `default` if it names no namespace but needs one.
+fn at_home(mut obj: Obj) -> Obj {
+    let namespaced = obj.kind().namespaced();
+    if let Some(meta) = obj.meta_mut().filter(|m| namespaced && m.ns.is_empty()) {
+        meta.ns = "default".into();
+    }
+    obj
+}
+
+/// A pod template (`metadata`, `spec`) read as the pod it describes.
+pub(crate) fn pod_template(document: &Document, ends: bool) -> Result<PodTemplate, InputErrors> {
+    let mut pod = document.clone();
+    pod.insert("apiVersion".into(), "v1".into());
+    pod.insert("kind".into(), "Pod".into());
+    let meta = pod.entry("metadata").or_insert_with(|| Value::Object(Document::new()));
+    if let Some(meta) = meta.as_object_mut() {
+        meta.insert("name".into(), "template".into());
+    }
+    let no_policy = pod.get("spec").is_some_and(|s| s.get("restartPolicy").is_none());
+    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+        if ends && no_policy {
+            spec.insert("restartPolicy".into(), "Never".into());
+        }
+    }
+    let read = parse(&pod)?;
+    let pod = read.objects.iter().find_map(|l| l.obj.as_pod());
+    pod.map(|pod| PodTemplate {
+        labels: pod.meta.labels,
+        annotations: pod.meta.annotations.clone(),
+        spec: std::sync::Arc::clone(&pod.spec),
+    })
+    .ok_or_else(|| {
+        vec![InputError::new("", "is no pod template").hint("write metadata: and spec:")]
+    })
+}

@@ -1,0 +1,355 @@
+//! The scenario file to the plan of the run.
+
+use super::arrivals::{self, instant};
+use super::file::{self, Heartbeats, Policy, ScenarioFile, TieRule, Until};
+use super::files::Files;
+use super::objects::{self, Known, Objects, Origin};
+use super::place::Place;
+use super::report::Report;
+use super::traces::openb;
+use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
+use super::{expect, faults, names, pools, steps};
+use crate::api::version::KubeVersion;
+use crate::cluster::spec::{
+    Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
+    SchedulerSpec, Strategy, Ties,
+};
+use crate::engine::{Dist, SimDuration, SimTime};
+use std::sync::Arc;
+
+/// 2026-01-01T00:00:00Z.
+const EPOCH_S: u32 = 1_767_225_600;
+/// End of a run that is to end by itself: long enough for any workload that does.
+const IDLE_CAP: SimTime = SimTime::from_secs(7 * 86_400);
+/// `--event-ttl`.
+const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
+/// What the report says about shares of GPUs.
+const GPU_NOTE: &str = "GPU sharing: alibabacloud.com/gpu-milli is summed per node, not per GPU";
+
+fn top(field: &str) -> Place {
+    Place::default().key(field)
+}
+
+/// The plan; what is wrong is noted in the report, and then the plan is not to be run.
+pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report) -> Plan {
+    header(file, report);
+    let (until, until_idle) = until(&file.until, report);
+    let latency = latencies(&file.cluster.latencies, report);
+    let mut known = Known::default();
+    nodes(file, &latency, &mut known, files, report);
+    let objects = objects::read(file, known, files, report);
+    let known = &objects.known;
+    if known.nodes.is_empty() {
+        report.error(
+            &top("cluster"),
+            "has no node",
+            "write nodes: with at least one pool such as {name: node, count: 3, cpu: 4, memory: 16Gi}",
+        );
+    }
+    let mut arrivals = arrivals(file, known, report);
+    let traced = traces(file, known, files, report);
+    let shares = traced.iter().any(|a| !matches!(&a.process, Process::Rows(r) if r.is_empty()));
+    arrivals.extend(traced);
+    let mut plan = Plan {
+        name: file.metadata.name.clone(),
+        seed: file.seed,
+        until,
+        until_idle,
+        steps: steps::steps(file, &objects, report),
+        arrivals,
+        faults: each(&file.faults, "faults", |f, at| faults::fault(f, known, at, report)),
+        expect: each(&file.expect, "expect", |e, at| expect::expect(e, known, at, report)),
+        pins: each(&file.pin, "pin", |p, at| Some(expect::pin(p, known, at, report))),
+        warm: objects.warm.clone(),
+        not_modelled: not_modelled(&objects, shares),
+        cluster: cluster(file, latency, report),
+    };
+    late(&plan, report);
+    plan.cluster.nodes = objects.known.nodes;
+    plan
+}
+
+/// Converts a list item by item, with the place of each.
+fn each<T, U>(list: &[T], field: &str, mut convert: impl FnMut(&T, &Place) -> Option<U>) -> Vec<U> {
+    let at = top(field);
+    list.iter().enumerate().filter_map(|(i, item)| convert(item, &at.item(i))).collect()
+}
+
+fn header(file: &ScenarioFile, report: &mut Report) {
+    if file.api_version != "wavetank.dev/v1" {
+        let problem = format!("{:?} is not supported", file.api_version);
+        report.error(&top("apiVersion"), problem, "write apiVersion: wavetank.dev/v1");
+    }
+    if file.kind != "Scenario" {
+        let problem = format!("{:?} is no scenario", file.kind);
+        let hint = "write kind: Scenario; Kubernetes objects go into manifests: or objects:";
+        report.error(&top("kind"), problem, hint);
+    }
+}
+
+fn until(from: &Until, report: &mut Report) -> (SimTime, bool) {
+    let at = top("until");
+    let (end, idle) = match from {
+        Until::Word(word) if word.0.0 == "idle" => return (IDLE_CAP, true),
+        Until::Word(word) => (instant(&word.0, &at, report), false),
+        Until::Both(both) => (instant(&both.at, &at.key("at"), report), both.idle),
+    };
+    if end == SimTime::ZERO {
+        report.error(&at, "the run would end as it begins", "write a span above zero, or idle");
+    }
+    (end, idle)
+}
+
+fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> ClusterSpec {
+    let from = &file.cluster;
+    let at = top("cluster");
+    let version = from.kubernetes_version.as_ref().and_then(|v| {
+        let place = at.key("kubernetesVersion");
+        report.take(&place, KubeVersion::parse(&v.0.0), "write \"1.35\" or \"1.29\", in quotes")
+    });
+    let mut span = |field: &str, given: &Option<value::Span>| {
+        given.as_ref().and_then(|s| report.take(&at.key(field), value::span(&s.0), SPAN_HINT))
+    };
+    let monitor_grace = span("nodeMonitorGracePeriod", &from.node_monitor_grace_period);
+    let event_ttl = span("eventTTL", &from.event_ttl).unwrap_or(EVENT_TTL);
+    ClusterSpec {
+        version: version.unwrap_or_default(),
+        epoch_s: from.epoch.as_ref().map_or(EPOCH_S, |text| epoch(text, &at, report)),
+        nodes: Vec::new(),
+        limits: limits(&from.limits, &at.key("limits"), report),
+        latency,
+        scheduler: scheduler(&file.scheduler),
+        explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
+        monitor_grace,
+        event_ttl,
+    }
+}
+
+fn epoch(text: &str, at: &Place, report: &mut Report) -> u32 {
+    let parsed = text
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|stamp| u32::try_from(stamp.as_second()).ok())
+        .filter(|s| *s > 0 && *s < u32::MAX / 2)
+        .ok_or_else(|| format!("{text:?} is no instant between 1970 and 2038"));
+    report.take(&at.key("epoch"), parsed, "write 2026-01-01T00:00:00Z").unwrap_or(EPOCH_S)
+}
+
+fn scheduler(from: &file::Scheduler) -> SchedulerSpec {
+    let (strategy, label) = match from.policy {
+        Policy::LeastAllocated => (Strategy::LeastAllocated, "least-allocated"),
+        Policy::MostAllocated => (Strategy::MostAllocated, "most-allocated"),
+    };
+    let ties = match from.ties {
+        TieRule::Uniform => Ties::Uniform,
+        TieRule::Upstream => Ties::Upstream,
+        TieRule::First => Ties::First,
+        TieRule::Name => Ties::Name,
+        TieRule::NodeOrderPerRun => Ties::NodeOrderPerRun,
+    };
+    let percentage = from.percentage_of_nodes_to_score;
+    SchedulerSpec { strategy, ties, percentage, label: label.to_owned() }
+}
+
+fn limits(from: &file::Limits, at: &Place, report: &mut Report) -> ClientLimits {
+    let default = ClientLimits::default();
+    let mut one = |field: &str, given: Option<file::Limit>, default: (f64, u32)| {
+        let Some(limit) = given else { return default };
+        if !limit.qps.is_finite() || limit.qps <= 0.0 || limit.qps > 1e9 {
+            let problem = format!("{} is out of range", limit.qps);
+            report.error(&at.key(field).key("qps"), problem, "above 0 and at most 1e9");
+        }
+        (limit.qps, limit.burst)
+    };
+    ClientLimits {
+        controllers: one("controllers", from.controllers, default.controllers),
+        scheduler: one("scheduler", from.scheduler, default.scheduler),
+        kubelet: one("kubelet", from.kubelet, default.kubelet),
+    }
+}
+
+fn latencies(from: &file::Latencies, report: &mut Report) -> Latencies {
+    let at = top("cluster").key("latencies");
+    let mut result = Latencies::default();
+    let spans = [
+        ("network", &from.network, &mut result.network),
+        ("watch", &from.watch, &mut result.watch),
+        ("api", &from.api, &mut result.api),
+        ("raftRtt", &from.raft_rtt, &mut result.raft_rtt),
+        ("schedule", &from.schedule, &mut result.schedule),
+    ];
+    for (field, given, into) in spans {
+        let Some(text) = given else { continue };
+        *into = report.take(&at.key(field), value::span(&text.0), SPAN_HINT).unwrap_or(*into);
+    }
+    let dists: [(&str, _, &mut Dist); 4] = [
+        ("fsync", &from.fsync, &mut result.fsync),
+        ("mount", &from.mount, &mut result.mount),
+        ("sandbox", &from.sandbox, &mut result.sandbox),
+        ("container", &from.container, &mut result.container),
+    ];
+    for (field, given, into) in dists {
+        let Some(spec) = given else { continue };
+        *into = report.take(&at.key(field), value::dist(spec), DIST_HINT).unwrap_or(*into);
+    }
+    let amounts = [
+        ("pullBytesPerSecond", &from.pull_bytes_per_second, &mut result.pull_bytes_per_s),
+        ("imageBytes", &from.image_bytes, &mut result.image_bytes),
+    ];
+    for (field, given, into) in amounts {
+        let Some(text) = given else { continue };
+        let amount = report.take(&at.key(field), value::amount(&text.0), QUANTITY_HINT);
+        *into = amount.map_or(*into, |a| a.value().unsigned_abs());
+    }
+    if result.pull_bytes_per_s == 0 {
+        let place = at.key("pullBytesPerSecond");
+        report.error(&place, "nothing could ever be pulled", "give an amount above zero");
+    }
+    result
+}
+
+fn nodes(
+    file: &ScenarioFile,
+    latency: &Latencies,
+    known: &mut Known,
+    files: &mut Files,
+    report: &mut Report,
+) {
+    let at = top("cluster");
+    for (i, pool) in file.cluster.nodes.iter().enumerate() {
+        let place = at.key("nodes").item(i);
+        let nodes = pools::pool_nodes(pool, latency.image_bytes, &place, report);
+        known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
+    }
+    if let Some(from) = &file.cluster.nodes_from {
+        let place = at.key("nodesFrom").key("openb");
+        trace_nodes(&from.openb, from.agent, &place, known, files, report);
+    }
+    for (i, trace) in file.traces.iter().enumerate() {
+        let Some(openb) = &trace.openb else { continue };
+        if let Some(written) = &openb.nodes {
+            let place = top("traces").item(i).key("openb").key("nodes");
+            trace_nodes(written, openb.agent, &place, known, files, report);
+        }
+    }
+}
+
+fn trace_nodes(
+    written: &str,
+    agent: file::AgentName,
+    at: &Place,
+    known: &mut Known,
+    files: &mut Files,
+    report: &mut Report,
+) {
+    let read = files
+        .trace(written)
+        .and_then(|(label, bytes)| openb::nodes(&label, bytes.as_slice(), pools::agent(agent)));
+    if let Some(nodes) = report.take_all(at, read) {
+        known.add_nodes(nodes, &Origin::Inline(at.clone()), report);
+    }
+}
+
+fn arrivals(file: &ScenarioFile, known: &Known, report: &mut Report) -> Vec<Arrival> {
+    let mut names = std::collections::BTreeSet::new();
+    each(&file.arrivals, "arrivals", |from, at| {
+        let ns = from.namespace.clone().unwrap_or_default();
+        if !names.insert((ns, from.name.clone())) {
+            let problem = format!("an arrival called {:?} is there already", from.name);
+            report.error(&at.key("name"), problem, "names of arrivals must differ");
+        }
+        arrivals::arrival(from, known, at, report)
+    })
+}
+
+fn traces(
+    file: &ScenarioFile,
+    known: &Known,
+    files: &mut Files,
+    report: &mut Report,
+) -> Vec<Arrival> {
+    each(&file.traces, "traces", |trace, at| {
+        let Some(openb) = &trace.openb else {
+            report.error(at, "names no importer", "possible here: openb");
+            return None;
+        };
+        openb_arrival(openb, known, &at.key("openb"), files, report)
+    })
+}
+
+fn openb_arrival(
+    from: &file::Openb,
+    known: &Known,
+    at: &Place,
+    files: &mut Files,
+    report: &mut Report,
+) -> Option<Arrival> {
+    let ns = from.namespace.as_deref().unwrap_or("default");
+    known.check_namespace(ns, &at.key("namespace"), report);
+    let mut options = openb::PodOptions::default();
+    if let Some(gap) = &from.gap {
+        options.gap = report.take(&at.key("gap"), value::span(&gap.0), SPAN_HINT)?;
+    }
+    if let Some(speed_up) = from.speed_up {
+        if !speed_up.is_finite() || !(1e-6..=1e9).contains(&speed_up) {
+            let hint = "above 1 for a shorter trace, between 1e-6 and 1e9";
+            report.error(&at.key("speedUp"), format!("{speed_up} is out of range"), hint);
+            return None;
+        }
+        options.speed_up = speed_up;
+    }
+    options.limit = from.limit.unwrap_or(u32::MAX);
+    let read = files
+        .trace(&from.pods)
+        .and_then(|(label, bytes)| openb::pods(&label, bytes.as_slice(), options));
+    let rows = report.take_all(&at.key("pods"), read)?;
+    let template = rows.first().and_then(|row| row.template.clone()).unwrap_or_default();
+    Some(Arrival {
+        name: "openb-pod".into(),
+        ns: ns.into(),
+        made: Made::Pod(template),
+        process: Process::Rows(Arc::from(rows)),
+        start: SimTime::ZERO,
+        end: SimTime::MAX,
+        count: u32::MAX,
+        cpu_milli: None,
+        memory: None,
+        duration: None,
+        lifetime: None,
+        lifetime_from: LifetimeFrom::Creation,
+    })
+}
+
+fn not_modelled(objects: &Objects, shares_gpus: bool) -> Vec<(String, u32)> {
+    let mut list: Vec<(String, u32)> =
+        objects.not_modelled.iter().map(|(what, n)| (what.clone(), *n)).collect();
+    if shares_gpus {
+        list.push((GPU_NOTE.to_owned(), 1));
+    }
+    list
+}
+
+/// What lies behind the end of the run happens never: most likely a slip.
+fn late(plan: &Plan, report: &mut Report) {
+    let hint = format!("the run ends at {}", plan.until);
+    for (i, fault) in plan.faults.iter().enumerate().filter(|(_, f)| f.at >= plan.until) {
+        let place = top("faults").item(i).key("at");
+        report.warn(&place, format!("the fault at {} never happens", fault.at), &hint);
+    }
+    for (i, a) in plan.arrivals.iter().enumerate().filter(|(_, a)| a.start >= plan.until) {
+        let place = top("arrivals").item(i).key("start");
+        report.warn(&place, format!("{} never arrives", a.name), &hint);
+    }
+}
+
+/// The scenario's name: its own, else that of its directory.
+pub(crate) fn name(given: &str, path: &std::path::Path, report: &mut Report) -> String {
+    if given.is_empty() {
+        let of_dir = path.parent().and_then(|d| d.file_name()).or_else(|| path.file_stem());
+        return of_dir.map_or_else(|| "scenario".into(), |n| n.to_string_lossy().into_owned());
+    }
+    if let Err(why) = names::subdomain(given) {
+        report.error(&top("metadata").key("name"), why, names::HINT);
+    }
+    given.to_owned()
+}

@@ -1,0 +1,107 @@
+//! What the user does: steps of the file to those of the plan, in order of time.
+
+use super::arrivals::instant;
+use super::file::{ScenarioFile, SetImage, Step as FileStep};
+use super::objects::{Known, Objects};
+use super::place::{Place, suggest};
+use super::report::Report;
+use super::target::{self, Target};
+use crate::api::Kind;
+use crate::cluster::spec::{Action, Step};
+
+/// Application of all manifests, then the steps in order of time (file order at one instant).
+pub(crate) fn steps(file: &ScenarioFile, objects: &Objects, report: &mut Report) -> Vec<Step> {
+    let mut list = objects.first_steps();
+    for (i, step) in file.workload.iter().enumerate() {
+        let place = Place::default().key("workload").item(i);
+        let at = instant(&step.at, &place.key("at"), report);
+        if step.grace_period_seconds.is_some() && step.delete.is_none() {
+            report.error(&place.key("gracePeriodSeconds"), "goes with delete only", "");
+        }
+        let applied = objects.applied.get(&i).into_iter().flatten().cloned().map(Action::Apply);
+        let actions = actions(step, &objects.known, &place, report);
+        list.extend(applied.chain(actions).map(|action| Step { at, action }));
+    }
+    list.sort_by_key(|step| step.at);
+    list
+}
+
+/// The actions of a step but for `apply`; it is an error if there is not exactly one in all.
+fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Vec<Action> {
+    let given = [
+        ("apply", step.apply.is_some()),
+        ("delete", step.delete.is_some()),
+        ("scale", step.scale.is_some()),
+        ("setImage", step.set_image.is_some()),
+        ("cordon", step.cordon.is_some()),
+        ("uncordon", step.uncordon.is_some()),
+        ("drain", step.drain.is_some()),
+    ];
+    let named: Vec<&str> = given.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    if named.is_empty() {
+        let all: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+        report.error(at, "does nothing", format!("possible here: {}", all.join(", ")));
+    } else if named.len() > 1 {
+        let problem = format!("{} are given in one step", named.join(" and "));
+        report.error(at, problem, "write a step for each");
+    }
+    let mut list = Vec::new();
+    list.extend(delete(step, known, at, report));
+    if let Some(scale) = &step.scale {
+        let place = at.key("scale").key("target");
+        if let Some(t) = target(&scale.target, known, &place, report) {
+            t.scalable(&place, report);
+            let Target { kind, ns, name } = t;
+            list.push(Action::Scale { kind, ns, name, replicas: scale.replicas });
+        }
+    }
+    if let Some(set) = &step.set_image {
+        list.extend(set_image(set, known, &at.key("setImage"), report));
+    }
+    for (field, node, on) in [("cordon", &step.cordon, true), ("uncordon", &step.uncordon, false)] {
+        let Some(node) = node else { continue };
+        known.check_node(node, &at.key(field), report);
+        list.push(Action::Cordon { node: node.as_str().into(), on });
+    }
+    if let Some(node) = &step.drain {
+        known.check_node(node, &at.key("drain"), report);
+        list.push(Action::Drain { node: node.as_str().into() });
+    }
+    list
+}
+
+fn target(text: &str, known: &Known, at: &Place, report: &mut Report) -> Option<Target> {
+    let target = report.take(at, Target::parse(text), target::HINT)?;
+    known.check_target(&target, at, report).then_some(target)
+}
+
+fn delete(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
+    let Target { kind, ns, name } =
+        target(step.delete.as_ref()?, known, &at.key("delete"), report)?;
+    Some(Action::Delete { kind, ns, name, grace_s: step.grace_period_seconds })
+}
+
+fn set_image(set: &SetImage, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
+    let place = at.key("target");
+    let target = target(&set.target, known, &place, report)?;
+    let Some(template) = known.template_of(&target) else {
+        let hint = "possible here: deployment, statefulset, daemonset, replicaset, job";
+        report.error(&place, format!("a {} has no pod template", target.kind), hint);
+        return None;
+    };
+    if target.kind == Kind::Job {
+        report.error(&place, "the template of a Job cannot be changed", "");
+    }
+    let all = template.spec.containers.iter().chain(&template.spec.init_containers);
+    let names: Vec<&str> = all.map(|c| c.name.as_str()).collect();
+    if !set.container.is_empty() && !names.contains(&set.container.as_str()) {
+        let problem = format!("unable to find container named {:?}", set.container);
+        report.error(&at.key("container"), problem, suggest(&set.container, &names));
+    }
+    if set.image.trim().is_empty() {
+        report.error(&at.key("image"), "is empty", "name an image such as nginx:1.27");
+    }
+    let Target { kind, ns, name } = target;
+    let (container, image) = (set.container.as_str().into(), set.image.as_str().into());
+    Some(Action::SetImage { kind, ns, name, container, image })
+}

@@ -1,0 +1,3 @@
+//! Recorded workloads: one importer each.
+
+pub mod openb;

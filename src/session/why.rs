@@ -1,0 +1,220 @@
+//! `why`: the chain of causes of an object's last change, in plain sentences with instants.
+
+use super::Recorder;
+use crate::api::node::Node;
+use crate::api::pod::{ConditionType, Pod, Truth};
+use crate::api::versions::Change;
+use crate::api::{Kind, Obj};
+use crate::cluster::spec::Plan;
+use crate::engine::{SimTime, Sym};
+use crate::event::{Record, What};
+
+/// One link of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// When.
+    pub time: SimTime,
+    /// The record.
+    pub seq: u64,
+    /// A sentence without a full stop.
+    pub text: String,
+    /// True for what the story needs; false for hops that only `--all` shows.
+    pub telling: bool,
+}
+
+/// The last change of an object at or before an instant, if it was ever changed by then.
+#[must_use]
+pub fn last_change<'r>(
+    recorder: &'r Recorder,
+    (kind, ns, name): (Kind, &str, &str),
+    until: SimTime,
+) -> Option<&'r Record> {
+    recorder.records().iter().rev().filter(|r| r.time <= until).find(|r| {
+        matches!(r.what, What::Committed { kind: k, .. } if k == kind)
+            && recorder.change(r.seq).is_some_and(|change| {
+                let (in_ns, called) = change.value.key();
+                in_ns.as_str() == ns && called.to_string() == name
+            })
+    })
+}
+
+/// Of a deleted pod the change to explain is not the kubelet's last word but whoever marked it: the
+/// first record, going back, at which the object was asked to go; else the last change itself.
+#[must_use]
+pub fn telling_change<'r>(recorder: &'r Recorder, last: &'r Record) -> &'r Record {
+    let What::Committed { object, kind, .. } = last.what else { return last };
+    let of_object = |r: &&Record| matches!(r.what, What::Committed { object: o, kind: k, .. } if o == object && k == kind);
+    let marked = recorder.records().iter().filter(of_object).find(|r| {
+        recorder.change(r.seq).is_some_and(|change| {
+            let before = &change.before;
+            let going = |o: &Obj| o.meta().is_some_and(|m| m.deletion.is_some());
+            going(&change.value) && before.as_ref().is_none_or(|b| !going(b))
+        })
+    });
+    marked.filter(|m| m.time <= last.time).unwrap_or(last)
+}
+
+/// The chain of causes of a record, as sentences, effect first.
+#[must_use]
+pub fn chain(recorder: &Recorder, from: &Record, plan: &Plan) -> Vec<Link> {
+    recorder
+        .chain(from)
+        .iter()
+        .map(|record| {
+            let (text, telling) = sentence(recorder, record, plan);
+            Link { time: record.time, seq: record.seq, text, telling }
+        })
+        .collect()
+}
+
+/// A record as a sentence, and whether it belongs to the story.
+fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool) {
+    match record.what {
+        What::Committed { user, verb, .. } => {
+            let text = recorder.change(record.seq).map_or_else(
+                || format!("a change was committed for {user}"),
+                |change| committed(change, &user.to_string(), verb.0),
+            );
+            (text, true)
+        }
+        What::Refused { user, verb, kind, ns, name, error } => (
+            format!("the API server refused {user} to {} {kind} {ns}/{name}: {error:?}", verb.0),
+            true,
+        ),
+        What::Fault { fault, node, step } => {
+            let name = plan.faults.get(fault as usize).map_or("", |f| f.name.as_str());
+            let called = if name.is_empty() { String::new() } else { format!(", {name}") };
+            (format!("{node}: {step} (fault #{}{called})", fault + 1), true)
+        }
+        What::Noticed { who, node, step } if node.is_empty() => (format!("{who}: {step}"), true),
+        What::Noticed { who, node, step } => (format!("{who} noticed on {node}: {step}"), true),
+        What::Scenario { step, row } => (format!("the scenario says: {step} (row {row})"), true),
+        What::Scheduled { node, feasible, evaluated, .. } => {
+            let text = if node.is_empty() {
+                format!("the scheduler found no node among {evaluated}")
+            } else {
+                format!("the scheduler chose {node} ({feasible} of {evaluated} nodes fit)")
+            };
+            (text, true)
+        }
+        What::Sync { controller, ns, name, .. } => {
+            (format!("{controller} looked at {ns}/{name}"), false)
+        }
+        What::Submitted { user, verb, kind, name, .. } => {
+            (format!("{user} sent {} {}{} {name}", verb.0, kind.plural(), verb.1), false)
+        }
+        What::Stage(stage) => (format!("API server: {stage:?}"), false),
+        What::Delivered { to, kind, .. } => {
+            (format!("the change of {} reached {:?}", kind.plural(), to.role), false)
+        }
+        What::Node { node, step, .. } => (format!("{node}: {step}"), false),
+        What::Event(event) => (format!("event {event:?}"), false),
+    }
+}
+
+/// A committed change in words.
+fn committed(change: &Change, user: &str, verb: &str) -> String {
+    let value = &change.value;
+    let (ns, name) = value.key();
+    let kind = value.kind();
+    let what = if ns.is_empty() { format!("{kind} {name}") } else { format!("{kind} {ns}/{name}") };
+    let going = |o: &Obj| o.meta().is_some_and(|m| m.deletion.is_some());
+    if change.deleted {
+        return format!("{what} was removed by {user}");
+    }
+    let Some(before) = &change.before else { return format!("{what} was created by {user}") };
+    if going(value) && !going(before) {
+        return format!("{what} was marked for deletion by {user}");
+    }
+    let detail = match (before, value) {
+        (Obj::Pod(old), Obj::Pod(new)) => pod_detail(old, new),
+        (Obj::Node(old), Obj::Node(new)) => node_detail(old, new),
+        (Obj::Deployment(old), Obj::Deployment(new)) if old.replicas != new.replicas => {
+            format!("replicas {} → {}", old.replicas, new.replicas)
+        }
+        (Obj::ReplicaSet(old), Obj::ReplicaSet(new)) if old.replicas != new.replicas => {
+            format!("replicas {} → {}", old.replicas, new.replicas)
+        }
+        _same => String::new(),
+    };
+    if detail.is_empty() {
+        format!("{what} was changed ({verb}) by {user}")
+    } else {
+        format!("{what}: {detail} (by {user})")
+    }
+}
+
+fn pod_detail(old: &Pod, new: &Pod) -> String {
+    let mut parts = Vec::new();
+    if old.node != new.node {
+        parts.push(format!("bound to {}", new.node));
+    }
+    if old.status.phase != new.status.phase {
+        parts.push(format!("phase {}", new.status.phase.as_str()));
+    }
+    for kind in [ConditionType::Ready, ConditionType::DisruptionTarget, ConditionType::PodScheduled]
+    {
+        let was = old.status.condition(kind).map(|c| (c.status, c.reason));
+        let is = new.status.condition(kind).map(|c| (c.status, c.reason));
+        if let Some((status, reason)) = is.filter(|_| was != is) {
+            parts.push(condition_text(kind, status, reason));
+        }
+    }
+    parts.join(", ")
+}
+
+fn condition_text(kind: ConditionType, status: Truth, reason: Sym) -> String {
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    format!("{} {}{reason}", kind.as_str(), status.as_str())
+}
+
+fn node_detail(old: &Node, new: &Node) -> String {
+    let mut parts = Vec::new();
+    let text = |t: &crate::api::pod::Taint| format!("{}:{:?}", t.key, t.effect);
+    for taint in new.taints.iter() {
+        if !old.taints.iter().any(|t| t.key == taint.key && t.effect == taint.effect) {
+            parts.push(format!("taint {} added", text(taint)));
+        }
+    }
+    for taint in old.taints.iter() {
+        if !new.taints.iter().any(|t| t.key == taint.key && t.effect == taint.effect) {
+            parts.push(format!("taint {} removed", text(taint)));
+        }
+    }
+    let ready =
+        |n: &Node| n.status.conditions.get(ConditionType::Ready).map(|c| (c.status, c.reason));
+    if let Some((status, reason)) = ready(new).filter(|is| ready(old) != Some(*is)) {
+        parts.push(condition_text(ConditionType::Ready, status, reason));
+    }
+    if old.unschedulable != new.unschedulable {
+        parts.push(String::from(if new.unschedulable { "cordoned" } else { "uncordoned" }));
+    }
+    parts.join(", ")
+}
+
+/// A hint at objects of the kind whose names begin alike; empty if there is none.
+#[must_use]
+pub fn similar(recorder: &Recorder, kind: Kind, name: &str) -> String {
+    let stem = name.split('-').next().unwrap_or(name);
+    let mut found: Vec<String> = recorder
+        .records()
+        .iter()
+        .filter(|r| matches!(r.what, What::Committed { kind: k, .. } if k == kind))
+        .filter_map(|r| recorder.change(r.seq))
+        .map(|change| change.value.key())
+        .filter(|(_, called)| called.to_string().starts_with(stem))
+        .map(
+            |(ns, called)| {
+                if ns.is_empty() { called.to_string() } else { format!("{ns}/{called}") }
+            },
+        )
+        .collect();
+    found.sort();
+    found.dedup();
+    found.truncate(5);
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!("\n  hint: there are {}", found.join(", "))
+    }
+}

@@ -1,0 +1,4 @@
+//! Many runs: what their differences amount to.
+
+pub mod stats;
+pub mod table;
