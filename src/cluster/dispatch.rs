@@ -3,8 +3,8 @@
 use super::Cluster;
 use super::faults::victims;
 use super::spec::FaultKind;
-use crate::api::Kind;
 use crate::api::versions::Change;
+use crate::api::Kind;
 use crate::client::watch::Due;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;

@@ -8,7 +8,7 @@ use super::{ControllerManager, ManagerConfig};
 use crate::api::pod::{Condition, ConditionType, Phase, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Propagation, Request, Success};
 use crate::api::version::KubeVersion;
-use crate::api::versions::{Change, ObjRef};
+use crate::api::versions::ObjRef;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Pod, Uid};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, ApiEvent, Context, Event, Role, Shared};
@@ -60,7 +60,7 @@ impl Kit {
         let end = self.shared.now() + SimDuration::from_secs_f64(secs);
         self.deliver();
         while self.shared.queue.next_time().is_some_and(|t| t <= end) {
-            let entry = self.shared.next().unwrap();
+            let entry = self.shared.pop().unwrap();
             match entry.event {
                 Event::Api(ApiEvent::Arrive(id)) => self.api(id, entry.seq),
                 Event::Answer { to, token, request } => {
@@ -93,11 +93,11 @@ impl Kit {
             let Some((_, i)) = next else { return };
             let kind = ControllerManager::kinds()[i];
             let change = self.shared.versions.change(kind, self.delivered[i]).unwrap().clone();
-            let before: Option<Change> = self.shared.versions.before(kind, &change).cloned();
+            let before = change.before.clone();
             self.delivered[i] += 1;
             let seq = change.seq;
             let cx = &mut self.shared.context(seq);
-            self.manager.on_change(&change, before.as_ref().map(|b| &b.value), cx);
+            self.manager.on_change(&change, before.as_ref(), cx);
         }
     }
 
