@@ -1,7 +1,7 @@
 //! The workload kinds that controllers act on.
 
 use super::labels::{LabelSet, Selector};
-use super::meta::{Annotations, Meta, Stamp};
+use super::meta::{Annotations, Meta, Stamp, Uid};
 use super::pod::{Conditions, PodSpec};
 use crate::engine::Sym;
 use std::sync::Arc;
@@ -196,6 +196,10 @@ pub struct JobStatus {
     pub start: Stamp,
     /// When it completed.
     pub completion: Stamp,
+    /// `uncountedTerminatedPods.succeeded`: ended pods whose finalizer is still to be removed.
+    pub uncounted_succeeded: Vec<Uid>,
+    /// `uncountedTerminatedPods.failed`.
+    pub uncounted_failed: Vec<Uid>,
     /// Conditions.
     pub conditions: Conditions,
 }

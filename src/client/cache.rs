@@ -17,8 +17,13 @@ pub struct Cache {
     owned: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
     /// Pods by node, in order of delivery.
     on_node: FxHashMap<Sym, Vec<ObjRef>>,
-    /// Live objects per kind in order of delivery, for kinds other than pods.
+    /// Live objects per kind in order of delivery, for kinds that do not churn ([`is_listed`]).
     listed: Vec<Vec<ObjRef>>,
+}
+
+/// True for kinds whose live objects are kept as a list.
+const fn is_listed(kind: Kind) -> bool {
+    !matches!(kind, Kind::Pod | Kind::Event | Kind::Job | Kind::ReplicaSet)
 }
 
 impl Default for Cache {
@@ -41,12 +46,12 @@ impl Cache {
         let (ns, name) = change.value.key();
         if change.deleted {
             self.by_name.remove(&(kind, ns, name));
-            if kind != Kind::Pod {
+            if is_listed(kind) {
                 self.listed[kind.index()].retain(|o| *o != change.object);
             }
         } else if before.is_none() {
             self.by_name.insert((kind, ns, name), change.object);
-            if kind != Kind::Pod {
+            if is_listed(kind) {
                 self.listed[kind.index()].push(change.object);
             }
         }
@@ -64,8 +69,10 @@ impl Cache {
             (owner_of(&change.value), node_of(&change.value))
         };
         if old.0 != new.0 {
-            if let Some(list) = old.0.and_then(|uid| self.owned.get_mut(&uid)) {
-                list.retain(|(_, o)| *o != change.object);
+            if let Some(list) = old.0.and_then(|uid| self.owned.get_mut(&uid))
+                && let Some(at) = list.iter().position(|o| *o == (kind, change.object))
+            {
+                list.remove(at);
             }
             if let Some(uid) = old.0.filter(|uid| self.owned.get(uid).is_some_and(Vec::is_empty)) {
                 self.owned.remove(&uid);
@@ -134,7 +141,8 @@ impl Cache {
         self.on_node.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// Live objects of a kind other than Pod, in order of delivery.
+    /// Live objects of a kind in order of delivery; empty for kinds that churn (pods, Kubernetes
+    /// Events, jobs and `ReplicaSet`s come and go by the hundred thousand, and nobody lists them).
     #[must_use]
     pub fn list(&self, kind: Kind) -> &[ObjRef] {
         &self.listed[kind.index()]

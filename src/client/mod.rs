@@ -10,6 +10,6 @@ pub mod workqueue;
 
 pub use cache::Cache;
 pub use limiter::RateLimiter;
-pub use runner::{Call, Key, Next, Reconcile, Runner};
+pub use runner::{Call, Key, Next, Outbox, Reconcile, Runner};
 pub use watch::Watches;
 pub use workqueue::WorkQueue;

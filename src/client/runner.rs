@@ -60,6 +60,21 @@ pub enum Next {
     Retry,
 }
 
+/// Requests nobody waits for: Kubernetes Events, and writes that the next pass repeats if they got
+/// lost. They leave through the controller's client once the handler at work has returned.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    /// Requests with the hop that caused each.
+    waiting: Vec<(u64, Request)>,
+}
+
+impl Outbox {
+    /// Adds a request, caused by the event or hop in hand.
+    pub fn push(&mut self, request: Request, cx: &Context<'_>) {
+        self.waiting.push((cx.seq(), request));
+    }
+}
+
 /// A controller: one file each, written as upstream's sync reads.
 pub trait Reconcile {
     /// What a sync remembers between its calls (default at the start of each sync).
@@ -93,6 +108,20 @@ pub trait Reconcile {
         caches: &Cache,
         cx: &mut Context<'_>,
     ) -> Next;
+
+    /// A tick that the controller armed for itself.
+    fn on_tick(
+        &mut self,
+        _caches: &Cache,
+        _cx: &mut Context<'_>,
+        _wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+    }
+
+    /// Where the controller leaves requests that it does not wait for.
+    fn outbox(&mut self) -> Option<&mut Outbox> {
+        None
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -163,6 +192,16 @@ impl<C: Reconcile> Runner<C> {
             self.add(key, after, cx);
         }
         self.wake = wake;
+        self.post(cx);
+    }
+
+    /// Sends what the controller has left in its outbox.
+    pub fn post(&mut self, cx: &mut Context<'_>) {
+        let Some(outbox) = self.inner.outbox().filter(|o| !o.waiting.is_empty()) else { return };
+        for (hop, request) in std::mem::take(&mut outbox.waiting) {
+            let at = self.limiter.reserve(cx.now());
+            cx.at_hop(hop, |cx| cx.submit(at, request, None));
+        }
     }
 
     /// Lets a key be looked at after a span, with the hop in hand as the cause.
@@ -191,7 +230,7 @@ impl<C: Reconcile> Runner<C> {
         }
     }
 
-    /// An event of this controller other than a tick of its own.
+    /// An event of this controller.
     pub fn handle(&mut self, event: ControllerEvent, caches: &Cache, cx: &mut Context<'_>) {
         match event {
             ControllerEvent::Work => {
@@ -205,7 +244,15 @@ impl<C: Reconcile> Runner<C> {
                     self.arm(cx);
                 }
             }
-            ControllerEvent::Tick => {}
+            ControllerEvent::Tick => {
+                let mut wake = std::mem::take(&mut self.wake);
+                self.inner.on_tick(caches, cx, &mut wake);
+                for (key, after) in wake.drain(..) {
+                    self.add(key, after, cx);
+                }
+                self.wake = wake;
+                self.post(cx);
+            }
         }
     }
 
@@ -234,6 +281,7 @@ impl<C: Reconcile> Runner<C> {
         let inner = &mut self.inner;
         let state = &mut busy.state;
         let next = cx.at_hop(hop, |cx| inner.sync(key, state, &answers, caches, cx));
+        self.post(cx);
         match next {
             Next::Call(calls) if calls.is_empty() => self.finish(worker, None, cx),
             Next::Call(calls) => cx.at_hop(hop, |cx| self.call(worker, calls, cx)),

@@ -196,6 +196,7 @@ pub(crate) fn job(j: &batch::Job, doc: &Value, problems: &mut Problems) -> Job {
                 start: stamp(s.start_time.as_ref()),
                 completion: stamp(s.completion_time.as_ref()),
                 conditions: conditions!(&s.conditions),
+                ..JobStatus::default()
             })
             .unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),

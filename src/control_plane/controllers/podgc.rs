@@ -1,0 +1,233 @@
+//! Pod garbage collection (source: `ctl/podgc/gc_controller.go`): every 20 s, but only while there is
+//! something to collect.
+
+use super::support::{Reporter, condition};
+use crate::api::pod::{ConditionType, Phase, Truth};
+use crate::api::request::{Op, Outcome};
+use crate::api::versions::Change;
+use crate::api::{Kind, Obj, Pod};
+use crate::client::{Cache, Key, Next, Outbox, Reconcile};
+use crate::engine::{Draws, Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::event::{Context, ControllerEvent, Event};
+use std::sync::Arc;
+
+const PERIOD: SimDuration = SimDuration::from_secs(20);
+const QUARANTINE: SimDuration = SimDuration::from_secs(40);
+/// `--terminated-pod-gc-threshold`.
+const THRESHOLD: usize = 12_500;
+
+/// A node that pods are bound to and that does not exist.
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    node: Sym,
+    /// The tick that first saw it missing.
+    seen: Option<SimTime>,
+}
+
+/// The pod garbage collector.
+#[derive(Debug, Clone)]
+pub struct PodGc {
+    reporter: Reporter,
+    row: u8,
+    grid: Grid,
+    armed: bool,
+    terminated: usize,
+    missing: Vec<Missing>,
+    /// Pods that are being deleted and were never bound.
+    unbound: Vec<Key>,
+}
+
+impl PodGc {
+    /// A collector in this row.
+    #[must_use]
+    pub fn new(row: u8, draws: &Draws) -> Self {
+        let entity = Sym::new("pod-garbage-collector").stable_hash();
+        Self {
+            reporter: Reporter::new("pod-garbage-collector", "pod-garbage-collector"),
+            row,
+            grid: Grid::drawn(draws, entity, Purpose("pod gc"), PERIOD),
+            armed: false,
+            terminated: 0,
+            missing: Vec::new(),
+            unbound: Vec::new(),
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        if !self.armed {
+            self.armed = true;
+            let event = Event::Controller { controller: self.row, event: ControllerEvent::Tick };
+            cx.schedule(self.grid.after(cx.now()), event);
+        }
+    }
+
+    fn on_pod(
+        &mut self,
+        change: &Change,
+        before: Option<&Obj>,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(pod) = change.value.as_pod() else { return };
+        let was = before.and_then(Obj::as_pod);
+        self.terminated += usize::from(!change.deleted && pod.terminal());
+        self.terminated -= usize::from(was.is_some_and(|p| p.terminal()));
+        if change.deleted {
+            return;
+        }
+        let bound = !pod.node.is_empty() && was.is_none_or(|p| p.node.is_empty());
+        if bound && caches.find(Kind::Node, Sym::EMPTY, pod.node.into()).is_none() {
+            self.miss(pod.node);
+        }
+        if pod.node.is_empty() && pod.meta.terminating() {
+            let key = Key::of(&change.value);
+            if !self.unbound.contains(&key) {
+                self.unbound.push(key);
+            }
+        }
+        if self.terminated > THRESHOLD || !self.missing.is_empty() || !self.unbound.is_empty() {
+            self.arm(cx);
+        }
+    }
+
+    fn miss(&mut self, node: Sym) {
+        if !self.missing.iter().any(|m| m.node == node) {
+            self.missing.push(Missing { node, seen: None });
+        }
+    }
+
+    fn delete(&mut self, pod: &Pod, cx: &Context<'_>) {
+        let op = Op::Delete { grace_s: Some(0), propagation: None, uid: None };
+        self.reporter.send(Kind::Pod, pod.meta.ns, pod.meta.name, op, cx);
+    }
+
+    /// Marks the pod Failed, then deletes it by force. Source: `markFailedAndDeletePodWithCondition`.
+    fn fail_and_delete(&mut self, pod: &Pod, cx: &Context<'_>) {
+        let (ns, name) = (pod.meta.ns, pod.meta.name);
+        if !pod.terminal() {
+            let mut status = pod.status.clone();
+            status.phase = Phase::Failed;
+            let op = Op::PodStatus(Box::new(status));
+            self.reporter.send(Kind::Pod, ns, name, op, cx);
+            let condition = condition(
+                ConditionType::DisruptionTarget,
+                Truth::True,
+                "DeletionByPodGC",
+                "PodGC: node no longer exists",
+                cx,
+            );
+            self.reporter.send(Kind::Pod, ns, name, Op::PodCondition(condition, None), cx);
+        }
+        self.delete(pod, cx);
+    }
+
+    fn collect_missing(&mut self, caches: &Cache, cx: &mut Context<'_>) {
+        let now = cx.now();
+        for mut missing in std::mem::take(&mut self.missing) {
+            let back = caches.find(Kind::Node, Sym::EMPTY, missing.node.into()).is_some();
+            let pods: Vec<Arc<Pod>> = caches
+                .on_node(missing.node)
+                .iter()
+                .filter_map(|o| caches.get(cx.versions(), Kind::Pod, *o)?.as_pod().cloned())
+                .collect();
+            if back || pods.is_empty() {
+                continue;
+            }
+            let seen = *missing.seen.get_or_insert(now);
+            if now.since(seen) >= QUARANTINE {
+                for pod in pods {
+                    self.fail_and_delete(&pod, cx);
+                }
+            }
+            self.missing.push(missing);
+        }
+    }
+
+    fn collect_terminated(&mut self, caches: &Cache, cx: &mut Context<'_>) {
+        let Some(excess) = self.terminated.checked_sub(THRESHOLD).filter(|n| *n > 0) else {
+            return;
+        };
+        let mut ended: Vec<Arc<Pod>> = cx
+            .versions()
+            .iter(Kind::Pod)
+            .filter_map(|(object, _)| {
+                caches.get(cx.versions(), Kind::Pod, object)?.as_pod().cloned()
+            })
+            .filter(|pod| pod.terminal())
+            .collect();
+        let evicted = |pod: &Pod| pod.status.reason.as_str() == "Evicted";
+        ended.sort_by_key(|pod| (!evicted(pod), pod.meta.created, pod.meta.uid));
+        for pod in ended.iter().take(excess) {
+            self.delete(pod, cx);
+        }
+    }
+}
+
+impl Reconcile for PodGc {
+    type State = ();
+
+    fn name(&self) -> Sym {
+        self.reporter.account
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn outbox(&mut self) -> Option<&mut Outbox> {
+        Some(&mut self.reporter.outbox)
+    }
+
+    fn on_change(
+        &mut self,
+        change: &Change,
+        before: Option<&Obj>,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+        _wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        if let Some(node) = change.value.as_node() {
+            let name = node.meta.name.sym();
+            if change.deleted && !caches.on_node(name).is_empty() {
+                self.miss(name);
+                self.arm(cx);
+            }
+            return;
+        }
+        self.on_pod(change, before, caches, cx);
+    }
+
+    fn on_tick(
+        &mut self,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+        _wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        self.armed = false;
+        self.collect_terminated(caches, cx);
+        self.collect_missing(caches, cx);
+        for key in std::mem::take(&mut self.unbound) {
+            let found = caches.named(cx.versions(), Kind::Pod, key.ns, key.name);
+            let pod = found.and_then(|(_, obj)| obj.as_pod()).cloned();
+            let Some(pod) = pod.filter(|p| p.meta.terminating() && p.node.is_empty()) else {
+                continue;
+            };
+            self.delete(&pod, cx);
+            self.unbound.push(key);
+        }
+        if self.terminated > THRESHOLD || !self.missing.is_empty() || !self.unbound.is_empty() {
+            self.arm(cx);
+        }
+    }
+
+    fn sync(
+        &mut self,
+        _key: Key,
+        _state: &mut (),
+        _answers: &[Outcome],
+        _caches: &Cache,
+        _cx: &mut Context<'_>,
+    ) -> Next {
+        Next::Done
+    }
+}

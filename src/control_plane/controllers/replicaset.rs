@@ -1,0 +1,412 @@
+//! `ReplicaSets`: keep so many pods of a template (source: `ctl/replicaset/replica_set.go`).
+
+use super::ranking::{self, Candidate};
+use super::support::{
+    BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted, error_text,
+    next_batch, owned_by, owner_key, pod_of, pods_of, put_status, text,
+};
+use crate::api::kevent::Text;
+use crate::api::pod::{ConditionType, Truth};
+use crate::api::request::{ApiError, Outcome};
+use crate::api::versions::{Change, ObjRef};
+use crate::api::workload::{ReplicaSet, ReplicaSetStatus};
+use crate::api::{Kind, LabelSet, Name, Obj, Owner, Uid};
+use crate::client::{Cache, Key, Next, Outbox, Reconcile};
+use crate::engine::{SimDuration, Sym, num};
+use crate::event::Context;
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Pods of one ReplicaSet, counted from deliveries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tally {
+    active: i32,
+    ready: i32,
+    /// Active pods by their labels: nearly always one set.
+    by_labels: SmallVec<[(LabelSet, i32); 1]>,
+}
+
+impl Tally {
+    fn count(&mut self, obj: Option<&Obj>, by: i32) {
+        let Some(pod) = obj.and_then(Obj::as_pod).filter(|p| p.active()) else { return };
+        self.active += by;
+        self.ready += if pod.ready() { by } else { 0 };
+        let labels = pod.meta.labels;
+        if let Some(entry) = self.by_labels.iter_mut().find(|(l, _)| *l == labels) {
+            entry.1 += by;
+        } else {
+            self.by_labels.push((labels, by));
+        }
+        self.by_labels.retain(|(_, n)| *n != 0);
+    }
+
+    fn fully_labeled(&self, template: LabelSet) -> i32 {
+        let whole = |labels: LabelSet| {
+            labels == template
+                || template.pairs().iter().all(|(key, value)| labels.get(*key) == Some(*value))
+        };
+        self.by_labels.iter().filter(|(labels, _)| whole(*labels)).map(|(_, n)| n).sum()
+    }
+}
+
+/// The ReplicaSet controller.
+#[derive(Debug, Clone)]
+pub struct ReplicaSetController {
+    reporter: Reporter,
+    expected: Expectations,
+    tallies: FxHashMap<Uid, Tally>,
+    /// Owner references, shared by all pods of a ReplicaSet.
+    owners: FxHashMap<Uid, Arc<[Owner]>>,
+}
+
+impl Default for ReplicaSetController {
+    fn default() -> Self {
+        Self {
+            reporter: Reporter::new("replicaset-controller", "replicaset-controller"),
+            expected: Expectations::default(),
+            tallies: FxHashMap::default(),
+            owners: FxHashMap::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Start,
+    Creating,
+    Deleting,
+    Status,
+}
+
+/// What a sync remembers.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    step: Step,
+    target: ObjRef,
+    set: Option<Arc<ReplicaSet>>,
+    /// The status as of the start of the sync, but for the failure condition.
+    status: ReplicaSetStatus,
+    remaining: i32,
+    batch: i32,
+    victims: Vec<(Uid, Name)>,
+    failure: Option<(&'static str, ApiError)>,
+}
+
+impl Reconcile for ReplicaSetController {
+    type State = State;
+
+    fn name(&self) -> Sym {
+        self.reporter.account
+    }
+
+    fn outbox(&mut self) -> Option<&mut Outbox> {
+        Some(&mut self.reporter.outbox)
+    }
+
+    fn on_change(
+        &mut self,
+        change: &Change,
+        before: Option<&Obj>,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+        wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        if change.value.kind() == Kind::Pod {
+            self.on_pod(change, before, caches, cx, wake);
+            return;
+        }
+        if change.deleted
+            && let Some(meta) = change.value.meta()
+        {
+            self.owners.remove(&meta.uid);
+        }
+        wake.push((Key::of(&change.value), SimDuration::ZERO));
+    }
+
+    fn sync(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        answers: &[Outcome],
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        match state.step {
+            Step::Start => self.start(key, state, caches, cx),
+            Step::Creating => self.created(key, state, answers, cx),
+            Step::Deleting => self.deleted(key, state, answers, cx),
+            Step::Status => Self::finished(state, answers),
+        }
+    }
+}
+
+impl ReplicaSetController {
+    fn on_pod(
+        &mut self,
+        change: &Change,
+        before: Option<&Obj>,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+        wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        let old = before.and_then(|b| owner_key(b, Kind::ReplicaSet));
+        let new = owner_key(&change.value, Kind::ReplicaSet);
+        if let Some((key, uid)) = old.filter(|o| Some(*o) != new) {
+            self.count(uid, before, None);
+            wake.push((key, SimDuration::ZERO));
+        }
+        let Some((key, uid)) = new else { return };
+        let was = if old == new { before } else { None };
+        let now = if change.deleted { None } else { Some(&change.value) };
+        self.count(uid, was, now);
+        self.expected.observe(key, change, was);
+        wake.push((key, SimDuration::ZERO));
+        let ready = |obj: Option<&Obj>| obj.and_then(Obj::as_pod).is_some_and(|p| p.ready());
+        if ready(now) && !ready(was) {
+            let set = caches.named(cx.versions(), Kind::ReplicaSet, key.ns, key.name);
+            if let Some((_, Obj::ReplicaSet(set))) = set
+                && set.min_ready_s > 0
+            {
+                let after = SimDuration::from_secs(u64::from(set.min_ready_s) + 1);
+                wake.push((key, after));
+            }
+        }
+    }
+
+    fn count(&mut self, uid: Uid, was: Option<&Obj>, now: Option<&Obj>) {
+        let tally = self.tallies.entry(uid).or_default();
+        tally.count(was, -1);
+        tally.count(now, 1);
+        if tally.active == 0 && tally.by_labels.is_empty() {
+            self.tallies.remove(&uid);
+        }
+    }
+
+    fn start(&mut self, key: Key, state: &mut State, caches: &Cache, cx: &mut Context<'_>) -> Next {
+        let found = caches.named(cx.versions(), Kind::ReplicaSet, key.ns, key.name);
+        let Some((target, Obj::ReplicaSet(set))) = found else {
+            self.expected.forget(key);
+            return Next::Done;
+        };
+        let set = Arc::clone(set);
+        state.target = target;
+        let uid = set.meta.uid;
+        let tally = self.tallies.get(&uid).cloned().unwrap_or_default();
+        #[cfg(test)]
+        assert_eq!(
+            (tally.active, tally.ready),
+            recount(uid, caches, cx),
+            "tally of {}",
+            set.meta.full_name()
+        );
+        state.status = status_of(&set, &tally, caches, cx);
+        let act = set.meta.deletion.is_none() && self.expected.satisfied(key, cx.now());
+        state.set = Some(Arc::clone(&set));
+        let surplus = tally.active - set.replicas;
+        if act && surplus < 0 {
+            state.step = Step::Creating;
+            state.remaining = (-surplus).min(BURST);
+            state.batch = 0;
+            self.expected.expect_creations(key, state.remaining, cx.now());
+            return self.create_batch(state);
+        }
+        if act && surplus > 0 {
+            return self.delete_surplus(key, state, surplus.min(BURST), caches, cx);
+        }
+        Self::put_status(state, cx)
+    }
+
+    fn create_batch(&mut self, state: &mut State) -> Next {
+        let Some(set) = state.set.as_ref() else { return Next::Done };
+        state.batch = next_batch(state.batch, state.remaining);
+        let owners = self
+            .owners
+            .entry(set.meta.uid)
+            .or_insert_with(|| owned_by(Kind::ReplicaSet, &set.meta));
+        let template = &set.template;
+        let pod = pod_of(template, template.labels, set.meta.ns, set.meta.name, Arc::clone(owners));
+        Next::Call((0..state.batch).map(|_| create_pod(pod.clone(), true)).collect())
+    }
+
+    fn created(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        answers: &[Outcome],
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Some(set) = state.set.clone() else { return Next::Done };
+        for answer in answers {
+            state.remaining -= 1;
+            match answer {
+                Ok(success) => {
+                    let text = Text::CreatedPod(success.value.key().1);
+                    self.reporter.normal(Kind::ReplicaSet, &set.meta, "SuccessfulCreate", text, cx);
+                }
+                Err(error) => {
+                    self.expected.created(key, 1);
+                    state.failure = Some(("FailedCreate", *error));
+                    let message = text(&format!("Error creating: {}", error_text(*error)));
+                    self.reporter.warning(Kind::ReplicaSet, &set.meta, "FailedCreate", message, cx);
+                }
+            }
+        }
+        if state.failure.is_some() {
+            // The pods of the batches that are skipped will never be seen.
+            self.expected.created(key, state.remaining);
+            state.remaining = 0;
+        }
+        if state.remaining > 0 {
+            return self.create_batch(state);
+        }
+        Self::put_status(state, cx)
+    }
+
+    fn delete_surplus(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        n: i32,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Some(set) = state.set.as_ref() else { return Next::Done };
+        let pods = pods_of(set.meta.uid, caches, cx);
+        let active = pods.into_iter().filter(|(_, pod)| pod.active());
+        let related = related_pods(set, caches, cx);
+        let mut candidates: Vec<Candidate> = active
+            .map(|(object, pod)| {
+                let rank = related.get(&pod.node).copied().unwrap_or(0);
+                Candidate::new(object, pod, rank, cx)
+            })
+            .collect();
+        let n = num::index(u64::try_from(n).unwrap_or(0)).min(candidates.len());
+        if n < candidates.len() {
+            candidates.sort_by(ranking::order);
+        }
+        candidates.truncate(n);
+        state.victims = candidates.iter().map(|c| (c.pod.meta.uid, c.pod.meta.name)).collect();
+        state.step = Step::Deleting;
+        let uids = state.victims.iter().map(|v| v.0).collect();
+        self.expected.expect_deletions(key, uids, cx.now());
+        let calls = candidates.iter().map(|c| delete(Kind::Pod, &c.pod.meta, Some(c.object)));
+        Next::Call(calls.collect())
+    }
+
+    fn deleted(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        answers: &[Outcome],
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Some(set) = state.set.clone() else { return Next::Done };
+        for (answer, (uid, name)) in answers.iter().zip(std::mem::take(&mut state.victims)) {
+            if answer.is_ok() {
+                let text = Text::DeletedPod(name);
+                self.reporter.normal(Kind::ReplicaSet, &set.meta, "SuccessfulDelete", text, cx);
+            }
+            if let Err(error) = answer {
+                self.expected.deleted(key, uid);
+                if !deleted(answer) {
+                    state.failure = Some(("FailedDelete", *error));
+                    let message = text(&format!("Error deleting: {}", error_text(*error)));
+                    self.reporter.warning(Kind::ReplicaSet, &set.meta, "FailedDelete", message, cx);
+                }
+            }
+        }
+        Self::put_status(state, cx)
+    }
+
+    /// Puts the status if it differs from what the cache has.
+    fn put_status(state: &mut State, cx: &Context<'_>) -> Next {
+        let Some(set) = state.set.clone() else { return Next::Done };
+        let failing = set.status.conditions.get(ConditionType::ReplicaFailure).is_some();
+        match state.failure {
+            Some((reason, error)) if !failing => {
+                let kind = ConditionType::ReplicaFailure;
+                let message = error_text(error);
+                let condition = condition(kind, Truth::True, reason, &message, cx);
+                state.status.conditions.set(condition);
+            }
+            None if failing => state.status.conditions.remove(ConditionType::ReplicaFailure),
+            Some(_) | None => {}
+        }
+        state.step = Step::Status;
+        if state.status == set.status {
+            return Self::finished(state, &[]);
+        }
+        let mut object = ReplicaSet::clone(&set);
+        object.status = state.status.clone();
+        Next::Call(vec![put_status(Obj::ReplicaSet(Arc::new(object)), state.target)])
+    }
+
+    fn finished(state: &State, answers: &[Outcome]) -> Next {
+        let refused = answers.iter().any(|a| matches!(a, Err(e) if *e != ApiError::NotFound));
+        if state.failure.is_some() || refused {
+            return Next::Retry;
+        }
+        let Some(set) = &state.set else { return Next::Done };
+        let status = &state.status;
+        if set.min_ready_s > 0 && status.ready == set.replicas && status.available != set.replicas {
+            return Next::Requeue(SimDuration::from_secs(u64::from(set.min_ready_s)));
+        }
+        Next::Done
+    }
+}
+
+fn status_of(
+    set: &ReplicaSet,
+    tally: &Tally,
+    caches: &Cache,
+    cx: &Context<'_>,
+) -> ReplicaSetStatus {
+    let available = if set.min_ready_s == 0 {
+        tally.ready
+    } else {
+        let pods = pods_of(set.meta.uid, caches, cx);
+        let there = |pod: &crate::api::Pod| pod.active() && available(pod, set.min_ready_s, cx);
+        num::i32_of(pods.iter().filter(|(_, pod)| there(pod)).count())
+    };
+    ReplicaSetStatus {
+        observed_generation: set.meta.generation,
+        replicas: tally.active,
+        fully_labeled: tally.fully_labeled(set.template.labels),
+        ready: tally.ready,
+        available,
+        conditions: set.status.conditions.clone(),
+    }
+}
+
+/// Active pods per node over all `ReplicaSets` with the same controller (a Deployment's).
+fn related_pods(set: &ReplicaSet, caches: &Cache, cx: &Context<'_>) -> FxHashMap<Sym, i32> {
+    let mut sets: Vec<Uid> = vec![set.meta.uid];
+    if let Some(owner) = set.meta.controller() {
+        let others = caches.owned(owner.uid, Kind::ReplicaSet).filter_map(|object| {
+            caches.get(cx.versions(), Kind::ReplicaSet, object)?.meta().map(|m| m.uid)
+        });
+        let seen: FxHashSet<Uid> = sets.iter().copied().collect();
+        sets.extend(others.filter(|uid| !seen.contains(uid)));
+    }
+    let mut per_node = FxHashMap::default();
+    for uid in sets {
+        for object in caches.owned(uid, Kind::Pod) {
+            let obj = caches.get(cx.versions(), Kind::Pod, object);
+            if let Some(pod) = obj.and_then(Obj::as_pod).filter(|p| p.active()) {
+                *per_node.entry(pod.node).or_insert(0) += 1;
+            }
+        }
+    }
+    per_node
+}
+
+#[cfg(test)]
+fn recount(uid: Uid, caches: &Cache, cx: &Context<'_>) -> (i32, i32) {
+    let mut tally = Tally::default();
+    for object in caches.owned(uid, Kind::Pod) {
+        tally.count(caches.get(cx.versions(), Kind::Pod, object), 1);
+    }
+    (tally.active, tally.ready)
+}
