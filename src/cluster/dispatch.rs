@@ -10,7 +10,7 @@ use crate::engine::digest::mix;
 use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimTime, Sym};
-use crate::event::{Address, Context, Event, NodeEvent, Role, What};
+use crate::event::{Address, Event, NodeEvent, Role, What};
 use std::hash::{Hash, Hasher};
 
 /// What a scheduler watches.
@@ -155,7 +155,8 @@ impl Cluster {
                     node.on_answer(token, &outcome, cx);
                 }
             }
-            Role::User | Role::ApiServer => {}
+            Role::User => self.driver.on_answer(token, cx),
+            Role::ApiServer => {}
         }
     }
 

@@ -8,13 +8,13 @@ use crate::api::versions::Change;
 use crate::api::workload::{Job, PodTemplate};
 use crate::api::{Kind, Meta, Name, Obj, Pod, PodSpec};
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
-use crate::event::{Context, Event, UserEvent, What};
+use crate::event::{Address, Context, Event, Role, UserEvent, What};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Arrival processes under way.
 #[derive(Debug, Clone)]
-pub struct Driver {
+pub(super) struct Driver {
     plan: Arc<Plan>,
     /// Next ordinal of each arrival process.
     next: Vec<u32>,
@@ -26,36 +26,38 @@ pub struct Driver {
     open: usize,
     /// Objects whose user will still delete them.
     lives: usize,
+    /// Steps that have been answered.
+    steps_done: usize,
 }
 
 impl Driver {
     /// A driver of this plan.
     #[must_use]
-    pub fn new(plan: Arc<Plan>) -> Self {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
         let by_base =
             plan.arrivals.iter().enumerate().map(|(i, a)| (a.name, num::u32_of(i))).collect();
         let next = vec![0; plan.arrivals.len()];
         let open = plan.arrivals.len();
-        Self { plan, next, by_base, by_name: FxHashMap::default(), open, lives: 0 }
+        Self { plan, next, by_base, by_name: FxHashMap::default(), open, lives: 0, steps_done: 0 }
     }
 
     /// True if it must see pods become Running.
     #[must_use]
-    pub fn watches_pods(&self) -> bool {
+    pub(super) fn watches_pods(&self) -> bool {
         self.plan.arrivals.iter().any(|a| {
             a.lifetime_from == LifetimeFrom::Running
                 && (a.lifetime.is_some() || matches!(a.process, Process::Rows(_)))
         })
     }
 
-    /// True once every arrival has been made and every life that has an end has come to it.
+    /// True once every step is done, every arrival has been made and every life that has an end has come to it.
     #[must_use]
-    pub fn done(&self) -> bool {
-        self.open == 0 && self.lives == 0
+    pub(super) fn done(&self) -> bool {
+        self.open == 0 && self.lives == 0 && self.steps_done == self.plan.steps.len()
     }
 
     /// Arms the first step and the first arrivals.
-    pub fn start(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn start(&mut self, cx: &mut Context<'_>) {
         if let Some(step) = self.plan.steps.first() {
             cx.schedule(step.at, Event::User(UserEvent::Step(0)));
         }
@@ -87,7 +89,7 @@ impl Driver {
     }
 
     /// An event of the user.
-    pub fn handle(&mut self, event: UserEvent, cx: &mut Context<'_>) {
+    pub(super) fn handle(&mut self, event: UserEvent, cx: &mut Context<'_>) {
         match event {
             UserEvent::Step(row) => self.step(row, cx),
             UserEvent::Arrive(index) => self.arrive(index, cx),
@@ -95,14 +97,20 @@ impl Driver {
         }
     }
 
+    /// One step. The next one waits for its answer, as one kubectl after the other does.
     fn step(&mut self, row: u32, cx: &mut Context<'_>) {
         let plan = Arc::clone(&self.plan);
         let step = &plan.steps[row as usize];
-        if let Some(next) = plan.steps.get(row as usize + 1) {
-            cx.schedule(next.at, Event::User(UserEvent::Step(row + 1)));
-        }
         let hop = cx.record(What::Scenario { step: verb(&step.action), row });
-        cx.at_hop(hop, |cx| act(&step.action, cx));
+        cx.at_hop(hop, |cx| act(&step.action, Some((Address::new(Role::User, 0), row)), cx));
+    }
+
+    /// The answer to a step's request: on to the next one, now or when its time has come.
+    pub(super) fn on_answer(&mut self, row: u32, cx: &mut Context<'_>) {
+        self.steps_done = row as usize + 1;
+        if let Some(next) = self.plan.steps.get(self.steps_done) {
+            cx.schedule(next.at.max(cx.now()), Event::User(UserEvent::Step(row + 1)));
+        }
     }
 
     fn arrive(&mut self, index: u32, cx: &mut Context<'_>) {
@@ -122,7 +130,7 @@ impl Driver {
             let object = make(arrival, ordinal, name, cx);
             let kind = object.kind();
             let op = Op::Create { object, generate: false };
-            send(kind, arrival.ns, name, op, cx);
+            send((kind, arrival.ns, name), op, None, cx);
             let Some(life) = lifetime(arrival, ordinal, cx) else { return };
             self.lives += 1;
             if arrival.lifetime_from == LifetimeFrom::Creation {
@@ -154,11 +162,11 @@ impl Driver {
         let propagation = Some(Propagation::Background);
         let op = Op::Delete { grace_s: None, propagation, uid: None };
         let name = self.name_of(index, ordinal);
-        cx.at_hop(hop, |cx| send(kind, arrival.ns, name, op, cx));
+        cx.at_hop(hop, |cx| send((kind, arrival.ns, name), op, None, cx));
     }
 
     /// A pod has changed: one that has begun to run may now count its lifetime.
-    pub fn on_pod(&self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+    pub(super) fn on_pod(&self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
         let Some(pod) = change.value.as_pod() else { return };
         let ran = before.and_then(Obj::as_pod).is_some_and(|p| p.status.phase != Phase::Pending);
         if change.deleted || ran || pod.status.phase != Phase::Running {
@@ -198,33 +206,38 @@ fn verb(action: &Action) -> &'static str {
     }
 }
 
-fn act(action: &Action, cx: &mut Context<'_>) {
+/// Who waits for the answer, if anybody does.
+type Reply = Option<(Address, u32)>;
+
+fn act(action: &Action, reply: Reply, cx: &mut Context<'_>) {
     match action {
         Action::Apply(object) => {
             let (ns, name) = object.key();
-            send(object.kind(), ns, name, Op::Apply(object.clone()), cx);
+            send((object.kind(), ns, name), Op::Apply(object.clone()), reply, cx);
         }
         Action::Delete { kind, ns, name, grace_s } => {
             let propagation = Some(Propagation::Background);
             let op = Op::Delete { grace_s: *grace_s, propagation, uid: None };
-            send(*kind, *ns, *name, op, cx);
+            send((*kind, *ns, *name), op, reply, cx);
         }
         Action::Scale { kind, ns, name, replicas } => {
-            send(*kind, *ns, *name, Op::Scale(*replicas), cx);
+            send((*kind, *ns, *name), Op::Scale(*replicas), reply, cx);
         }
         Action::SetImage { kind, ns, name, container, image } => {
-            send(*kind, *ns, *name, Op::SetImage(*container, *image), cx);
+            send((*kind, *ns, *name), Op::SetImage(*container, *image), reply, cx);
         }
         Action::Cordon { node, on } => {
-            send(Kind::Node, Sym::EMPTY, Name::new(node.as_str()), Op::Cordon(*on), cx);
+            let target = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
+            send(target, Op::Cordon(*on), reply, cx);
         }
-        Action::Drain { node } => drain(*node, cx),
+        Action::Drain { node } => drain(*node, reply, cx),
     }
 }
 
 /// `kubectl drain`: cordon, list the node's pods, evict all but those of DaemonSets.
-fn drain(node: Sym, cx: &mut Context<'_>) {
-    send(Kind::Node, Sym::EMPTY, Name::new(node.as_str()), Op::Cordon(true), cx);
+fn drain(node: Sym, reply: Reply, cx: &mut Context<'_>) {
+    let target = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
+    send(target, Op::Cordon(true), reply, cx);
     let mut pods: Vec<(Sym, Name)> = cx
         .versions()
         .iter(Kind::Pod)
@@ -235,13 +248,13 @@ fn drain(node: Sym, cx: &mut Context<'_>) {
         .collect();
     pods.sort_by(|a, b| a.0.cmp_text(b.0).then(a.1.cmp_text(b.1)));
     for (ns, name) in pods {
-        send(Kind::Pod, ns, name, Op::Evict, cx);
+        send((Kind::Pod, ns, name), Op::Evict, None, cx);
     }
 }
 
-fn send(kind: Kind, ns: Sym, name: Name, op: Op, cx: &mut Context<'_>) {
+fn send((kind, ns, name): (Kind, Sym, Name), op: Op, reply: Reply, cx: &mut Context<'_>) {
     let request = Request { user: User::Admin, kind, ns, name, target: None, op };
-    cx.submit(cx.now(), request, None);
+    cx.submit(cx.now(), request, reply);
 }
 
 /// How long the object lives, if its life has an end.

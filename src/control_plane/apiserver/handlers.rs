@@ -182,7 +182,7 @@ fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, 
         Op::Update(new) => return update(object, &old, new),
         Op::UpdateStatus(new) => {
             fresh(&old, &new)?;
-            patch::status_of(&old, &new)
+            patch::update_status(&old, &new)
         }
         Op::Delete { grace_s, propagation, uid } => {
             return delete::delete(object, old, (grace_s, propagation, uid), cx);

@@ -44,6 +44,16 @@ pub(super) fn apply(old: &Obj, mut new: Obj) -> Obj {
     replace(old, new)
 }
 
+/// PUT to `/status`: the status, and for a Deployment its annotations, which its controller writes
+/// together with it (recorded: the revision annotation).
+pub(super) fn update_status(old: &Obj, new: &Obj) -> Obj {
+    let mut out = status_of(old, new);
+    if let (Obj::Deployment(o), Obj::Deployment(n)) = (&mut out, new) {
+        Arc::make_mut(o).meta.annotations.clone_from(&n.meta.annotations);
+    }
+    out
+}
+
 /// The first object with the status of the second.
 pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
     let mut out = of.clone();
