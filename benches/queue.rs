@@ -1,15 +1,15 @@
 //! The event queue against its candidates: the hold operation (pop one, push one) at several numbers
 //! of pending events. `cargo bench --bench queue`.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use priority_queue::PriorityQueue;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hint::black_box;
-use wavetank::engine::SimTime;
 use wavetank::engine::queue::{Entry, Queue};
+use wavetank::engine::{SimTime, num};
 
 type Payload = [u64; 3];
 
@@ -130,7 +130,7 @@ const WIDTH: u32 = 20;
 const N: u64 = 4096;
 impl Default for Calendar {
     fn default() -> Self {
-        let buckets = vec![Vec::new(); N as usize];
+        let buckets = vec![Vec::new(); usize::try_from(N).unwrap_or(0)];
         Self { buckets, current: VecDeque::new(), at: 0, far: BinaryHeap::new() }
     }
 }
@@ -145,7 +145,7 @@ impl Candidate for Calendar {
             let place = self.current.partition_point(|e| *e < entry);
             self.current.insert(place, entry);
         } else if bucket < self.at + N {
-            self.buckets[(bucket % N) as usize].push(entry);
+            self.buckets[num::index(bucket % N)].push(entry);
         } else {
             self.far.push(Reverse(entry));
         }
@@ -153,7 +153,7 @@ impl Candidate for Calendar {
     fn pop(&mut self) -> u64 {
         while self.current.is_empty() {
             self.at += 1;
-            let mut bucket = std::mem::take(&mut self.buckets[(self.at % N) as usize]);
+            let mut bucket = std::mem::take(&mut self.buckets[num::index(self.at % N)]);
             while self.far.peek().is_some_and(|e| e.0.0 >> WIDTH <= self.at) {
                 bucket.extend(self.far.pop().map(|e| e.0));
             }
@@ -168,14 +168,13 @@ fn hold(c: &mut Criterion, mut queue: impl Candidate, pending: u64) {
     let gaps = gaps();
     let mut seq = 0;
     for _ in 0..pending {
-        queue.push(gaps[(seq as usize) % gaps.len()], seq);
+        queue.push(gaps[num::index(seq) % gaps.len()], seq);
         seq += 1;
     }
-    let id = BenchmarkId::new(queue.name(), pending);
-    c.bench_function(&id.to_string(), |b| {
+    c.bench_function(&format!("{}/{pending}", queue.name()), |b| {
         b.iter(|| {
             let now = queue.pop();
-            queue.push(now + gaps[(seq as usize) % gaps.len()], seq);
+            queue.push(now + gaps[num::index(seq) % gaps.len()], seq);
             seq += 1;
             black_box(now)
         });

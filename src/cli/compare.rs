@@ -53,9 +53,10 @@ struct Variant {
 pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let variants = variants(options)?;
     if variants.len() < 2 {
-        return Err(vec![InputError::new("", "there is only one thing to compare").hint(
-            "name two scenarios, or give --policy, --ties or --variant at least twice",
-        )]);
+        return Err(vec![
+            InputError::new("", "there is only one thing to compare")
+                .hint("name two scenarios, or give --policy, --ties or --variant at least twice"),
+        ]);
     }
     let seeds = seeds(&options.seeds).map_err(|e| vec![e])?;
     let jobs: Vec<(usize, u64)> =
@@ -115,8 +116,10 @@ fn variants(options: &Options) -> Result<Vec<Variant>, InputErrors> {
     }
     for text in &options.variants {
         let (name, sets) = text.split_once(':').ok_or_else(|| {
-            vec![InputError::new("", format!("--variant {text}: no `:` in it"))
-                .hint("write --variant NAME:PATH=VALUE")]
+            vec![
+                InputError::new("", format!("--variant {text}: no `:` in it"))
+                    .hint("write --variant NAME:PATH=VALUE"),
+            ]
         })?;
         let sets = sets.split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect();
         list.push((name.to_owned(), file.clone(), sets));

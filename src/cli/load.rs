@@ -16,8 +16,10 @@ pub(super) struct Input {
 /// Splits `path=value`.
 pub(super) fn override_of(text: &str) -> Result<(String, String), InputErrors> {
     text.split_once('=').map(|(p, v)| (p.trim().to_owned(), v.trim().to_owned())).ok_or_else(|| {
-        vec![InputError::new("", format!("--set {text}: no `=` in it"))
-            .hint("write --set path=value, as in --set cluster.nodes.0.count=5")]
+        vec![
+            InputError::new("", format!("--set {text}: no `=` in it"))
+                .hint("write --set path=value, as in --set cluster.nodes.0.count=5"),
+        ]
     })
 }
 

@@ -22,12 +22,15 @@ const BAD_INPUT: u8 = 2;
 /// A deterministic simulator of a whole Kubernetes cluster.
 #[derive(Debug, Parser)]
 #[command(name = "wavetank", version, about, long_about = None, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 fine, 1 an expectation failed, 2 bad input, 3 a bug of ours.")]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 an expectation failed, 2 bad input, 3 a bug of ours."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of it per process")]
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a scenario: summary, tables, plots and a report.
@@ -88,7 +91,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let code = if error.use_stderr() { BAD_INPUT } else { 0 };
             // Nobody is left to tell if even this cannot be printed.
-            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(BAD_INPUT) };
+            return if error.print().is_ok() {
+                ExitCode::from(code)
+            } else {
+                ExitCode::from(BAD_INPUT)
+            };
         }
     };
     let outcome = match cli.command {

@@ -13,6 +13,7 @@ use crate::session::{Observer, Session};
 use std::path::PathBuf;
 
 /// Options of `run`.
+#[expect(clippy::struct_excessive_bools, reason = "a flag of the command line is a bool")]
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -44,10 +45,8 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let Input { plan, inputs, options: chosen } = input(&options.source, &[])?;
     let one = |error: InputError| vec![error];
-    let target = options
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("results/runs").join(&plan.name));
+    let target =
+        options.out.clone().unwrap_or_else(|| PathBuf::from("results/runs").join(&plan.name));
     let dir = if options.no_out { None } else { Some(RunDir::begin(&target).map_err(one)?) };
     let sink = dir.as_ref().map(RunDir::sink).transpose().map_err(one)?;
     let mut metrics = Metrics::new(&plan, sink);
@@ -90,7 +89,8 @@ fn show(options: &Options, summary: &Summary, target: &std::path::Path) {
         Format::Text => {
             terminal::line(render(summary, terminal::WIDTH).trim_end());
             if !options.no_out {
-                let what = if options.no_plots { "tables" } else { "tables, plots and report.html" };
+                let what =
+                    if options.no_plots { "tables" } else { "tables, plots and report.html" };
                 terminal::line(&format!("\n{what}: {}", target.display()));
             }
         }

@@ -92,14 +92,12 @@ fn to_object(history: &mut History, word: Option<&str>) {
     while history.step() {
         let session = history.session();
         let versions = &session.cluster().shared().versions;
-        let hit = session.records().iter().any(|r| match r.what {
-            What::Committed { kind: k, log, .. } if k == kind => {
-                versions.change(k, log).is_some_and(|c| {
-                    let (in_ns, called) = c.value.key();
-                    in_ns.as_str() == ns && called.to_string() == name
-                })
-            }
-            _other => false,
+        let hit = session.records().iter().any(|r| {
+            let What::Committed { kind: k, log, .. } = r.what else { return false };
+            let change = versions.change(k, log).filter(|_| k == kind);
+            change
+                .map(|c| c.value.key())
+                .is_some_and(|(n, called)| n.as_str() == ns && called.to_string() == name)
         });
         if hit {
             return show(history);
@@ -144,13 +142,13 @@ fn show(history: &History) {
 fn describe(history: &History, record: &Record) -> String {
     let head = format!("{:>12} #{:<7} <-#{:<7}", record.time, record.seq, record.cause);
     let versions = &history.session().cluster().shared().versions;
-    let text = match record.what {
-        What::Committed { kind, log, user, verb, .. } => {
-            let (ns, name) = versions.change(kind, log).map(|c| c.value.key()).unwrap_or_default();
-            format!("etcd: {} {kind} {ns}/{name}{} by {user}", verb.0, verb.1)
-        }
-        What::Event(event) => format!("{event:?}"),
-        other => format!("  {other:?}"),
+    let text = if let What::Committed { kind, log, user, verb, .. } = record.what {
+        let (ns, name) = versions.change(kind, log).map(|c| c.value.key()).unwrap_or_default();
+        format!("etcd: {} {kind} {ns}/{name}{} by {user}", verb.0, verb.1)
+    } else if let What::Event(event) = record.what {
+        format!("{event:?}")
+    } else {
+        format!("  {:?}", record.what)
     };
     format!("{head} {text}")
 }

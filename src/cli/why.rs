@@ -37,7 +37,9 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     session.run(&mut [&mut recorder], |_| {});
     let Some(last) = why::last_change(&recorder, (kind, &ns, &name), until) else {
         let known = why::similar(&recorder, kind, &name);
-        terminal::complain(&format!("error: no {kind} {ns}/{name} was ever changed by then{known}"));
+        terminal::complain(&format!(
+            "error: no {kind} {ns}/{name} was ever changed by then{known}"
+        ));
         return Ok(BAD_INPUT);
     };
     let from = why::telling_change(&recorder, last);

@@ -3,8 +3,8 @@
 use super::Cluster;
 use super::faults::victims;
 use super::spec::FaultKind;
-use crate::api::versions::Change;
 use crate::api::Kind;
+use crate::api::versions::Change;
 use crate::client::watch::Due;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
@@ -78,7 +78,7 @@ impl Cluster {
             Event::Api(event) => self.api.handle(event, cx),
             Event::Scheduler(event) => self.scheduler.handle(event, cx),
             Event::Controller { controller, event } => {
-                self.controllers.handle(controller, event, cx)
+                self.controllers.handle(controller, event, cx);
             }
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => self.deliver(watch, entry.seq),
@@ -122,11 +122,16 @@ impl Cluster {
         let before = change.before.as_ref();
         let cx = &mut self.shared.context(hop);
         match client.role {
-            Role::Scheduler => match change.value.kind() {
-                Kind::Pod => self.scheduler.on_pod(change, before, cx),
-                Kind::Node => self.scheduler.on_node(change, before, cx),
-                other => self.scheduler.on_other(other, change, before, cx),
-            },
+            Role::Scheduler => {
+                let kind = change.value.kind();
+                if kind == Kind::Pod {
+                    self.scheduler.on_pod(change, before, cx);
+                } else if kind == Kind::Node {
+                    self.scheduler.on_node(change, before, cx);
+                } else {
+                    self.scheduler.on_other(kind, change, before, cx);
+                }
+            }
             Role::ControllerManager => self.controllers.on_change(change, before, cx),
             Role::Kubelet => {
                 let node = &mut self.nodes[client.index as usize];

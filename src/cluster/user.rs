@@ -174,10 +174,10 @@ impl Driver {
         }
         let Some((index, ordinal)) = self.maker(pod) else { return };
         let arrival = &self.plan.arrivals[index as usize];
-        if arrival.lifetime_from == LifetimeFrom::Running {
-            if let Some(life) = lifetime(arrival, ordinal, cx) {
-                cx.after(life, Event::User(UserEvent::Expire { arrival: index, ordinal }));
-            }
+        if arrival.lifetime_from == LifetimeFrom::Running
+            && let Some(life) = lifetime(arrival, ordinal, cx)
+        {
+            cx.after(life, Event::User(UserEvent::Expire { arrival: index, ordinal }));
         }
     }
 
@@ -234,7 +234,7 @@ fn act(action: &Action, reply: Reply, cx: &mut Context<'_>) {
     }
 }
 
-/// `kubectl drain`: cordon, list the node's pods, evict all but those of DaemonSets.
+/// `kubectl drain`: cordon, list the node's pods, evict all but those of `DaemonSets`.
 fn drain(node: Sym, reply: Reply, cx: &mut Context<'_>) {
     let target = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
     send(target, Op::Cordon(true), reply, cx);
@@ -259,10 +259,10 @@ fn send((kind, ns, name): (Kind, Sym, Name), op: Op, reply: Reply, cx: &mut Cont
 
 /// How long the object lives, if its life has an end.
 fn lifetime(arrival: &Arrival, ordinal: u32, cx: &Context<'_>) -> Option<SimDuration> {
-    if let Process::Rows(rows) = &arrival.process {
-        if let Some(life) = rows[ordinal as usize].lifetime {
-            return Some(life);
-        }
+    if let Process::Rows(rows) = &arrival.process
+        && let Some(life) = rows[ordinal as usize].lifetime
+    {
+        return Some(life);
     }
     let dist = arrival.lifetime?;
     let entity = arrival.name.stable_hash();

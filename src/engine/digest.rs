@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn hashes_are_pinned() {
         // A change here changes every digest ever printed: bump the version when it must be.
-        assert_eq!(hash_bytes(b"wavetank"), 0);
+        assert_eq!(hash_bytes(b"wavetank"), 5_666_263_005_341_247_612);
         assert_ne!(hash_bytes(b"a"), hash_bytes(b"a\0"));
     }
 }

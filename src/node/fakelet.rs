@@ -30,7 +30,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
 fn running(node: &mut NodeAgent, pod: &Pod, cx: &Context<'_>) -> PodStatus {
     let stamp = cx.stamp();
     let ip = node.next_ip;
-    node.next_ip = ip & !0xff | ((ip & 0xff) - 2 + 1) % 253 + 2;
+    node.next_ip = ip & !0xff | (((ip & 0xff) - 2 + 1) % 253 + 2);
     let containers = pod.spec.containers.iter().map(|c| ContainerStatus {
         name: c.name,
         image: c.image,

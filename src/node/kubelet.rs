@@ -51,7 +51,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
             }
         }
         (None, Some(_)) => {
-            delete_object(node, (change.object, pod.meta.ns, pod.meta.name, pod.meta.uid), cx)
+            delete_object(node, (change.object, pod.meta.ns, pod.meta.name, pod.meta.uid), cx);
         }
         (None, None) => {}
         (Some(id), Some(deletion)) => stop(node, id, deletion.grace_s, cx),
@@ -133,7 +133,7 @@ fn sandbox_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     worker.ip = ip;
     worker.stage = Stage::Starting(0);
     // 253 addresses of the node's /24, in turn.
-    node.next_ip = ip & !0xff | ((ip & 0xff) - 2 + 1) % 253 + 2;
+    node.next_ip = ip & !0xff | (((ip & 0xff) - 2 + 1) % 253 + 2);
     trace(node, id, "sandbox and network ready (CNI)", cx);
     next_container(node, id, cx);
 }
@@ -259,7 +259,8 @@ fn ready_after(
 ) -> Option<SimDuration> {
     let delayed = behaviour.ready_after_ns > 0;
     let startup = container.startup.map(|p| passes(p, behaviour.ready_after_ns, SimDuration::ZERO));
-    let readiness = match (container.readiness, startup) {
+
+    match (container.readiness, startup) {
         (Some(p), after) => {
             Some(passes(p, behaviour.ready_after_ns, after.unwrap_or(SimDuration::ZERO)))
         }
@@ -268,8 +269,7 @@ fn ready_after(
             Some(passes(BARE_PROBE, behaviour.ready_after_ns, SimDuration::ZERO))
         }
         (None, None) => None,
-    };
-    readiness
+    }
 }
 
 /// The instant at which a probe that first runs at `from` has succeeded often enough.

@@ -78,10 +78,12 @@ pub(super) fn phase(worker: &Worker) -> Phase {
     let policy = worker.spec.restart;
     for (i, run) in init.iter().enumerate() {
         let container = worker.container(i);
-        if let RunState::Exited(_, _, code) = run.state {
-            if code != 0 && !container.sidecar && !restarts(policy, container, code, true) {
-                return Phase::Failed;
-            }
+        if let RunState::Exited(_, _, code) = run.state
+            && code != 0
+            && !container.sidecar
+            && !restarts(policy, container, code, true)
+        {
+            return Phase::Failed;
         }
     }
     let code = |state: RunState| if let RunState::Exited(_, _, c) = state { Some(c) } else { None };

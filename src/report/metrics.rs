@@ -70,7 +70,9 @@ pub struct Metrics {
     pub longest_wait: u64,
     sink: Option<Box<dyn RowSink>>,
     line: Line,
-    evictor: Sym,
+    /// Who deletes pods because of taints: the controller's own account, and since 1.29 the one it
+    /// shares with the node controller.
+    evictors: [Sym; 2],
     /// Nodes struck at one instant, whose pods are looked at once it has passed.
     crashed: (SimTime, BTreeSet<u32>),
     active_faults: bool,
@@ -100,7 +102,7 @@ impl Metrics {
             longest_wait: 0,
             sink,
             line: Line::default(),
-            evictor: Sym::new("taint-eviction-controller"),
+            evictors: [Sym::new("taint-eviction-controller"), Sym::new("node-controller")],
             crashed: (SimTime::ZERO, BTreeSet::new()),
             active_faults: false,
             primed: false,
@@ -195,7 +197,7 @@ impl Metrics {
             return;
         }
         row.gone_by = Some(user);
-        let by_taint = matches!(user, User::Controller(name) if name == self.evictor);
+        let by_taint = matches!(user, User::Controller(name) if self.evictors.contains(&name));
         if !by_taint && subresource != "/eviction" {
             return;
         }

@@ -6,8 +6,8 @@ use super::metrics::Metrics;
 use super::plots::{self, png::png, svg::svg};
 use super::rows::{RowSink, Stream};
 use super::summary::Summary;
-use crate::engine::digest::hash_bytes;
 use crate::api::versions::Versions;
+use crate::engine::digest::hash_bytes;
 use crate::event::{Record, What};
 use crate::scenario::InputError;
 use crate::session::Observer;
@@ -322,14 +322,13 @@ impl Observer for Trace {
 pub fn trace_line(record: &Record, versions: &Versions) -> String {
     let Record { seq, time, cause, what } = record;
     let (s, ns) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
-    let text = match what {
-        What::Committed { kind, log, user, verb, .. } => {
-            let change = versions.change(*kind, *log);
-            let (ns, name) = change.map(|c| c.value.key()).unwrap_or_default();
-            let rev = change.map_or(0, |c| c.rev);
-            format!("committed {}{} {kind} {ns}/{name} by {user} rev {rev}", verb.0, verb.1)
-        }
-        other => format!("{other:?}"),
+    let text = if let What::Committed { kind, log, user, verb, .. } = what {
+        let change = versions.change(*kind, *log);
+        let (ns, name) = change.map(|c| c.value.key()).unwrap_or_default();
+        let rev = change.map_or(0, |c| c.rev);
+        format!("committed {}{} {kind} {ns}/{name} by {user} rev {rev}", verb.0, verb.1)
+    } else {
+        format!("{what:?}")
     };
     format!("{s:>6}.{ns:09} #{seq:<8} <-#{cause:<8} {text}")
 }

@@ -390,6 +390,7 @@ fn write(target: &Path) -> Summary {
         digest: "d1gest".into(),
         options: vec![("seed".into(), "7".into())],
         inputs: vec![("../scenario.yaml".into(), b"kind: Scenario".to_vec())],
+        plots: true,
     };
     dir.finish(&mut fake.metrics, &facts).unwrap()
 }

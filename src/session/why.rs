@@ -203,10 +203,18 @@ pub fn similar(recorder: &Recorder, kind: Kind, name: &str) -> String {
         .filter_map(|r| recorder.change(r.seq))
         .map(|change| change.value.key())
         .filter(|(_, called)| called.to_string().starts_with(stem))
-        .map(|(ns, called)| if ns.is_empty() { called.to_string() } else { format!("{ns}/{called}") })
+        .map(
+            |(ns, called)| {
+                if ns.is_empty() { called.to_string() } else { format!("{ns}/{called}") }
+            },
+        )
         .collect();
     found.sort();
     found.dedup();
     found.truncate(5);
-    if found.is_empty() { String::new() } else { format!("\n  hint: there are {}", found.join(", ")) }
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!("\n  hint: there are {}", found.join(", "))
+    }
 }

@@ -4,7 +4,11 @@ use rayon::prelude::*;
 
 /// Runs every job; `threads` 0 means one per core.
 #[must_use]
-pub fn parallel<J: Sync, R: Send>(threads: usize, jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
+pub fn parallel<J: Sync, R: Send>(
+    threads: usize,
+    jobs: &[J],
+    run: impl Fn(&J) -> R + Sync,
+) -> Vec<R> {
     let all = || jobs.par_iter().map(&run).collect();
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(all),

@@ -1,5 +1,5 @@
-//! Admission, as far as wave 1 has it: NamespaceLifecycle, TaintNodesByCondition, Priority and
-//! DefaultTolerationSeconds, in upstream's order (behaviour reference §1.6).
+//! Admission, as far as wave 1 has it: `NamespaceLifecycle`, `TaintNodesByCondition`, Priority and
+//! `DefaultTolerationSeconds`, in upstream's order (behaviour reference §1.6).
 
 use crate::api::node::keys;
 use crate::api::pod::{Effect, PreemptionPolicy, Qos, Taint, Toleration};
@@ -23,7 +23,7 @@ pub(super) struct Admission {
     /// Specs admitted lately: as given, and as admitted. Equality is identity of the shared spec.
     admitted: Vec<(Arc<PodSpec>, Arc<PodSpec>)>,
     next: usize,
-    /// The revision of PriorityClasses that the memory was filled under.
+    /// The revision of `PriorityClasses` that the memory was filled under.
     classes_rev: u64,
 }
 
@@ -78,7 +78,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The spec after Priority and DefaultTolerationSeconds, shared among pods of one template.
+    /// The spec after Priority and `DefaultTolerationSeconds`, shared among pods of one template.
     fn admit_spec(
         &mut self,
         spec: &Arc<PodSpec>,
@@ -92,12 +92,11 @@ impl Admission {
         }
         // A spec that nobody else holds is of no template: remembering it would help no one.
         let shared = Arc::strong_count(spec) > 1;
-        if shared {
-            if let Some((_, done)) =
+        if shared
+            && let Some((_, done)) =
                 self.admitted.iter().find(|(given, _)| Arc::ptr_eq(given, spec))
-            {
-                return Ok(Arc::clone(done));
-            }
+        {
+            return Ok(Arc::clone(done));
         }
         let mut admitted = PodSpec::clone(spec);
         priority(&mut admitted, cx)?;
@@ -116,7 +115,7 @@ impl Admission {
     }
 }
 
-/// NamespaceLifecycle: nothing is made in a namespace that is missing or terminating.
+/// `NamespaceLifecycle`: nothing is made in a namespace that is missing or terminating.
 fn namespace_lifecycle(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
     let creates = matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_));
     if !creates || request.ns.is_empty() {
@@ -136,7 +135,7 @@ fn namespace_lifecycle(request: &Request, cx: &Context<'_>) -> Result<(), ApiErr
     }
 }
 
-/// TaintNodesByCondition: a new node takes no pods until it is known to be ready.
+/// `TaintNodesByCondition`: a new node takes no pods until it is known to be ready.
 fn taint_by_condition(node: &mut crate::api::node::Node, cx: &Context<'_>) {
     let key = Sym::new(keys::NOT_READY);
     let there = node.taints.iter().any(|t| t.key == key && t.effect == Effect::NoSchedule);
@@ -151,9 +150,9 @@ fn taint_by_condition(node: &mut crate::api::node::Node, cx: &Context<'_>) {
 /// Priority: class to number.
 fn priority(spec: &mut PodSpec, cx: &Context<'_>) -> Result<(), ApiError> {
     if spec.priority_class.is_empty() {
-        let default = cx.versions().iter(Kind::PriorityClass).find_map(|(_, obj)| match obj {
-            Obj::PriorityClass(class) if class.global_default => Some(Arc::clone(class)),
-            _other => None,
+        let default = cx.versions().iter(Kind::PriorityClass).find_map(|(_, obj)| {
+            let Obj::PriorityClass(class) = obj else { return None };
+            class.global_default.then(|| Arc::clone(class))
         });
         if let Some(class) = default {
             spec.priority = class.value;
@@ -181,7 +180,7 @@ fn priority(spec: &mut PodSpec, cx: &Context<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// DefaultTolerationSeconds: 300 s on a node that is not ready or unreachable.
+/// `DefaultTolerationSeconds`: 300 s on a node that is not ready or unreachable.
 fn default_tolerations(spec: &mut PodSpec) {
     for key in [keys::NOT_READY, keys::UNREACHABLE] {
         let key = Sym::new(key);

@@ -20,36 +20,31 @@ pub(super) type Options = (Option<u32>, Option<Propagation>, Option<Uid>);
 /// DELETE.
 pub(super) fn delete(
     object: ObjRef,
-    old: Obj,
+    old: &Obj,
     (grace_s, propagation, uid): Options,
     cx: &Context<'_>,
 ) -> Result<Plan, ApiError> {
     if uid.is_some_and(|uid| old.meta().is_none_or(|m| m.uid != uid)) {
         return Err(ApiError::Conflict);
     }
-    match old {
-        Obj::Pod(pod) => Ok(delete_pod(object, &pod, grace_s, cx)),
-        Obj::Namespace(ns) => {
-            if matches!(
-                ns.meta.name.to_string().as_str(),
-                "default" | "kube-system" | "kube-public"
-            ) {
-                return Err(ApiError::Forbidden(Sym::new("this namespace may not be deleted")));
-            }
-            let old = Obj::Namespace(Arc::clone(&ns));
-            let mut new = crate::api::workload::Namespace::clone(&ns);
-            new.terminating = true;
-            new.meta.deletion = Some(Deletion { at: cx.stamp(), grace_s: 0 });
-            Ok(handlers::changed(object, &old, Obj::Namespace(Arc::new(new))))
-        }
-        old => Ok(delete_plain(object, old, propagation, cx)),
+    if let Obj::Pod(pod) = old {
+        return Ok(delete_pod(object, pod, grace_s, cx));
     }
+    let Obj::Namespace(ns) = old else { return Ok(delete_plain(object, old, propagation, cx)) };
+    // A namespace only becomes Terminating; emptying it is the work of a later wave's controller.
+    if matches!(ns.meta.name.to_string().as_str(), "default" | "kube-system" | "kube-public") {
+        return Err(ApiError::Forbidden(Sym::new("this namespace may not be deleted")));
+    }
+    let mut new = crate::api::workload::Namespace::clone(ns);
+    new.terminating = true;
+    new.meta.deletion = Some(Deletion { at: cx.stamp(), grace_s: 0 });
+    Ok(handlers::changed(object, old, Obj::Namespace(Arc::new(new))))
 }
 
 /// A kind without grace: gone at once unless finalizers hold it.
 fn delete_plain(
     object: ObjRef,
-    old: Obj,
+    old: &Obj,
     propagation: Option<Propagation>,
     cx: &Context<'_>,
 ) -> Plan {
@@ -78,7 +73,7 @@ fn delete_plain(
     }
     meta.finalizers = Some(finalizers);
     mark(meta, cx.stamp(), 0);
-    handlers::changed(object, &old, new)
+    handlers::changed(object, old, new)
 }
 
 /// A pod: its grace runs unless it is forced, was never bound, or has ended.
@@ -137,7 +132,7 @@ pub(super) fn evict(object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, 
 }
 
 /// Takes a finalizer away; the last one lets a deleted object go.
-pub(super) fn without_finalizer(object: ObjRef, old: Obj, finalizer: Sym) -> Plan {
+pub(super) fn without_finalizer(object: ObjRef, old: &Obj, finalizer: Sym) -> Plan {
     let mut new = old.clone();
     let Some(meta) = new.meta_mut() else { return Plan::Delete(old.kind(), object) };
     let left: Arc<[Sym]> = meta
@@ -150,5 +145,5 @@ pub(super) fn without_finalizer(object: ObjRef, old: Obj, finalizer: Sym) -> Pla
         .collect();
     let gone = left.is_empty() && meta.deletion.is_some_and(|d| d.grace_s == 0);
     meta.finalizers = (!left.is_empty()).then_some(left);
-    if gone { Plan::Delete(old.kind(), object) } else { handlers::changed(object, &old, new) }
+    if gone { Plan::Delete(old.kind(), object) } else { handlers::changed(object, old, new) }
 }

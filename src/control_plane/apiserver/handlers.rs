@@ -25,15 +25,16 @@ pub(super) struct NameOrdinals {
 
 /// Validation that does not need the store; files are validated in full where they are read.
 pub(super) fn validate(request: &Request) -> Result<(), ApiError> {
-    match &request.op {
-        Op::Scale(n) if *n < 0 => Err(ApiError::Invalid(Sym::new(
-            "spec.replicas: Invalid value: must be greater than or equal to 0",
-        ))),
-        Op::Create { object: Obj::Pod(pod), .. } if pod.spec.containers.is_empty() => {
-            Err(ApiError::Invalid(Sym::new("spec.containers: Required value")))
-        }
-        _other => Ok(()),
+    let invalid = |text: &str| Err(ApiError::Invalid(Sym::new(text)));
+    if matches!(request.op, Op::Scale(n) if n < 0) {
+        return invalid("spec.replicas: Invalid value: must be greater than or equal to 0");
     }
+    if let Op::Create { object: Obj::Pod(pod), .. } = &request.op
+        && pod.spec.containers.is_empty()
+    {
+        return invalid("spec.containers: Required value");
+    }
+    Ok(())
 }
 
 impl ApiServer {
@@ -44,26 +45,35 @@ impl ApiServer {
         cx: &mut Context<'_>,
     ) -> Result<Plan, ApiError> {
         let Request { kind, ns, name, target, op, .. } = request;
-        match op {
-            Op::Create { object, generate } => {
-                let object = self.new_object(object, generate, cx)?;
-                Ok(Plan::Put(None, Compare::Absent, object))
-            }
+        let (object, generate) = match op {
             Op::CreateEvent(event) => {
-                Ok(Plan::Put(None, Compare::Nothing, Obj::Event(Arc::new(event))))
+                return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(Arc::new(event))));
             }
+            Op::Create { object, generate } => (object, generate),
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
-                Err(_) => {
-                    let object = self.new_object(object, false, cx)?;
-                    Ok(Plan::Put(None, Compare::Absent, object))
-                }
-                Ok((found, old)) => Ok(changed(found, &old, patch::apply(&old, object))),
+                Err(_absent) => (object, false),
+                Ok((found, old)) => return Ok(changed(found, &old, patch::apply(&old, object))),
             },
-            op => {
+            about @ (Op::Update(_)
+            | Op::UpdateStatus(_)
+            | Op::PodStatus(_)
+            | Op::PodCondition(..)
+            | Op::NodeStatus(_)
+            | Op::NodeTaints { .. }
+            | Op::Cordon(_)
+            | Op::Scale(_)
+            | Op::SetImage(..)
+            | Op::Bind(_)
+            | Op::Evict
+            | Op::Delete { .. }
+            | Op::RemoveFinalizer(_)
+            | Op::RemoveOwners(_)) => {
                 let (found, old) = current(kind, ns, name, target, cx)?;
-                existing(op, found, old, cx)
+                return existing(about, found, old, cx);
             }
-        }
+        };
+        let object = self.new_object(object, generate, cx)?;
+        Ok(Plan::Put(None, Compare::Absent, object))
     }
 
     /// A new object with name, identity and creation time.
@@ -185,11 +195,11 @@ fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, 
             patch::update_status(&old, &new)
         }
         Op::Delete { grace_s, propagation, uid } => {
-            return delete::delete(object, old, (grace_s, propagation, uid), cx);
+            return delete::delete(object, &old, (grace_s, propagation, uid), cx);
         }
         Op::Evict => return delete::evict(object, old, cx),
         Op::RemoveFinalizer(finalizer) => {
-            return Ok(delete::without_finalizer(object, old, finalizer));
+            return Ok(delete::without_finalizer(object, &old, finalizer));
         }
         Op::Bind(node) => patch::bind(&old, node, cx)?,
         Op::PodStatus(status) => patch::pod_status(&old, *status),

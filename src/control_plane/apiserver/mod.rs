@@ -162,7 +162,8 @@ impl ApiServer {
             }
             verdict
         } else {
-            let (op, kind, ns) = (scale_of(&in_flight.request.op), in_flight.request.kind, in_flight.request.ns);
+            let (op, kind, ns) =
+                (scale_of(&in_flight.request.op), in_flight.request.kind, in_flight.request.ns);
             let name = in_flight.request.name;
             let user = in_flight.request.user;
             self.stages(&mut Request { user, kind, ns, name, target: None, op }, cx)

@@ -123,7 +123,7 @@ pub(super) fn bind(old: &Obj, node: Sym, cx: &Context<'_>) -> Result<Obj, ApiErr
     Ok(new)
 }
 
-/// PodTopologyLabels: the node's zone and region become labels of the pod.
+/// `PodTopologyLabels`: the node's zone and region become labels of the pod.
 fn copy_topology(pod: &mut Pod, node: Sym, cx: &Context<'_>) {
     let versions = cx.versions();
     let Some(object) = versions.find(Kind::Node, Sym::EMPTY, node.into()) else { return };
