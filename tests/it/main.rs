@@ -7,3 +7,4 @@ mod golden_objects;
 mod manifests;
 mod scenarios;
 mod support;
+mod timelines;
