@@ -8,3 +8,4 @@ mod manifests;
 mod scenarios;
 mod support;
 mod timelines;
+mod timelines_status;

@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use wavetank::api::Obj;
 use wavetank::api::kevent::Text;
 use wavetank::api::node::Node;
 use wavetank::api::pod::{ConditionType, Pod, Taint};
 use wavetank::api::versions::{Change, Versions};
-use wavetank::api::{Kind, Obj};
+use wavetank::cluster::spec::Plan;
 use wavetank::engine::{SimTime, Sym};
 use wavetank::event::{Record, What};
 use wavetank::scenario::{LoadOptions, load_with};
@@ -128,7 +129,12 @@ fn taint_change(before: &[String], after: &[String]) -> String {
     added.chain(removed).collect::<Vec<_>>().join(" ")
 }
 
-/// What a recorded event changed; empty for what the model leaves out (heartbeats).
+/// Heartbeats are no events of the model (they cost nothing while nobody looks): the recording has one
+/// status patch of each idle node in 509 s. They are left out of the comparison, but none may be seen
+/// where nothing must change.
+const HEARTBEAT: &str = "heartbeat";
+
+/// What a recorded event changed.
 fn recorded_change(event: &Value, taints: &mut BTreeMap<String, Vec<String>>) -> String {
     let set = &event["set"];
     let condition = |c: &str| set[format!("status.conditions[{c}].status").as_str()].as_str();
@@ -150,7 +156,7 @@ fn recorded_change(event: &Value, taints: &mut BTreeMap<String, Vec<String>>) ->
         let before = taints.insert(text(event, "name").to_owned(), now.clone());
         taint_change(&before.unwrap_or_default(), &now)
     } else {
-        String::new()
+        HEARTBEAT.to_owned()
     }
 }
 
@@ -214,9 +220,7 @@ fn recorded(recording: &Value) -> Vec<Row> {
             let Audit { at, who, verb } = queue.pop_front().unwrap();
             Row { at, object, actor: who, verb, what }
         };
-        if !row.what.is_empty() {
-            log.rows.push(row);
-        }
+        log.rows.push(row);
     }
     log.finish()
 }
@@ -234,7 +238,8 @@ fn node_change(before: Option<&Node>, node: &Node) -> String {
     let list = |taints: &[Taint]| -> Vec<String> {
         taints.iter().map(|t| format!("{:?}", t.effect)).collect()
     };
-    taint_change(&list(&before.taints), &list(&node.taints))
+    let (was, is) = (list(&before.taints), list(&node.taints));
+    if was == is { HEARTBEAT.to_owned() } else { taint_change(&was, &is) }
 }
 
 fn pod_change(change: &Change, before: Option<&Pod>, pod: &Pod) -> String {
@@ -296,13 +301,18 @@ impl Observer for Collector {
     }
 }
 
-/// The writes of the scenario's run with a seed, and when node n3 renewed last before its failure.
-fn simulated(seed: Option<u64>) -> (Vec<Row>, f64) {
+/// The scenario that does what the recording's driver did.
+pub(crate) fn plan(seed: Option<u64>) -> Arc<Plan> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scenarios/timelines/02a-nodefail/scenario.yaml");
     let mut plan = load_with(&path, &LoadOptions::default()).unwrap().plan;
     plan.seed = seed.unwrap_or(plan.seed);
-    let plan = Arc::new(plan);
+    Arc::new(plan)
+}
+
+/// The writes of the scenario's run with a seed, and when node n3 renewed last before its failure.
+fn simulated(seed: Option<u64>) -> (Vec<Row>, f64) {
+    let plan = plan(seed);
     let mut start = Session::new(Arc::clone(&plan));
     let silent = SimTime::from_secs(20);
     while start.next_time().is_some_and(|t| t < silent) {
@@ -315,7 +325,7 @@ fn simulated(seed: Option<u64>) -> (Vec<Row>, f64) {
     (collector.0.finish(), renewed.secs_f64())
 }
 
-fn recording() -> Option<Value> {
+pub(crate) fn recording() -> Option<Value> {
     let path = shared_dir()?.join("timelines/02a_nodefail_fakelet_run1.json.gz");
     let mut json = String::new();
     let file = std::fs::File::open(path).unwrap();
@@ -326,7 +336,7 @@ fn recording() -> Option<Value> {
 /// Writes by object and writer.
 fn by_writer(rows: &[Row]) -> BTreeMap<(&str, &str), Vec<String>> {
     let mut found: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().filter(|r| r.what != HEARTBEAT) {
         let line = format!("{}: {}", row.verb, row.what);
         found.entry((&row.object, &row.actor)).or_default().push(line);
     }
@@ -362,8 +372,9 @@ fn compare_instants(want: &[Row], got: &[Row]) -> (String, String) {
     let mut left: Vec<&Row> = got.iter().collect();
     let (mut table, mut wrong) = (String::new(), String::new());
     writeln!(table, "recorded  simulated    diff  within  write").unwrap();
-    for row in want {
-        let same = |r: &&Row| (&r.object, &r.actor, &r.what) == (&row.object, &row.actor, &row.what);
+    for row in want.iter().filter(|r| r.what != HEARTBEAT) {
+        let same =
+            |r: &&Row| (&r.object, &r.actor, &r.what) == (&row.object, &row.actor, &row.what);
         let line = format!("{} {} {} ({})", row.actor, row.verb, row.object, row.what);
         let Some(i) = left.iter().position(same) else {
             writeln!(wrong, "{:8.3}   missing  {line}", row.at).unwrap();
@@ -417,9 +428,13 @@ fn spans() -> Vec<Span> {
         let unready = (pod(app, node, n), "Ready=False");
         spans.push(((node.to_owned(), "Ready=Unknown"), unready, 0.0, 0.2));
     }
-    for (app, n, seconds) in
-        [("tol30", 1, 30.0), ("tol30", 2, 30.0), ("sts30", 1, 30.0), ("def300", 1, 300.0), ("def300", 2, 300.0)]
-    {
+    for (app, n, seconds) in [
+        ("tol30", 1, 30.0),
+        ("tol30", 2, 30.0),
+        ("sts30", 1, 30.0),
+        ("def300", 1, 300.0),
+        ("def300", 2, 300.0),
+    ] {
         let on = |what| (pod(app, "n3", n), what);
         let tainted = ("n3".to_owned(), "+NoExecute");
         spans.push((tainted, on("DisruptionTarget"), seconds - 0.5, seconds + 0.5));
@@ -470,11 +485,17 @@ fn check_absences(rows: &[Row]) -> String {
             writeln!(wrong, "must not be: {row:?}").unwrap();
         }
     }
+    // A fakelet reports each pod once: what was marked not ready stays so.
+    for daemon in ["ds@n2#1", "ds@n3#1"] {
+        let reports = rows.iter().filter(|r| r.object == daemon && r.what == "Ready=True");
+        assert_eq!(reports.count(), 1, "{daemon}");
+    }
     // The pod of the StatefulSet waits for its node.
     let created = at(rows, "sts30@n3#2", "created");
     let returned = at(rows, "n3", "Ready=True");
     if created < returned {
-        writeln!(wrong, "sts30-4 is made again at {created}, its node is back at {returned}").unwrap();
+        writeln!(wrong, "sts30-4 is made again at {created}, its node is back at {returned}")
+            .unwrap();
     }
     wrong
 }
@@ -500,15 +521,17 @@ fn a_node_failure_is_as_recorded() {
     assert!(all.is_empty(), "{all}");
 }
 
+/// Needs no recording for all but the order of writes.
 #[test]
 #[expect(clippy::print_stdout, reason = "the comparison is worth reading: --nocapture")]
 fn no_seed_changes_the_order_of_a_node_failure() {
-    let Some(recording) = recording() else { return };
-    let want = recorded(&recording);
+    let want = recording().map(|r| recorded(&r));
     let mut wrong = String::new();
     for seed in 1..=20 {
         let (got, renewed) = simulated(Some(seed));
-        wrong += &order_differences(&want, &got);
+        if let Some(want) = &want {
+            wrong += &order_differences(want, &got);
+        }
         wrong += &check_spans(&got, &format!("seed {seed}")).1;
         wrong += &check_absences(&got);
         let unknown = at(&got, "n3", "Ready=Unknown");
