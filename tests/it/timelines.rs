@@ -13,6 +13,7 @@ use wavetank::api::Obj;
 use wavetank::api::kevent::Text;
 use wavetank::api::node::Node;
 use wavetank::api::pod::{ConditionType, Pod, Taint};
+use wavetank::api::request::User;
 use wavetank::api::versions::{Change, Versions};
 use wavetank::cluster::spec::Plan;
 use wavetank::engine::{SimTime, Sym};
@@ -229,9 +230,8 @@ fn recorded(recording: &Value) -> Vec<Row> {
 #[derive(Debug, Default)]
 struct Collector(Log);
 
-fn node_change(before: Option<&Node>, node: &Node) -> String {
+fn node_change(before: &Node, node: &Node) -> String {
     let ready = |n: &Node| n.status.conditions.get(ConditionType::Ready).map(|c| c.status);
-    let Some(before) = before else { return String::new() };
     if ready(before) != ready(node) {
         return format!("Ready={}", ready(node).unwrap().as_str());
     }
@@ -261,43 +261,40 @@ fn pod_change(change: &Change, before: Option<&Pod>, pod: &Pod) -> String {
     }
 }
 
+/// Object, resource and change of a commit; none for kinds that are not compared here.
+fn describe(change: &Change, log: &mut Log) -> Option<(String, &'static str, String)> {
+    let (value, before) = (&change.value, change.before.as_ref());
+    let name = value.key().1.to_string();
+    if let Obj::Event(event) = value {
+        let Text::Plain(message) = event.text else { return None };
+        let what = kevent_label(event.reason.as_str(), message.as_str())?;
+        let about = log.object(&event.name.to_string());
+        return Some((format!("event of {about}"), "events", what));
+    }
+    if let Some(node) = value.as_node() {
+        let before = before.and_then(Obj::as_node)?;
+        return Some((name, "nodes", node_change(before, node)));
+    }
+    let pod = value.as_pod()?;
+    let what = pod_change(change, before.and_then(Obj::as_pod).map(|p| &**p), pod);
+    if what == "created" {
+        log.born(&name, pod.meta.labels.get("app".into()).unwrap_or_default().as_str());
+    } else if what.starts_with("bound") {
+        log.bound(&name, pod.node.as_str());
+    }
+    Some((log.object(&name), "pods", what))
+}
+
 impl Observer for Collector {
     fn on(&mut self, record: &Record, versions: &Versions) {
         let What::Committed { kind, log: index, user, verb, .. } = record.what else { return };
         let log = &mut self.0;
         let change = versions.change(kind, index).unwrap();
-        let name = change.value.key().1.to_string();
-        let (object, plural, what) = match &change.value {
-            Obj::Event(event) => {
-                let Text::Plain(message) = event.text else { return };
-                let Some(what) = kevent_label(event.reason.as_str(), message.as_str()) else {
-                    return;
-                };
-                let about = log.object(&event.name.to_string());
-                (format!("event of {about}"), "events", what)
-            }
-            Obj::Node(node) => {
-                let before = change.before.as_ref().and_then(Obj::as_node);
-                (name, "nodes", node_change(before.map(|n| &**n), node))
-            }
-            Obj::Pod(pod) => {
-                let before = change.before.as_ref().and_then(Obj::as_pod);
-                let what = pod_change(change, before.map(|p| &**p), pod);
-                if what == "created" {
-                    log.born(&name, pod.meta.labels.get("app".into()).unwrap_or_default().as_str());
-                } else if what.starts_with("bound") {
-                    log.bound(&name, pod.node.as_str());
-                }
-                (log.object(&name), "pods", what)
-            }
-            _other => return,
-        };
-        let kubelet = matches!(user, wavetank::api::request::User::Kubelet(_));
+        let Some((object, plural, what)) = describe(change, log) else { return };
+        let kubelet = matches!(user, User::Kubelet(_));
         let actor = if kubelet { "fakelet".to_owned() } else { user.to_string() };
         let verb = format!("{} {plural}{}", verb.0, verb.1);
-        if !what.is_empty() {
-            log.rows.push(Row { at: record.time.secs_f64(), object, actor, verb, what });
-        }
+        log.rows.push(Row { at: record.time.secs_f64(), object, actor, verb, what });
     }
 }
 

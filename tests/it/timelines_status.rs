@@ -15,7 +15,7 @@ const QUIET: [u64; 8] = [20, 75, 200, 370, 385, 430, 483, 500];
 /// Numbers of a status by workload; those that are 0 or say nothing here are left out.
 type Statuses = BTreeMap<String, BTreeMap<String, i64>>;
 
-/// `deployments/web`; for ReplicaSets without the hash, which is not upstream's.
+/// `deployments/web`; for `ReplicaSets` without the hash, which is not upstream's.
 fn key(plural: &str, name: &str) -> String {
     let base =
         if plural == "replicasets" { name.rsplit_once('-').map_or(name, |p| p.0) } else { name };
