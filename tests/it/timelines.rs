@@ -9,17 +9,17 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
-use wavetank::api::Obj;
 use wavetank::api::kevent::Text;
 use wavetank::api::node::Node;
 use wavetank::api::pod::{ConditionType, Pod, Taint};
 use wavetank::api::request::User;
 use wavetank::api::versions::{Change, Versions};
+use wavetank::api::{Kind, Obj};
 use wavetank::cluster::spec::Plan;
 use wavetank::engine::{SimTime, Sym};
 use wavetank::event::{Record, What};
 use wavetank::scenario::{LoadOptions, load_with};
-use wavetank::session::{Observer, Session};
+use wavetank::session::{Observer, Recorder, Session};
 
 /// The monitor looks every 5 s; its phase and that of the leases are chance.
 const TICK: f64 = 5.0;
@@ -539,4 +539,32 @@ fn no_seed_changes_the_order_of_a_node_failure() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Both evictions, the replacement and the rebirth of the StatefulSet's pod have their causes recorded.
+#[test]
+fn every_effect_of_a_silent_node_names_its_cause() {
+    let mut session = Session::new(plan(None));
+    session.trace(true);
+    let mut recorder = Recorder::default();
+    session.run(&mut [&mut recorder], |_| {});
+    let late = |r: &&Record| r.time > SimTime::from_secs(50);
+    let mut deletions = 0;
+    let mut creations = 0;
+    for record in recorder.records().iter().filter(late) {
+        let What::Committed { kind: Kind::Pod, verb, .. } = record.what else { continue };
+        let change = recorder.change(record.seq).unwrap();
+        let deletion = verb == ("delete", "") && !change.deleted;
+        if !deletion && !change.created() {
+            continue;
+        }
+        deletions += u32::from(deletion);
+        creations += u32::from(change.created());
+        let chain = recorder.chain(record);
+        let fault = chain.iter().find(|r| matches!(r.what, What::Fault { .. }));
+        let name = change.value.key().1;
+        assert!(fault.is_some(), "{name} at {:?}: {chain:#?}", record.time);
+    }
+    // Five pods are marked by the eviction and again, with no grace, by their node.
+    assert_eq!((deletions, creations), (10, 5));
 }
