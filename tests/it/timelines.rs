@@ -497,12 +497,31 @@ fn check_absences(rows: &[Row]) -> String {
     wrong
 }
 
+/// From the last renewal to Unknown: the grace period of 1.29, then the next tick (and latencies).
+fn check_patience(rows: &[Row], renewed: f64, whose: &str) -> String {
+    let patience = at(rows, "n3", "Ready=Unknown") - renewed;
+    if (40.0..45.1).contains(&patience) {
+        return String::new();
+    }
+    format!("{whose}: n3 is Unknown {patience:.3} s after its last renewal, not in 40..45.1\n")
+}
+
+/// The instants of one run, that of the scenario's own seed. Nothing else is drawn here that could move
+/// them by more than the tick but the phase of n3's renewals (its last one is at 17.5 s in the recording,
+/// at 13.0 s here); the next test looks at other seeds, from the last renewal on.
 #[test]
 #[expect(clippy::print_stdout, reason = "the comparison is worth reading: --nocapture")]
 fn a_node_failure_is_as_recorded() {
     let Some(recording) = recording() else { return };
     let want = recorded(&recording);
-    let (got, _) = simulated(None);
+    let (got, renewed) = simulated(None);
+    let stopped = recording["marks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find_map(|m| m["last_lease_renew_t"]["n3"].as_f64());
+    let patience = check_patience(&want, stopped.unwrap(), "recorded")
+        + &check_patience(&got, renewed, "simulated");
     let (table, late) = compare_instants(&want, &got);
     println!("{table}");
     let (recorded, odd) = check_spans(&want, "recorded");
@@ -514,7 +533,7 @@ fn a_node_failure_is_as_recorded() {
     }
     let order = order_differences(&want, &got);
     let absent = check_absences(&want) + &check_absences(&got);
-    let all = format!("{order}{late}{odd}{wrong}{absent}");
+    let all = format!("{order}{late}{patience}{odd}{wrong}{absent}");
     assert!(all.is_empty(), "{all}");
 }
 
@@ -533,10 +552,7 @@ fn no_seed_changes_the_order_of_a_node_failure() {
         wrong += &check_absences(&got);
         let unknown = at(&got, "n3", "Ready=Unknown");
         println!("seed {seed}: last renewal {renewed:.3} s, Unknown {unknown:.3} s");
-        let patience = unknown - renewed;
-        if !(40.0..45.1).contains(&patience) {
-            writeln!(wrong, "seed {seed}: Unknown {patience} s after the last renewal").unwrap();
-        }
+        wrong += &check_patience(&got, renewed, &format!("seed {seed}"));
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
