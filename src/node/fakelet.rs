@@ -1,5 +1,6 @@
-//! The minimal node agent of huge clusters and of the recordings made with one: one status patch from
-//! Pending to Running and Ready, one DELETE once the pod is marked. No runtime, no Kubernetes Events.
+//! The minimal node agent of huge clusters and of the recordings made with one: one status patch
+//! from Pending to Running and Ready, one DELETE once the pod is marked. No runtime, no Kubernetes
+//! Events.
 
 use super::NodeAgent;
 use crate::api::Kind;
