@@ -224,7 +224,8 @@ impl Cluster {
             FaultKind::NodeCrash => "machine crashes",
             FaultKind::KubeletStop => "kubelet stops",
         };
-        let hop = cx.record(What::Fault { fault: row, node, step });
+        // The plan says so: a first cause.
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
         match what {
             FaultKind::NodeCrash => agent.crash(hop, cx),
             FaultKind::KubeletStop => agent.stop_kubelet(hop, cx),

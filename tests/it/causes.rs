@@ -151,7 +151,9 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
             What::Committed { kind, object: other, .. } => kind == Kind::Pod && other == object,
             What::Scheduled { pod, .. } => pod == object,
             What::Node { pod, .. } => pod == object,
-            What::Event(_) | What::Submitted { .. } | What::Stage(_) | What::Delivered { .. } => true,
+            What::Event(_) | What::Submitted { .. } | What::Stage(_) | What::Delivered { .. } => {
+                true
+            }
             What::Refused { .. }
             | What::Sync { .. }
             | What::Fault { .. }
@@ -325,7 +327,10 @@ impl Observer for Lines {
     fn on(&mut self, record: &Record, versions: &Versions) {
         let told = matches!(
             record.what,
-            What::Committed { .. } | What::Fault { .. } | What::Noticed { .. } | What::Scenario { .. }
+            What::Committed { .. }
+                | What::Fault { .. }
+                | What::Noticed { .. }
+                | What::Scenario { .. }
         );
         if self.all || told {
             self.text.push_str(&trace_line(record, versions));

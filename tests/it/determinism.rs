@@ -10,8 +10,8 @@ use wavetank::session::{History, Session};
 fn shortened(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
         "scale-1k-100k" => &[
-            ("cluster.nodes.0.count", "100"),
-            ("arrivals.0.count", "1000"),
+            ("cluster.nodes[0].count", "100"),
+            ("arrivals[0].count", "1000"),
             ("until.at", "20m"),
             ("expect", "[]"),
         ],

@@ -30,7 +30,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![folder.to_path_buf()];
     while let Some(next) = todo.pop() {
-        for entry in std::fs::read_dir(&next).expect("a folder") {
+        for entry in fs::read_dir(&next).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() { todo.push(path) } else { found.push(path) }
         }

@@ -99,7 +99,8 @@ fn folders_import_only_what_stands_below() {
                 // `crate::X` that is no folder is a macro or an item of the root.
                 let Some(below) = floor(other) else { continue };
                 if other != folder && below >= own {
-                    findings.push(format!("src/{}:{number}: {folder} imports {other}", source.name));
+                    findings
+                        .push(format!("src/{}:{number}: {folder} imports {other}", source.name));
                 }
             }
         }
@@ -256,7 +257,8 @@ fn no_file_names_a_machine() {
     }
     for entry in fs::read_dir(root()).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_file() {
+        // In a work tree `.git` is a file that says where the repository lies.
+        if path.is_file() && path.file_name().is_some_and(|name| name != ".git") {
             findings.extend(named(&path, &places));
         }
     }
