@@ -330,7 +330,7 @@ pub struct Behaviour {
 }
 
 /// The part of a pod that its template gives.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodSpec {
     /// App containers, in order.
     pub containers: Vec<Container>,

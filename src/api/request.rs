@@ -61,7 +61,7 @@ pub enum Op {
         generate: bool,
     },
     /// POST of a Kubernetes Event.
-    CreateEvent(KEvent),
+    CreateEvent(Arc<KEvent>),
     /// PUT of the whole object; its `resource_version` is compared unless 0.
     Update(Obj),
     /// PUT to `/status`; only the status is taken.

@@ -33,7 +33,7 @@ impl IntOrPercent {
 }
 
 /// A pod template: what every pod made from it shares.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodTemplate {
     /// Labels of the pods.
     pub labels: LabelSet,

@@ -26,7 +26,7 @@ pub(super) struct Options {
     /// A tie rule (uniform, upstream, first, name, node-order-per-run).
     #[arg(long = "ties", value_name = "RULE")]
     ties: Vec<String>,
-    /// A named variant: `--variant big:cluster.nodes.0.count=50`; several values with commas.
+    /// A named variant: `--variant big:cluster.nodes[0].count=50`; several values with commas.
     #[arg(long = "variant", value_name = "NAME:PATH=VALUE")]
     variants: Vec<String>,
     /// Seeds, as in 1..20 or 3,5,7.

@@ -18,7 +18,7 @@ pub(super) fn override_of(text: &str) -> Result<(String, String), InputErrors> {
     text.split_once('=').map(|(p, v)| (p.trim().to_owned(), v.trim().to_owned())).ok_or_else(|| {
         vec![
             InputError::new("", format!("--set {text}: no `=` in it"))
-                .hint("write --set path=value, as in --set cluster.nodes.0.count=5"),
+                .hint("write --set path=value, as in --set cluster.nodes[0].count=5"),
         ]
     })
 }

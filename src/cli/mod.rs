@@ -66,7 +66,7 @@ struct Source {
     /// Seed of all chance, in place of the scenario's.
     #[arg(long)]
     seed: Option<u64>,
-    /// Replace a value of the scenario: `--set cluster.nodes.0.count=5`.
+    /// Replace a value of the scenario: `--set cluster.nodes[0].count=5`.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     set: Vec<String>,
     /// What `${shared}` in paths of the scenario stands for.

@@ -108,16 +108,17 @@ fn profile(cluster: &Cluster, summary: &Summary) -> String {
     let per_pod = |n: u64| num::float_u(n) / pods;
     format!(
         "\nprofile: {} events ({:.1} per pod), {} requests ({} refused, at most {} at a time), \
-         {} revisions ({:.1} per pod), {} Kubernetes Events ({:.1} per pod), {} MiB in etcd at the end",
+         {} revisions ({:.1} of each pod), {} Kubernetes Events ({:.1} per pod), \
+         {} MiB in etcd at the end",
         profile.events,
         per_pod(profile.events),
         profile.requests,
         profile.refused,
         profile.peak_in_flight,
         profile.revisions,
-        per_pod(profile.revisions),
-        summary.events,
-        per_pod(summary.events),
+        per_pod(profile.pod_revisions),
+        profile.events_created,
+        per_pod(profile.events_created),
         profile.etcd_bytes >> 20,
     )
 }

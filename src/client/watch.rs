@@ -6,6 +6,7 @@ use crate::api::versions::Versions;
 use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::{Address, Context, Event};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// One watch of a client on a kind.
@@ -20,6 +21,8 @@ struct Watch {
     inbox: Option<VecDeque<u64>>,
     armed: bool,
     open: bool,
+    /// Watches that wake with this one: same change, same lag, so one event serves them all.
+    riders: SmallVec<[u32; 4]>,
 }
 
 /// What a watch gives next.
@@ -71,7 +74,8 @@ impl Watches {
         inbox: Option<VecDeque<u64>>,
         cursor: u64,
     ) -> u32 {
-        self.all.push(Watch { kind, to, lag, cursor, inbox, armed: false, open: true });
+        let riders = SmallVec::new();
+        self.all.push(Watch { kind, to, lag, cursor, inbox, armed: false, open: true, riders });
         num::u32_of(self.all.len() - 1)
     }
 
@@ -97,8 +101,23 @@ impl Watches {
 
     /// A change of a kind has been committed: wakes whoever watches. `node` is the node of a pod.
     pub fn notify(&mut self, kind: Kind, log: u64, node: Sym, cx: &mut Context<'_>) {
+        let mut leader: Option<u32> = None;
         for &id in &self.by_kind[kind.index()] {
-            arm(&mut self.all[id as usize], id, cx);
+            let watch = &mut self.all[id as usize];
+            let lag = watch.lag;
+            if watch.armed {
+                continue;
+            }
+            match leader.filter(|&l| self.all[l as usize].lag == lag) {
+                Some(leader) => {
+                    self.all[id as usize].armed = true;
+                    self.all[leader as usize].riders.push(id);
+                }
+                None => {
+                    arm(&mut self.all[id as usize], id, cx);
+                    leader = Some(id);
+                }
+            }
         }
         if kind == Kind::Pod
             && !node.is_empty()
@@ -110,6 +129,11 @@ impl Watches {
             }
             arm(watch, id, cx);
         }
+    }
+
+    /// Watches that wake together with this one: each is to be delivered, in this order, after it.
+    pub fn take_riders(&mut self, id: u32) -> SmallVec<[u32; 4]> {
+        std::mem::take(&mut self.all[id as usize].riders)
     }
 
     /// At a wake-up: the next change that has reached the client by now. Call until `Nothing`.

@@ -81,7 +81,13 @@ impl Cluster {
                 self.controllers.handle(controller, event, cx);
             }
             Event::User(event) => self.driver.handle(event, cx),
-            Event::Watch { watch } => self.deliver(watch, entry.seq),
+            Event::Watch { watch } => {
+                let riders = self.api.watches.take_riders(watch);
+                self.deliver(watch, entry.seq);
+                for rider in riders {
+                    self.deliver(rider, entry.seq);
+                }
+            }
             Event::Answer { to, token, request } => self.answer(to, token, request, entry.seq),
             Event::Node { node, incarnation, event } => {
                 if self.nodes[node as usize].lives(incarnation) {

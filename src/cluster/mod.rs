@@ -57,6 +57,10 @@ pub struct Profile {
     pub etcd_bytes: u64,
     /// Most requests in service or waiting at one time.
     pub peak_in_flight: usize,
+    /// Revisions of pods.
+    pub pod_revisions: u64,
+    /// Kubernetes Events created.
+    pub events_created: u64,
 }
 
 impl Cluster {
@@ -194,6 +198,8 @@ impl Cluster {
             revisions: self.shared.versions.rev(),
             etcd_bytes: self.api.etcd_bytes(),
             peak_in_flight: counts.peak_in_flight,
+            pod_revisions: counts.pod_revisions,
+            events_created: counts.events_created,
         }
     }
 
@@ -215,8 +221,8 @@ impl Cluster {
 /// A pod that stays as it is unless somebody acts.
 fn settled(obj: &Obj) -> bool {
     obj.as_pod().is_some_and(|p| {
-        p.terminal()
-            || p.ready() && p.meta.deletion.is_none() && p.spec.behaviour.exit_after_ns.is_none()
+        let stays = p.ready() && p.spec.behaviour.exit_after_ns.is_none();
+        p.meta.deletion.is_none() && (p.terminal() || stays)
     })
 }
 

@@ -113,6 +113,27 @@ fn push(id: u32, text: &'static str) -> u32 {
     id
 }
 
+/// A symbol known when the program is written: interned once, then read without a lock.
+#[derive(Debug)]
+pub struct Known {
+    text: &'static str,
+    cell: OnceLock<Sym>,
+}
+
+impl Known {
+    /// A symbol for this text.
+    #[must_use]
+    pub const fn new(text: &'static str) -> Self {
+        Self { text, cell: OnceLock::new() }
+    }
+
+    /// The symbol.
+    #[must_use]
+    pub fn sym(&self) -> Sym {
+        *self.cell.get_or_init(|| Sym::new(self.text))
+    }
+}
+
 impl From<&str> for Sym {
     fn from(text: &str) -> Self {
         Self::new(text)

@@ -14,10 +14,18 @@ use crate::api::request::{Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Stamp};
 use crate::engine::digest::mix;
+use crate::engine::intern::Known;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
 use crate::event::{Context, NodeEvent, What};
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+static PULLED: Known = Known::new("Pulled");
+static PULLING: Known = Known::new("Pulling");
+static CREATED: Known = Known::new("Created");
+static STARTED: Known = Known::new("Started");
+static KILLING: Known = Known::new("Killing");
+static BACK_OFF: Known = Known::new("BackOff");
 
 /// Token of the answer to a pod's last status patch.
 const FINAL_PATCH: u32 = 1 << 31;
@@ -153,11 +161,11 @@ fn next_container(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let container = worker.container(usize::from(i));
     let (image, pull) = (container.image, container.pull);
     if node.images.has(image) || pull == PullPolicy::Never {
-        event(node, id, "Pulled", Text::ImagePresent(image), cx);
+        event(node, id, &PULLED, Text::ImagePresent(image), cx);
         create(node, id, cx);
         return;
     }
-    event(node, id, "Pulling", Text::Pulling(image), cx);
+    event(node, id, &PULLING, Text::Pulling(image), cx);
     let at = node.images.pull(cx.now(), pull_time(node));
     node.schedule(at.since(cx.now()), NodeEvent::ImageReady { pod: id }, cx);
 }
@@ -175,7 +183,7 @@ fn image_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let image = worker.container(usize::from(i)).image;
     node.images.add(image);
     let ms = u32::try_from(pull_time(node).as_millis()).unwrap_or(u32::MAX);
-    event(node, id, "Pulled", Text::Pulled(image, ms), cx);
+    event(node, id, &PULLED, Text::Pulled(image, ms), cx);
     create(node, id, cx);
 }
 
@@ -229,8 +237,8 @@ fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) 
     run.ready = false;
     let number = run.run;
     worker.dirty = true;
-    event(node, id, "Created", Text::Created(container.name), cx);
-    event(node, id, "Started", Text::Started(container.name), cx);
+    event(node, id, &CREATED, Text::Created(container.name), cx);
+    event(node, id, &STARTED, Text::Started(container.name), cx);
     trace(node, id, "container runs", cx);
     let index = u16::try_from(i).unwrap_or(u16::MAX);
     // A plain init container of a modelled pod does its work in no time unless told otherwise.
@@ -370,7 +378,7 @@ fn restart_ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     }
     for at in wakes {
         let at = if at > now {
-            event(node, id, "BackOff", Text::Plain(back_off_text(name)), cx);
+            event(node, id, &BACK_OFF, Text::Plain(back_off_text(name)), cx);
             at + wake_delay(name, at, cx)
         } else {
             at
@@ -412,7 +420,7 @@ fn sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         if let Some(worker) = node.workers.get_mut(id) {
             worker.runs[i].restarts += 1;
             let image = worker.container(i).image;
-            event(node, id, "Pulled", Text::ImagePresent(image), cx);
+            event(node, id, &PULLED, Text::ImagePresent(image), cx);
         }
         run_container(node, id, i, cx);
     }
@@ -454,7 +462,7 @@ fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context<'_>) {
         .map(|(i, _)| (u16::try_from(i).unwrap_or(u16::MAX), worker.container(i).name))
         .collect();
     for &(container, name) in &running {
-        event(node, id, "Killing", Text::Stopping(name), cx);
+        event(node, id, &KILLING, Text::Stopping(name), cx);
         let after = needs.min(deadline.since(now));
         node.schedule(after, NodeEvent::ContainerStopped { pod: id, container }, cx);
     }
@@ -530,24 +538,24 @@ fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut Context<'_
 }
 
 /// A Kubernetes Event about the pod.
-fn event(node: &mut NodeAgent, id: u32, reason: &str, text: Text, cx: &mut Context<'_>) {
+fn event(node: &mut NodeAgent, id: u32, reason: &'static Known, text: Text, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let stamp: Stamp = cx.stamp();
     let event = KEvent {
         ns: worker.ns,
         kind: Kind::Pod,
-        warning: reason == "BackOff",
+        warning: reason.sym() == BACK_OFF.sym(),
         count: 1,
         name: worker.name,
         uid: worker.uid,
-        reason: Sym::new(reason),
+        reason: reason.sym(),
         text,
         source: Source::Kubelet(node.setup.name),
         first: stamp,
         last: stamp,
     };
     let (ns, name) = (worker.ns, worker.name);
-    node.submit(Kind::Event, ns, name, None, Op::CreateEvent(event), None, cx);
+    node.submit(Kind::Event, ns, name, None, Op::CreateEvent(Arc::new(event)), None, cx);
 }
 
 /// Records a step on a pod, which becomes the cause of the pod's next report.

@@ -7,9 +7,20 @@ use crate::api::Stamp;
 use crate::api::pod::{
     Condition, ConditionType, ContainerState, ContainerStatus, Phase, PodStatus, Truth,
 };
+use crate::engine::intern::Known;
 use crate::engine::{SimTime, Sym};
 use crate::event::Context;
 use std::sync::Arc;
+
+static COMPLETED: Known = Known::new("Completed");
+static ERROR: Known = Known::new("Error");
+static INITIALIZING: Known = Known::new("PodInitializing");
+static CREATING: Known = Known::new("ContainerCreating");
+static CRASH_LOOP: Known = Known::new("CrashLoopBackOff");
+static POD_COMPLETED: Known = Known::new("PodCompleted");
+static POD_FAILED: Known = Known::new("PodFailed");
+static NOT_READY: Known = Known::new("ContainersNotReady");
+static NOT_INITIALIZED: Known = Known::new("ContainersNotInitialized");
 
 /// The status of a pod as it is now.
 pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
@@ -40,7 +51,7 @@ fn container_status(
     let run = &worker.runs[i];
     let container = worker.container(i);
     let terminated = |(started, finished, exit_code): (SimTime, SimTime, i32)| {
-        let reason = Sym::new(if exit_code == 0 { "Completed" } else { "Error" });
+        let reason = if exit_code == 0 { COMPLETED.sym() } else { ERROR.sym() };
         ContainerState::Terminated {
             exit_code,
             reason,
@@ -48,16 +59,14 @@ fn container_status(
             finished: stamp(finished),
         }
     };
-    let waiting = |reason: &str| ContainerState::Waiting { reason: Sym::new(reason) };
+    let waiting = |reason: &Known| ContainerState::Waiting { reason: reason.sym() };
     let (state, last) = match run.state {
         RunState::Created if i >= worker.n_init() && worker.n_init() > 0 => {
-            (waiting("PodInitializing"), run.last)
+            (waiting(&INITIALIZING), run.last)
         }
-        RunState::Created => (waiting("ContainerCreating"), run.last),
+        RunState::Created => (waiting(&CREATING), run.last),
         RunState::Running(since) => (ContainerState::Running { started: stamp(since) }, run.last),
-        RunState::Exited(s, f, code) if run.waiting => {
-            (waiting("CrashLoopBackOff"), Some((s, f, code)))
-        }
+        RunState::Exited(s, f, code) if run.waiting => (waiting(&CRASH_LOOP), Some((s, f, code))),
         RunState::Exited(s, f, code) => (terminated((s, f, code)), run.last),
     };
     ContainerStatus {
@@ -119,31 +128,30 @@ fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stam
     let initialized = worker.runs[..n_init].iter().enumerate().all(|(i, r)| {
         matches!(r.state, RunState::Exited(_, _, 0)) || worker.container(i).sidecar && r.started
     });
-    let unready: Vec<&str> = (n_init..worker.runs.len())
-        .filter(|&i| !(worker.runs[i].ready && worker.runs[i].running()))
-        .map(|i| worker.container(i).name.as_str())
-        .collect();
-    let ready = unready.is_empty() && initialized && !terminal;
+    let up = |i: usize| worker.runs[i].ready && worker.runs[i].running();
+    let ready = (n_init..worker.runs.len()).all(up) && initialized && !terminal;
     let (reason, message) = if ready {
-        ("", String::new())
+        (Sym::EMPTY, Sym::EMPTY)
     } else if phase == Phase::Succeeded {
-        ("PodCompleted", String::new())
+        (POD_COMPLETED.sym(), Sym::EMPTY)
     } else if phase == Phase::Failed {
-        ("PodFailed", String::new())
+        (POD_FAILED.sym(), Sym::EMPTY)
     } else {
-        ("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" ")))
+        let unready = (n_init..worker.runs.len()).filter(|&i| !up(i));
+        let names: Vec<&str> = unready.map(|i| worker.container(i).name.as_str()).collect();
+        let text = format!("containers with unready status: [{}]", names.join(" "));
+        (NOT_READY.sym(), Sym::new(&text))
     };
     let truth = |b: bool| if b { Truth::True } else { Truth::False };
-    let (reason, message) = (Sym::new(reason), Sym::new(&message));
     let init_reason = match phase {
-        Phase::Succeeded => "PodCompleted",
-        Phase::Pending if !initialized => "ContainersNotInitialized",
-        Phase::Pending | Phase::Running | Phase::Failed | Phase::Unknown => "",
+        Phase::Succeeded => POD_COMPLETED.sym(),
+        Phase::Pending if !initialized => NOT_INITIALIZED.sym(),
+        Phase::Pending | Phase::Running | Phase::Failed | Phase::Unknown => Sym::EMPTY,
     };
     let gated = worker.spec.readiness_gates.is_empty();
     let rows = [
         (ConditionType::PodReadyToStartContainers, sandbox, Sym::EMPTY, Sym::EMPTY),
-        (ConditionType::Initialized, initialized || terminal, Sym::new(init_reason), Sym::EMPTY),
+        (ConditionType::Initialized, initialized || terminal, init_reason, Sym::EMPTY),
         (ConditionType::Ready, ready && gated, reason, message),
         (ConditionType::ContainersReady, ready, reason, message),
     ];

@@ -174,6 +174,8 @@ impl Metrics {
                     self.pod(now, user, change.object, pod);
                 }
             }
+            // That an Event expires an hour later is no news.
+            Obj::Event(_) if change.deleted => {}
             Obj::Event(event) => {
                 self.events += 1;
                 if let Some(sink) = &mut self.sink {

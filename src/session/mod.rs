@@ -29,6 +29,8 @@ pub struct Session {
     next_check: SimTime,
     ended: bool,
     steps: u64,
+    until: SimTime,
+    until_idle: bool,
 }
 
 impl Session {
@@ -36,6 +38,8 @@ impl Session {
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
+            until: plan.until,
+            until_idle: plan.until_idle,
             cluster: Cluster::new(plan),
             records: Vec::new(),
             next_check: SimTime::ZERO,
@@ -69,10 +73,10 @@ impl Session {
 
     /// When the next event happens; none once the run has ended.
     pub fn next_time(&mut self) -> Option<SimTime> {
-        let until = self.cluster.plan().until;
         if self.ended {
             return None;
         }
+        let until = self.until;
         self.cluster.next_time().filter(|t| *t <= until)
     }
 
@@ -80,7 +84,7 @@ impl Session {
     pub fn step(&mut self) -> Option<Entry<Event>> {
         self.records.clear();
         let next = self.next_time();
-        if self.cluster.plan().until_idle && next.is_some_and(|t| t >= self.next_check) {
+        if self.until_idle && next.is_some_and(|t| t >= self.next_check) {
             self.next_check = self.now() + REST_CHECK;
             if self.steps > 0 && self.cluster.at_rest() {
                 self.ended = true;
@@ -88,9 +92,8 @@ impl Session {
             }
         }
         if next.is_none() {
-            if !self.ended && !self.cluster.plan().until_idle {
-                let until = self.cluster.plan().until;
-                self.cluster.finish(until);
+            if !self.ended && !self.until_idle {
+                self.cluster.finish(self.until);
             }
             self.ended = true;
             return None;

@@ -25,6 +25,8 @@ pub(super) struct Admission {
     next: usize,
     /// The revision of `PriorityClasses` that the memory was filled under.
     classes_rev: u64,
+    /// The namespace that was found last, and the state of namespaces it was found in.
+    namespace: (Sym, u64),
 }
 
 impl Admission {
@@ -34,7 +36,7 @@ impl Admission {
         request: &mut Request,
         cx: &Context<'_>,
     ) -> Result<(), ApiError> {
-        namespace_lifecycle(request, cx)?;
+        self.namespace_lifecycle(request, cx)?;
         match &mut request.op {
             Op::Create { object, .. } | Op::Apply(object) => match object {
                 Obj::Node(node) => taint_by_condition(Arc::make_mut(node), cx),
@@ -78,6 +80,19 @@ impl Admission {
         Ok(())
     }
 
+    /// `NamespaceLifecycle`; most requests are about the namespace of the one before.
+    fn namespace_lifecycle(&mut self, request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
+        let state = cx.versions().log_end(Kind::Namespace);
+        if self.namespace == (request.ns, state) {
+            return Ok(());
+        }
+        namespace_active(request, cx)?;
+        if matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_)) {
+            self.namespace = (request.ns, state);
+        }
+        Ok(())
+    }
+
     /// The spec after Priority and `DefaultTolerationSeconds`, shared among pods of one template.
     fn admit_spec(
         &mut self,
@@ -116,7 +131,7 @@ impl Admission {
 }
 
 /// `NamespaceLifecycle`: nothing is made in a namespace that is missing or terminating.
-fn namespace_lifecycle(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
+fn namespace_active(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
     let creates = matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_));
     if !creates || request.ns.is_empty() {
         return Ok(());

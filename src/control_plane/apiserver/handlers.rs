@@ -47,7 +47,7 @@ impl ApiServer {
         let Request { kind, ns, name, target, op, .. } = request;
         let (object, generate) = match op {
             Op::CreateEvent(event) => {
-                return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(Arc::new(event))));
+                return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(event)));
             }
             Op::Create { object, generate } => (object, generate),
             Op::Apply(object) => match current(kind, ns, name, None, cx) {

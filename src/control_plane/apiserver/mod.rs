@@ -58,6 +58,10 @@ pub struct Counts {
     pub refused: u64,
     /// Most requests in service or waiting at one time.
     pub peak_in_flight: usize,
+    /// Revisions of pods.
+    pub pod_revisions: u64,
+    /// Kubernetes Events created.
+    pub events_created: u64,
 }
 
 /// An API server and the etcd behind it.
@@ -157,7 +161,9 @@ impl ApiServer {
     fn serve(&mut self, id: Id, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
         // Most requests pass admission untouched: only a new object is taken out and put back.
-        let verdict = if matches!(in_flight.request.op, Op::Create { .. } | Op::Apply(_)) {
+        let makes =
+            matches!(in_flight.request.op, Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(_));
+        let verdict = if makes {
             let mut request = std::mem::replace(&mut in_flight.request, placeholder());
             let verdict = self.stages(&mut request, cx);
             if let Some(in_flight) = cx.in_flight_mut(id) {
@@ -295,7 +301,9 @@ impl ApiServer {
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
         self.watches.notify(kind, log, node, cx);
+        self.counts.pod_revisions += u64::from(kind == Kind::Pod);
         if kind == Kind::Event && verb.0 == "create" {
+            self.counts.events_created += 1;
             self.lease_event(object, cx);
         }
         Success { object, value }

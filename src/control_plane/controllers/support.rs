@@ -162,7 +162,7 @@ impl Reporter {
             first: stamp,
             last: stamp,
         };
-        self.send(Kind::Event, ns, meta.name, Op::CreateEvent(event), cx);
+        self.send(Kind::Event, ns, meta.name, Op::CreateEvent(Arc::new(event)), cx);
     }
 
     fn admit(&mut self, uid: Uid, now: SimTime) -> bool {

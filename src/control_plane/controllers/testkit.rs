@@ -160,7 +160,7 @@ impl Kit {
         match op {
             Op::CreateEvent(event) => {
                 self.events.push(event.message());
-                Ok(Success { object: ObjRef::default(), value: Obj::Event(Arc::new(event)) })
+                Ok(Success { object: ObjRef::default(), value: Obj::Event(event) })
             }
             Op::Create { object, generate } => self.create(object, generate, seq),
             op => {

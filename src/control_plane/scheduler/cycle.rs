@@ -377,7 +377,7 @@ impl Scheduler {
             first: cx.stamp(),
             last: cx.stamp(),
         };
-        let op = Op::CreateEvent(event);
+        let op = Op::CreateEvent(Arc::new(event));
         let request = Context::request(User::Scheduler, Kind::Event, meta.ns, meta.name, op);
         let at = self.events.reserve(cx.now());
         cx.submit(at, request, None);

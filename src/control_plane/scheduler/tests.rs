@@ -138,7 +138,7 @@ impl World {
             self.scheduler.on_answer(token.unwrap(), &outcome, &mut cx);
         } else if let Op::PodCondition(condition, _) = request.op {
             self.conditions.push(condition.message.to_string());
-        } else if let Op::CreateEvent(event) = request.op {
+        } else if let Op::CreateEvent(event) = &request.op {
             self.events.push(format!("{} {}", event.reason, event.message()));
         }
     }
