@@ -248,7 +248,7 @@ impl Cluster {
             FaultKind::NodeCrash => "machine gets power",
             FaultKind::KubeletStop => "kubelet starts again",
         };
-        let hop = cx.record(What::Fault { fault: row, node, step });
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
         cx.at_hop(hop, |cx| match what {
             FaultKind::NodeCrash => agent.power_on(cx),
             FaultKind::KubeletStop => agent.start_kubelet(cx),

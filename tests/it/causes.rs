@@ -280,7 +280,7 @@ fn causes_come_before_effects() {
             if record.cause == 0 {
                 let first = match record.what {
                     What::Committed { .. } => record.time.0 == 0,
-                    What::Scenario { .. } | What::Event(_) => true,
+                    What::Scenario { .. } | What::Fault { .. } | What::Event(_) => true,
                     What::Submitted { .. }
                     | What::Stage(_)
                     | What::Refused { .. }
@@ -288,7 +288,6 @@ fn causes_come_before_effects() {
                     | What::Sync { .. }
                     | What::Scheduled { .. }
                     | What::Node { .. }
-                    | What::Fault { .. }
                     | What::Noticed { .. } => delivered_from_the_start(record),
                 };
                 assert!(first, "{name}: {record:?} has no cause");

@@ -227,7 +227,7 @@ fn why_an_evicted_pod_went_ends_at_the_fault() {
     let pods = fs::read_to_string(place.join("run/pods.csv")).unwrap();
     let evicted: Vec<String> = pods
         .lines()
-        .filter(|line| line.contains(",node-controller,true,"))
+        .filter(|line| line.contains(",node-controller,true,") && line.contains("deployment/"))
         .map(|line| line.split(',').take(2).collect::<Vec<_>>().join("/"))
         .collect();
     assert!(evicted.len() >= 6, "{pods}");
