@@ -274,3 +274,29 @@ fn profile_and_record_are_told() {
     assert_eq!(plain.code, Some(0));
     assert!(!place.join("run/trace.txt").exists(), "the older run is gone as a whole");
 }
+
+/// A run that comes out differently is our bug, unless another version made it.
+#[test]
+fn a_replay_that_differs_is_told() {
+    let place = scratch("cli-differs");
+    let out = place.join("run").display().to_string();
+    let done = wave(&["run", "--quiet", "--no-plots", "--out", &out, &first_steps()]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let path = place.join("run/run.json");
+    let about: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut changed = about.clone();
+    changed["digest"] = "0123456789abcdef0123456789abcdef".into();
+    fs::write(&path, changed.to_string()).unwrap();
+    let done = wave(&["replay", &out]);
+    assert_eq!(done.code, Some(3));
+    assert!(done.out.ends_with("DIFFERENT\n"), "{}", done.out);
+    changed["version"] = "0.0.1".into();
+    fs::write(&path, changed.to_string()).unwrap();
+    let done = wave(&["replay", &out]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.out.contains("it was made by version 0.0.1"), "{}", done.out);
+    fs::write(&path, "{").unwrap();
+    let done = wave(&["replay", &out]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.err.contains("run.json:1: is no JSON"), "{}", done.err);
+}

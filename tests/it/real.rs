@@ -45,7 +45,11 @@ fn thousandths(column: &[String]) -> i64 {
 #[test]
 fn the_shop_comes_up_whole() {
     // Before the crash, and without waiting for it.
-    let Some(dir) = run("online-boutique", &["--set", "until=2m"]) else { return };
+    let Some(dir) =
+        run("online-boutique", &["--set", "until=2m", "--set", "expect=[{converged: true}]"])
+    else {
+        return;
+    };
     let summary = summary(&dir);
     let workloads = summary["workloads"].as_array().unwrap();
     assert_eq!(workloads.len(), 12, "the shop has twelve Deployments");
