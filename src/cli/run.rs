@@ -55,6 +55,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         _without => None,
     };
     let bar = terminal::progress(plan.until.0 / 1_000_000, options.quiet, &plan.name);
+    let clock = Clock::start();
     let mut session = Session::new(plan);
     session.trace(options.record);
     {
@@ -65,6 +66,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         session.run(&mut observers, |now| bar.set_position(now.0 / 1_000_000));
     }
     bar.finish_and_clear();
+    let spent = clock.seconds();
     if let Some(trace) = trace {
         trace.close().map_err(one)?;
     }
@@ -77,8 +79,46 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     show(options, &summary, &target);
     if options.profile {
         terminal::line(&profile(session.cluster(), &summary));
+        terminal::line(&machine(session.steps(), &summary, spent));
     }
     Ok(if summary.passed() { 0 } else { EXPECTATION })
+}
+
+/// The wall clock, for `--profile` alone: no result depends on it.
+#[expect(clippy::disallowed_types, reason = "only cli/ may look at the wall clock")]
+struct Clock(std::time::Instant);
+
+impl Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "only cli/ may look at the wall clock"
+    )]
+    fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+/// What the run took on this machine, today.
+fn machine(events: u64, summary: &Summary, spent: f64) -> String {
+    let rate = num::float_u(events) / spent.max(1e-9) / 1e6;
+    let peak = peak_kib().map_or_else(String::new, |kib| {
+        let bytes = num::float_u(kib * 1024) / num::float_u(summary.pods.created.max(1));
+        format!(", peak memory {} MiB ({bytes:.0} bytes per pod created)", kib >> 10)
+    });
+    format!("on this machine: {spent:.2} s, {rate:.2} million events/s{peak}")
+}
+
+/// Peak resident memory as the system tells it; none where it does not.
+fn peak_kib() -> Option<u64> {
+    let bytes = std::fs::read("/proc/self/status").ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn show(options: &Options, summary: &Summary, target: &std::path::Path) {

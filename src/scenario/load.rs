@@ -168,7 +168,7 @@ cluster:
     - {name: kwok, cpu: 8, memory: 8Gi, agent: fakelet}
   limits: {scheduler: {qps: 5000, burst: 10000}}
   latencies: {api: 2ms, fsync: {uniform: [1ms, 3ms]}, imageBytes: 50M}
-  heartbeats: explicit
+  heartbeats: lazy
   nodeMonitorGracePeriod: 45s
   eventTTL: 30m
 namespaces: [batch]
