@@ -130,7 +130,8 @@ pub struct Cluster {
     /// Latencies of the model.
     #[serde(default)]
     pub latencies: Latencies,
-    /// `lazy` arms only heartbeats that could be noticed; `explicit` (all of them) is refused for now.
+    /// `lazy` arms only heartbeats that could be noticed; `explicit` (all of them) is refused for
+    /// now.
     #[serde(default)]
     pub heartbeats: Heartbeats,
     /// Overrides `--node-monitor-grace-period` of the version.

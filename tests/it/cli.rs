@@ -177,7 +177,8 @@ fn a_killed_run_leaves_nothing_half_written() {
 
 #[test]
 fn the_summary_as_data() {
-    let done = wave(&["run", "--no-out", "--format", "json", &zone_outage()]);
+    let done = wave(&["run", "--no-out", "--profile", "--format", "json", &zone_outage()]);
+    assert!(done.err.contains("profile: "), "{}", done.err);
     let summary: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(summary["scenario"], "zone-outage");
     assert_eq!(summary["nodes"], 30);

@@ -39,6 +39,9 @@ fn the_same_policy_twice_is_identical() {
     let said = "one and two are identical: equal digests on all 5 seeds";
     assert!(table.contains(said), "{table}");
     assert_eq!(with_interval(&table), 0, "{table}");
+    let data = compare(&["--variant", "one:", "--variant", "two:", "--format", "json"]).out;
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(data["identical_to_baseline"], serde_json::json!(["two"]));
 }
 
 #[test]
