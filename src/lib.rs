@@ -3,17 +3,17 @@
 //! # The tour of the house
 //!
 //! Modules stand in reading order; each imports only those before it (`tests/it/tidy.rs` holds them
-//! to it). [`engine`] is time and chance; [`api`] the objects; [`event`] everything that can happen,
-//! on one page; [`client`] the one road to the API server; [`control_plane`] and [`node`] the
-//! components, which never import each other; [`cluster`] owns them all and wires them in one match;
-//! [`scenario`] turns files into a plan; [`session`] plays it, forwards and backwards; [`report`]
-//! observes; [`sweep`] runs many; [`cli`] is what people type.
+//! to it). [`engine`] is time and chance; [`api`] the objects; [`event`] everything that can
+//! happen, on one page; [`client`] the one road to the API server; [`control_plane`] and [`node`]
+//! the components, which never import each other; [`cluster`] owns them all and wires them in one
+//! match; [`scenario`] turns files into a plan; [`session`] plays it, forwards and backwards;
+//! [`report`] observes; [`sweep`] runs many; [`cli`] is what people type.
 //!
 //! # The ordering contract
 //!
-//! Events are totally ordered by `(time, seq)`: of one instant, first scheduled is first handled. Time
-//! never runs back. Every event, and every hop inside one, has a number (`seq`) and a cause. Nothing
-//! else decides an order: no hash map's, no thread's, no pointer's.
+//! Events are totally ordered by `(time, seq)`: of one instant, first scheduled is first handled.
+//! Time never runs back. Every event, and every hop inside one, has a number (`seq`) and a cause.
+//! Nothing else decides an order: no hash map's, no thread's, no pointer's.
 
 pub mod engine;
 

@@ -22,7 +22,8 @@ pub struct KindInfo {
 }
 
 macro_rules! kinds {
-    ($($variant:ident $group:literal [$($version:literal),+] $plural:literal $namespaced:literal $registry:literal;)*) => {
+    ($($variant:ident $group:literal [$($version:literal),+] $plural:literal $namespaced:literal
+       $registry:literal;)*) => {
         /// A kind of object. Custom resources share [`Kind::Custom`]; their document says which.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
@@ -35,7 +36,8 @@ macro_rules! kinds {
         /// Every built-in kind, in table order.
         pub const KINDS: &[KindInfo] = &[
             $(KindInfo { kind: Kind::$variant, group: $group, versions: &[$($version),+],
-                name: stringify!($variant), plural: $plural, namespaced: $namespaced, registry: $registry },)*
+                name: stringify!($variant), plural: $plural, namespaced: $namespaced,
+                registry: $registry },)*
         ];
     };
 }

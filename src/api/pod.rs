@@ -12,7 +12,8 @@ use std::sync::Arc;
 pub struct Pod {
     /// Metadata.
     pub meta: Meta,
-    /// The part that does not change after creation (but for images and tolerations, which get a new spec).
+    /// The part that does not change after creation (but for images and tolerations, which get a
+    /// new spec).
     pub spec: Arc<PodSpec>,
     /// `spec.nodeName`; empty until bound.
     pub node: Sym,

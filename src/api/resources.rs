@@ -77,7 +77,8 @@ pub struct Named {
     pub memory: bool,
 }
 
-/// CPU that a container without a CPU request counts for scoring (source: scheduler `util/pod_resources.go`).
+/// CPU that a container without a CPU request counts for scoring (source: scheduler
+/// `util/pod_resources.go`).
 pub const DEFAULT_MILLI_CPU: i64 = 100;
 /// Memory that a container without a memory request counts for scoring.
 pub const DEFAULT_MEMORY: i64 = 200 * 1024 * 1024;

@@ -37,8 +37,8 @@ pub struct Change {
     pub deleted: bool,
     /// 1 + log index of the version before; 0 for a creation.
     prev: u64,
-    /// The content before the change; none for a creation. It outlives the compaction of the version
-    /// it was, so that a handler always sees old and new.
+    /// The content before the change; none for a creation. It outlives the compaction of the
+    /// version it was, so that a handler always sees old and new.
     pub before: Option<Obj>,
     /// The content after the change.
     pub value: Obj,

@@ -79,20 +79,32 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         })
         .collect();
     let table = Table::new(&policies);
-    match options.format {
-        Format::Text => terminal::line(table.render(terminal::WIDTH).trim_end()),
-        Format::Json => terminal::line(&format!("{:#}", table.json())),
-    }
-    for (variant, runs) in variants.iter().zip(&chunks).skip(1) {
-        let same = runs.iter().zip(chunks[0]).filter(|(a, b)| a.1 == b.1).count();
-        if same == per {
-            terminal::line(&format!(
-                "{} and {} are identical: equal digests on all {per} seeds",
-                variants[0].name, variant.name
-            ));
-        }
-    }
+    let same = |runs: &[(Summary, String)]| runs.iter().zip(chunks[0]).all(|(a, b)| a.1 == b.1);
+    let identical: Vec<&str> = variants
+        .iter()
+        .zip(&chunks)
+        .skip(1)
+        .filter(|(_, runs)| same(runs))
+        .map(|(variant, _)| variant.name.as_str())
+        .collect();
+    show(options.format, &table, &identical, per);
     Ok(0)
+}
+
+/// Prints the table, and which policies have the baseline's digests on all seeds.
+fn show(format: Format, table: &Table, identical: &[&str], seeds: usize) {
+    if format == Format::Json {
+        let mut data = table.json();
+        data["identical_to_baseline"] = identical.into();
+        return terminal::line(&format!("{data:#}"));
+    }
+    terminal::line(table.render(terminal::WIDTH).trim_end());
+    let baseline = table.policies.first().map_or("", String::as_str);
+    for name in identical {
+        terminal::line(&format!(
+            "{baseline} and {name} are identical: equal digests on all {seeds} seeds"
+        ));
+    }
 }
 
 fn one(plan: &Arc<Plan>, seed: u64) -> (Summary, String) {

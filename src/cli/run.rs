@@ -78,8 +78,11 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     };
     show(options, &summary, &target);
     if options.profile {
-        terminal::line(&profile(session.cluster(), &summary));
-        terminal::line(&machine(session.steps(), &summary, spent));
+        // Beside data for programs it goes to standard error.
+        let text = options.format == Format::Text;
+        let say = if text { terminal::line } else { terminal::complain };
+        say(&profile(session.cluster(), &summary));
+        say(&machine(session.steps(), &summary, spent));
     }
     Ok(if summary.passed() { 0 } else { EXPECTATION })
 }

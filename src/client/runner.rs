@@ -1,6 +1,6 @@
-//! Reconciling over latency. A reconcile never blocks and is no future: `sync` is given the key, the
-//! caches and the answers so far, and says which requests to send next, or that it is done. Each
-//! answer re-enters it; key and worker stay busy meanwhile, as upstream's would.
+//! Reconciling over latency. A reconcile never blocks and is no future: `sync` is given the key,
+//! the caches and the answers so far, and says which requests to send next, or that it is done.
+//! Each answer re-enters it; key and worker stay busy meanwhile, as upstream's would.
 
 use super::cache::Cache;
 use super::limiter::RateLimiter;

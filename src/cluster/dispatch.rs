@@ -230,7 +230,8 @@ impl Cluster {
             FaultKind::NodeCrash => "machine crashes",
             FaultKind::KubeletStop => "kubelet stops",
         };
-        let hop = cx.record(What::Fault { fault: row, node, step });
+        // The plan says so: a first cause.
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
         match what {
             FaultKind::NodeCrash => agent.crash(hop, cx),
             FaultKind::KubeletStop => agent.stop_kubelet(hop, cx),
@@ -247,7 +248,7 @@ impl Cluster {
             FaultKind::NodeCrash => "machine gets power",
             FaultKind::KubeletStop => "kubelet starts again",
         };
-        let hop = cx.record(What::Fault { fault: row, node, step });
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
         cx.at_hop(hop, |cx| match what {
             FaultKind::NodeCrash => agent.power_on(cx),
             FaultKind::KubeletStop => agent.start_kubelet(cx),

@@ -9,9 +9,8 @@ mod user;
 
 use crate::api::workload::Namespace;
 use crate::api::{Kind, Meta, Name, Obj};
-use crate::control_plane::apiserver::{self, ApiServer};
+use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
 use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
-use crate::control_plane::etcd::CommitLatency;
 use crate::control_plane::scheduler::Scheduler;
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, num};
@@ -204,8 +203,8 @@ impl Cluster {
         }
     }
 
-    /// True if nothing is left to come of the workload: all steps, arrivals and faults are done, and
-    /// no pod waits or runs towards an end.
+    /// True if nothing is left to come of the workload: all steps, arrivals and faults are done,
+    /// and no pod waits or runs towards an end.
     #[must_use]
     pub fn at_rest(&self) -> bool {
         self.faults_open == 0
@@ -227,7 +226,8 @@ fn settled(obj: &Obj) -> bool {
     })
 }
 
-/// Puts an object into the store before the run; two of one name were refused when the plan was made.
+/// Puts an object into the store before the run; two of one name were refused when the plan was
+/// made.
 fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>) {
     let outcome = api.preload(object, cx);
     debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");

@@ -20,8 +20,8 @@ pub struct Plan {
     pub seed: u64,
     /// When the run ends at the latest.
     pub until: SimTime,
-    /// End as soon as every object of the workload has come to rest (all arrivals done and gone, all
-    /// pods running or terminal, no fault pending), even before `until`.
+    /// End as soon as every object of the workload has come to rest (all arrivals done and gone,
+    /// all pods running or terminal, no fault pending), even before `until`.
     pub until_idle: bool,
     /// The cluster.
     pub cluster: ClusterSpec,
@@ -33,8 +33,9 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// Assertions over the outcome.
     pub expect: Vec<Expect>,
-    /// Pods pinned to a node by a regular name pattern: `(prefix of the pod's name, nodes in order)`;
-    /// the n-th created pod with the prefix is bound to the n-th node. For comparisons with recordings.
+    /// Pods pinned to a node by a regular name pattern: `(prefix of the pod's name, nodes in
+    /// order)`; the n-th created pod with the prefix is bound to the n-th node. For comparisons
+    /// with recordings.
     pub pins: Vec<Pin>,
     /// Objects that came from files of the past: already running when the run starts.
     pub warm: Vec<Obj>,

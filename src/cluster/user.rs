@@ -50,7 +50,8 @@ impl Driver {
         })
     }
 
-    /// True once every step is done, every arrival has been made and every life that has an end has come to it.
+    /// True once every step is done, every arrival has been made and every life that has an end has
+    /// come to it.
     #[must_use]
     pub(super) fn done(&self) -> bool {
         self.open == 0 && self.lives == 0 && self.steps_done == self.plan.steps.len()
@@ -101,7 +102,8 @@ impl Driver {
     fn step(&mut self, row: u32, cx: &mut Context<'_>) {
         let plan = Arc::clone(&self.plan);
         let step = &plan.steps[row as usize];
-        let hop = cx.record(What::Scenario { step: verb(&step.action), row });
+        // The scenario itself is a first cause, whatever the step waited for.
+        let hop = cx.hop(0, What::Scenario { step: verb(&step.action), row });
         cx.at_hop(hop, |cx| act(&step.action, Some((Address::new(Role::User, 0), row)), cx));
     }
 
@@ -125,7 +127,7 @@ impl Driver {
                 self.by_name.insert((arrival.ns, name), (index, ordinal));
             }
         }
-        let hop = cx.trace(|| What::Scenario { step: "arrival", row: index });
+        let hop = cx.trace_from(0, || What::Scenario { step: "arrival", row: index });
         cx.at_hop(hop, |cx| {
             let object = make(arrival, ordinal, name, cx);
             let kind = object.kind();

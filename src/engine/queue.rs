@@ -1,9 +1,10 @@
 //! The event queue: a total order by (time, seq), so that equal instants are first in, first out.
 //!
-//! Structure: a calendar. Time is cut into buckets of 2^20 ns; the next 4096 of them (4.3 s) are kept
-//! as unsorted lists, found through a bitmap; the bucket in hand is sorted, and what is scheduled into
-//! it while it is in hand is inserted in order; what lies beyond the calendar waits in a 4-ary heap.
-//! Most events of a control plane happen within milliseconds, so they never touch the heap.
+//! Structure: a calendar. Time is cut into buckets of 2^20 ns; the next 4096 of them (4.3 s) are
+//! kept as unsorted lists, found through a bitmap; the bucket in hand is sorted, and what is
+//! scheduled into it while it is in hand is inserted in order; what lies beyond the calendar waits
+//! in a 4-ary heap. Most events of a control plane happen within milliseconds, so they never touch
+//! the heap.
 //! `benches/queue.rs` keeps the candidates (std binary heap, 4- and 8-ary heap, `BTreeMap`,
 //! `priority-queue`). Cancelling marks the seq; the entry is dropped when it surfaces.
 

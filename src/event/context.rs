@@ -1,5 +1,5 @@
-//! The [`Context`] is all a component may do: read the time, draw, schedule, cancel, submit, record,
-//! and read the shared table of versions at its own cursor.
+//! The [`Context`] is all a component may do: read the time, draw, schedule, cancel, submit,
+//! record, and read the shared table of versions at its own cursor.
 
 use super::lease::Leases;
 use super::record::{Record, What};
@@ -217,8 +217,8 @@ impl Context<'_> {
         self.shared.queue.cancel(seq);
     }
 
-    /// Sends a request that leaves the client at `at` (its rate limiter says when). The answer comes
-    /// as [`Event::Answer`] if `reply` names somebody.
+    /// Sends a request that leaves the client at `at` (its rate limiter says when). The answer
+    /// comes as [`Event::Answer`] if `reply` names somebody.
     pub fn submit(&mut self, at: SimTime, request: Request, reply: Option<(Address, u32)>) -> Id {
         let (user, verb) = (request.user, request.op.verb());
         let (kind, ns, name) = (request.kind, request.ns, request.name);

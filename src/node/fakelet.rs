@@ -1,7 +1,8 @@
-//! The minimal node agent of huge clusters and of the recordings made with one: one status patch from
-//! Pending to Running and Ready, one DELETE once the pod is marked. No runtime, no Kubernetes Events.
-//! What the control plane has marked not ready while the node was silent stays so: recordings made with
-//! such an agent show it, and KWOK's stages, too, leave a pod alone that has been brought up once.
+//! The minimal node agent of huge clusters and of the recordings made with one: one status patch
+//! from Pending to Running and Ready, one DELETE once the pod is marked. No runtime, no Kubernetes
+//! Events. What the control plane has marked not ready while the node was silent stays so:
+//! recordings made with such an agent show it, and KWOK's stages, too, leave a pod alone that has
+//! been brought up once.
 
 use super::NodeAgent;
 use crate::api::Kind;

@@ -1,8 +1,9 @@
 //! The kubelet's sync of a pod, as a state machine over the runtime's answers.
 //!
-//! Start: volumes mounted → `RunPodSandbox` (CNI within) → per container in order: image, create and
-//! start → PLEG sees it at its next 1 s list → status patch. Deletion: SIGTERM, grace, SIGKILL →
-//! status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference §4.2–4.8.
+//! Start: volumes mounted → `RunPodSandbox` (CNI within) → per container in order: image, create
+//! and start → PLEG sees it at its next 1 s list → status patch. Deletion: SIGTERM, grace, SIGKILL
+//! → status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference
+//! §4.2–4.8.
 
 use super::runtime::{Run, RunState, restarts};
 use super::worker::{Stage, Worker};
@@ -93,6 +94,7 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
         ip: 0,
         start: if restarted { pod.status.start } else { cx.stamp() },
         dirty: false,
+        cause: cx.seq(),
         deadline: SimTime::MAX,
         final_patch: false,
     };
@@ -328,15 +330,23 @@ fn relist(node: &mut NodeAgent, cx: &mut Context<'_>) {
     for id in node.workers.dirty() {
         let Some(worker) = node.workers.get_mut(id) else { continue };
         worker.dirty = false;
-        if worker.stage == Stage::Stopped {
-            worker.final_patch = true;
-            report(node, id, Some(id | FINAL_PATCH), cx);
-            continue;
-        }
-        restart_ended(node, id, cx);
-        report(node, id, None, cx);
-        end_if_terminal(node, id);
+        // One list serves all pods of the node: each report has its own pod's step as its cause.
+        let cause = worker.cause;
+        cx.at_hop(cause, |cx| list(node, id, cx));
     }
+}
+
+/// What the list shows of one pod.
+fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    if worker.stage == Stage::Stopped {
+        worker.final_patch = true;
+        report(node, id, Some(id | FINAL_PATCH), cx);
+        return;
+    }
+    restart_ended(node, id, cx);
+    report(node, id, None, cx);
+    end_if_terminal(node, id);
 }
 
 /// Ended containers are started again as the restart policy says, after their back-off.
@@ -479,12 +489,14 @@ fn stopped(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     }
 }
 
-/// Every container has stopped: reported at once, and once more at the next list, before the DELETE.
+/// Every container has stopped: reported at once, and once more at the next list, before the
+/// DELETE.
 fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     report(node, id, None, cx);
     if let Some(worker) = node.workers.get_mut(id) {
         worker.stage = Stage::Stopped;
         worker.dirty = true;
+        worker.cause = cx.seq();
     }
     node.arm_relist(cx);
 }
@@ -546,9 +558,13 @@ fn event(node: &mut NodeAgent, id: u32, reason: &'static Known, text: Text, cx: 
     node.submit(Kind::Event, ns, name, None, Op::CreateEvent(Arc::new(event)), None, cx);
 }
 
-fn trace(node: &NodeAgent, id: u32, step: &'static str, cx: &mut Context<'_>) {
+/// Records a step on a pod, which becomes the cause of the pod's next report.
+fn trace(node: &mut NodeAgent, id: u32, step: &'static str, cx: &mut Context<'_>) {
     let (name, pod) = (node.setup.name, node.workers.get(id).map(|w| w.object));
-    cx.trace(|| What::Node { node: name, step, pod: pod.unwrap_or_default() });
+    let hop = cx.trace(|| What::Node { node: name, step, pod: pod.unwrap_or_default() });
+    if let Some(worker) = node.workers.get_mut(id) {
+        worker.cause = hop;
+    }
 }
 
 /// The worker, if it is at this stage.
@@ -561,6 +577,7 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
     for id in node.workers.ids() {
         if let Some(worker) = node.workers.get_mut(id) {
             worker.dirty = true;
+            worker.cause = cx.seq();
         }
     }
     node.arm_relist(cx);

@@ -1,8 +1,8 @@
-//! Nodes. Machine, runtime and kubelet are three states: a crash takes all, a stopped kubelet leaves
-//! its containers running, and a restart of one is not a restart of the others.
+//! Nodes. Machine, runtime and kubelet are three states: a crash takes all, a stopped kubelet
+//! leaves its containers running, and a restart of one is not a restart of the others.
 //!
-//! The kubelet ([`kubelet`]) brings pods up through the runtime ([`runtime`]) in CRI's call order and
-//! reports their status ([`status`]); the [`fakelet`] is a minimal agent like KWOK's.
+//! The kubelet ([`kubelet`]) brings pods up through the runtime ([`runtime`]) in CRI's call order
+//! and reports their status ([`status`]); the [`fakelet`] is a minimal agent like KWOK's.
 
 mod fakelet;
 mod kubelet;
@@ -320,7 +320,8 @@ impl NodeAgent {
         cx.submit(at, request, reply);
     }
 
-    /// The pods it runs or starts, for invariants: object and whether its containers hold resources.
+    /// The pods it runs or starts, for invariants: object and whether its containers hold
+    /// resources.
     pub fn pods(&self) -> impl Iterator<Item = ObjRef> + '_ {
         self.workers.objects()
     }

@@ -56,8 +56,8 @@ impl Default for Run {
 }
 
 impl Run {
-    /// When a container that ended at `finished` may start again: at once the first time, then after
-    /// 10, 20, 40… 300 s from its end; ten quiet minutes start over.
+    /// When a container that ended at `finished` may start again: at once the first time, then
+    /// after 10, 20, 40… 300 s from its end; ten quiet minutes start over.
     /// Source: `kuberuntime_manager.go` `doBackOff`, `flowcontrol/backoff.go`.
     pub(super) fn next_start(&mut self, finished: SimTime, now: SimTime) -> SimTime {
         if finished.since(self.backoff_at) > BACKOFF_MAX.times(2) {
@@ -110,7 +110,8 @@ impl Images {
         Self { present, given: Arc::clone(given), busy_until: SimTime::ZERO }
     }
 
-    /// Images as the node reports them: those it was given (pulled ones are reported by a later wave).
+    /// Images as the node reports them: those it was given (pulled ones are reported by a later
+    /// wave).
     pub(super) fn reported(&self) -> Arc<[NodeImage]> {
         Arc::clone(&self.given)
     }

@@ -1,4 +1,5 @@
-//! The pod status that a kubelet reports. Sources: `kubelet_pods.go` `getPhase`, `status/generate.go`.
+//! The pod status that a kubelet reports. Sources: `kubelet_pods.go` `getPhase`,
+//! `status/generate.go`.
 
 use super::runtime::{RunState, restarts};
 use super::worker::{Stage, Worker};

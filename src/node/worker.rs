@@ -43,6 +43,8 @@ pub(super) struct Worker {
     pub(super) start: Stamp,
     /// Something changed that no status patch has reported.
     pub(super) dirty: bool,
+    /// The last step on the pod: the cause of the next report.
+    pub(super) cause: u64,
     /// When the containers must be killed.
     pub(super) deadline: SimTime,
     /// Gate for the DELETE: the last status patch has been answered.

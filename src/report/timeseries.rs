@@ -155,7 +155,8 @@ impl TimeSeries {
         self.heat.truncate(kept * self.nodes);
         let last = self.samples.last().map_or(SimTime::ZERO, |s| s.time);
         self.step = self.step.times(2);
-        // The grid stays a grid: the next instant is a step of the new size after the last one kept.
+        // The grid stays a grid: the next instant is a step of the new size after the last one
+        // kept.
         self.next = last;
     }
 

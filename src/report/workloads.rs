@@ -205,10 +205,18 @@ pub struct WorkloadTable {
     by_key: FxHashMap<Key, u32>,
 }
 
-/// The key of a family: objects whose names differ in the generated tail only.
+/// The key of a family: objects whose names differ in the generated tail only, or in a number at
+/// the end that is written with leading zeros (`openb-pod-0017`).
 fn family(kind: Kind, ns: Sym, name: Name) -> Key {
     let (base, tail) = name.base();
-    if tail { (kind, ns, base, Name::default()) } else { (kind, ns, Sym::EMPTY, name) }
+    if tail {
+        return (kind, ns, base, Name::default());
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match base.as_str().rsplit_once('-') {
+        Some((stem, number)) if digits(number) => (kind, ns, Sym::new(stem), Name::default()),
+        Some(_) | None => (kind, ns, Sym::EMPTY, name),
+    }
 }
 
 fn own(kind: Kind, ns: Sym, name: Name) -> Key {

@@ -1,6 +1,7 @@
 //! Server-side defaults, written into the document itself, so that validation, conversion and
-//! "YAML as kubectl prints it" all see one object. Sources: `apis/{core,apps,batch,…}/v1/defaults.go`.
-//! Tolerant of documents of the wrong shape: those are refused afterwards, by the typed reader.
+//! "YAML as kubectl prints it" all see one object. Sources:
+//! `apis/{core,apps,batch,…}/v1/defaults.go`. Tolerant of documents of the wrong shape: those are
+//! refused afterwards, by the typed reader.
 
 use crate::api::Kind;
 use serde_json::{Map, Value, json};
@@ -224,7 +225,8 @@ fn pod(doc: &mut Value) {
 }
 
 /// The API server merges `matchLabelKeys` and `mismatchLabelKeys` of a pod's affinity terms into
-/// their selectors. Source: `registry/core/pod/strategy.go` `applyMatchLabelKeysAndMismatchLabelKeys`.
+/// their selectors. Source: `registry/core/pod/strategy.go`
+/// `applyMatchLabelKeysAndMismatchLabelKeys`.
 fn match_label_keys(affinity: &mut Object, labels: &Object) {
     for side in ["podAffinity", "podAntiAffinity"] {
         let Some(side) = child(affinity, side) else { continue };

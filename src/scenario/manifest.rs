@@ -32,7 +32,8 @@ pub struct Loaded {
     pub line: usize,
     /// apiVersion and kind of a custom resource.
     pub custom: Option<(String, String)>,
-    /// The manifest has `generateName` and no name: the object's name is the base of a generated one.
+    /// The manifest has `generateName` and no name: the object's name is the base of a generated
+    /// one.
     pub generate_name: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Names and labels as Kubernetes allows them (source: apimachinery `util/validation/validation.go`).
+//! Names and labels as Kubernetes allows them (source: apimachinery
+//! `util/validation/validation.go`).
 
 use super::place::Place;
 use super::report::Report;

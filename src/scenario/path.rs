@@ -11,7 +11,8 @@ pub(crate) enum Seg {
     Index(usize),
 }
 
-/// A path as Kubernetes prints it: `spec.containers[0].image`, `metadata.labels[app.kubernetes.io/name]`.
+/// A path as Kubernetes prints it: `spec.containers[0].image`,
+/// `metadata.labels[app.kubernetes.io/name]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct FieldPath(pub(crate) Vec<Seg>);
 
@@ -86,7 +87,8 @@ impl At<'_> {
     }
 }
 
-/// Problems found so far, with Kubernetes' phrases (source: apimachinery `util/validation/field/errors.go`).
+/// Problems found so far, with Kubernetes' phrases (source: apimachinery
+/// `util/validation/field/errors.go`).
 #[derive(Debug, Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 

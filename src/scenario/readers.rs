@@ -166,7 +166,8 @@ fn known_fields(map: &Value, known: &[&str], at: &At<'_>, problems: &mut Problem
 
 /// A kind with a compact form: type it, validate it, convert it.
 macro_rules! compact {
-    ($kind:ident, $type:ty, $check:path, |$object:ident, $doc:ident, $problems:ident| $convert:expr) => {
+    ($kind:ident, $type:ty, $check:path,
+     |$object:ident, $doc:ident, $problems:ident| $convert:expr) => {
         (Kind::$kind, |kind, $doc: &Value, found: &mut Found| {
             let $object = typed::<$type>(kind, $doc, found)?;
             found.validate(|problems| $check(&$object, problems));

@@ -122,8 +122,8 @@ impl Report {
         result.map_err(|problem| self.error(place, problem, hint)).ok()
     }
 
-    /// The value read from another file, or its errors noted: those without a line at the place that
-    /// names the file.
+    /// The value read from another file, or its errors noted: those without a line at the place
+    /// that names the file.
     pub(crate) fn take_all<T>(&mut self, place: &Place, read: Result<T, InputErrors>) -> Option<T> {
         let errors = match read {
             Ok(value) => return Some(value),

@@ -208,7 +208,10 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
         }
     }
 
-    integers! { deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeError> {
         if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }

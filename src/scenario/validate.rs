@@ -1,5 +1,5 @@
-//! Validation as the API server does it, with its words (sources: `apis/*/validation/validation.go`,
-//! apimachinery `util/validation/validation.go`).
+//! Validation as the API server does it, with its words (sources:
+//! `apis/*/validation/validation.go`, apimachinery `util/validation/validation.go`).
 
 use super::convert;
 use super::path::{At, Problems};

@@ -43,7 +43,10 @@ pub fn last_change<'r>(
 #[must_use]
 pub fn telling_change<'r>(recorder: &'r Recorder, last: &'r Record) -> &'r Record {
     let What::Committed { object, kind, .. } = last.what else { return last };
-    let of_object = |r: &&Record| matches!(r.what, What::Committed { object: o, kind: k, .. } if o == object && k == kind);
+    let of_object = |r: &&Record| {
+        let What::Committed { object: o, kind: k, .. } = r.what else { return false };
+        o == object && k == kind
+    };
     let marked = recorder.records().iter().filter(of_object).find(|r| {
         recorder.change(r.seq).is_some_and(|change| {
             let before = &change.before;

@@ -2,10 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod causes;
+mod cli;
+mod determinism;
 mod golden;
 mod golden_objects;
 mod manifests;
+mod real;
 mod scenarios;
+mod stats;
 mod support;
+mod tidy;
 mod timelines;
 mod timelines_status;

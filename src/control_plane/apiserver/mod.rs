@@ -11,7 +11,9 @@ mod delete;
 mod handlers;
 mod patch;
 
-use super::etcd::{CommitLatency, Committed, Compare, Etcd, Refusal, Write};
+pub use super::etcd::CommitLatency;
+
+use super::etcd::{Committed, Compare, Etcd, Refusal, Write};
 use crate::api::request::{ApiError, Op, Outcome, Request, Success, User};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Obj};
@@ -70,7 +72,8 @@ pub struct ApiServer {
     /// Everybody who watches.
     pub watches: Watches,
     in_service: usize,
-    waiting: VecDeque<Id>,
+    /// Requests that wait for a seat, each with the event of its arrival.
+    waiting: VecDeque<(Id, u64)>,
     admission: admission::Admission,
     names: handlers::NameOrdinals,
     expiry_armed: bool,
@@ -148,7 +151,7 @@ impl ApiServer {
         if self.in_service < SEATS {
             self.serve(id, cx);
         } else if self.waiting.len() < MAX_WAITING {
-            self.waiting.push_back(id);
+            self.waiting.push_back((id, cx.seq()));
         } else {
             self.refuse(id, ApiError::TooManyRequests, cx);
         }
@@ -213,8 +216,8 @@ impl ApiServer {
                 self.answer(id, Err(error), cx);
             }
         }
-        if let Some(next) = self.waiting.pop_front() {
-            self.serve(next, cx);
+        if let Some((next, arrival)) = self.waiting.pop_front() {
+            cx.at_hop(arrival, |cx| self.serve(next, cx));
         }
     }
 

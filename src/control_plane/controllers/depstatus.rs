@@ -98,7 +98,8 @@ pub(super) fn mirror_failure(
     }
 }
 
-/// When each Deployment last made progress (upstream keeps it as `lastUpdateTime` of the condition).
+/// When each Deployment last made progress (upstream keeps it as `lastUpdateTime` of the
+/// condition).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     last: FxHashMap<Uid, SimTime>,

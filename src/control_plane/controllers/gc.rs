@@ -1,6 +1,6 @@
 //! The garbage collector: objects whose owners are gone go too
-//! (source: `ctl/garbagecollector/garbagecollector.go`). It knows the owners that the cache indexes,
-//! i.e. managing controllers, of the kinds that the manager watches.
+//! (source: `ctl/garbagecollector/garbagecollector.go`). It knows the owners that the cache
+//! indexes, i.e. managing controllers, of the kinds that the manager watches.
 
 use super::support::Reporter;
 use crate::api::request::{ApiError, Op, Outcome, Propagation};
@@ -140,7 +140,8 @@ impl Reconcile for GarbageCollector {
         caches: &Cache,
         cx: &mut Context<'_>,
     ) -> Next {
-        let refused = |a: &Outcome| matches!(a, Err(e) if !matches!(e, ApiError::NotFound | ApiError::Conflict));
+        let harmless = |e: &ApiError| matches!(e, ApiError::NotFound | ApiError::Conflict);
+        let refused = |a: &Outcome| a.as_ref().is_err_and(|e| !harmless(e));
         if answers.iter().any(refused) {
             return Next::Retry;
         }

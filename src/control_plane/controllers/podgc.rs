@@ -1,5 +1,5 @@
-//! Pod garbage collection (source: `ctl/podgc/gc_controller.go`): every 20 s, but only while there is
-//! something to collect.
+//! Pod garbage collection (source: `ctl/podgc/gc_controller.go`): every 20 s, but only while there
+//! is something to collect.
 
 use super::support::{Reporter, condition};
 use crate::api::pod::{ConditionType, Phase, Truth};
@@ -101,7 +101,8 @@ impl PodGc {
         self.reporter.send(Kind::Pod, pod.meta.ns, pod.meta.name, op, cx);
     }
 
-    /// Marks the pod Failed, then deletes it by force. Source: `markFailedAndDeletePodWithCondition`.
+    /// Marks the pod Failed, then deletes it by force. Source:
+    /// `markFailedAndDeletePodWithCondition`.
     fn fail_and_delete(&mut self, pod: &Pod, cx: &Context<'_>) {
         let (ns, name) = (pod.meta.ns, pod.meta.name);
         if !pod.terminal() {

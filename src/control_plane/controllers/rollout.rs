@@ -83,7 +83,8 @@ impl Wish {
         sizes
     }
 
-    /// Sizes after a change of `replicas` in the middle of a rollout. Each entry is the size and the
+    /// Sizes after a change of `replicas` in the middle of a rollout. Each entry is the size and
+    /// the
     /// `max-replicas` it was made for; largest first.
     pub(super) fn proportional(self, sets: &[(i32, i32)]) -> Vec<i32> {
         let allowed = if self.replicas > 0 { self.max_total() } else { 0 };

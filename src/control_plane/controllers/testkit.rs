@@ -1,6 +1,6 @@
 //! A cluster small enough for a table test: the controllers, and an API server that applies each
-//! request at once and shows it to the controllers one millisecond later. No kubelets, no scheduler:
-//! tests bind pods and make them ready themselves.
+//! request at once and shows it to the controllers one millisecond later. No kubelets, no
+//! scheduler: tests bind pods and make them ready themselves.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what the controllers do not send is a panic")]
 

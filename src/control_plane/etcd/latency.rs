@@ -4,8 +4,8 @@ use crate::engine::draw::{Draws, Purpose};
 use crate::engine::{Dist, SimDuration, num};
 use std::sync::Arc;
 
-/// Values of the distribution that draws choose from: one choice costs two bits of arithmetic, where
-/// the distribution itself costs logarithms. 4096 draws give its quantiles to about 1 %.
+/// Values of the distribution that draws choose from: one choice costs two bits of arithmetic,
+/// where the distribution itself costs logarithms. 4096 draws give its quantiles to about 1 %.
 const TABLE: usize = 4096;
 
 /// Five indices of 12 bits are taken from each 64 random bits, eight words from each draw.

@@ -208,8 +208,8 @@ impl Etcd {
         self.leased.front().map(|(at, _, _)| *at)
     }
 
-    /// Compacts to the revision of one interval ago and remembers the present one for the next time:
-    /// history therefore reaches back one to two intervals (source: `etcd3/compact.go`).
+    /// Compacts to the revision of one interval ago and remembers the present one for the next
+    /// time: history therefore reaches back one to two intervals (source: `etcd3/compact.go`).
     pub fn compact(&mut self, cx: &mut Context<'_>) {
         let to = std::mem::replace(&mut self.compact_next, cx.versions().rev());
         cx.versions_mut().compact(to);
@@ -230,8 +230,8 @@ impl Etcd {
         self.alarm
     }
 
-    /// A range read: the keys of a kind (in one namespace, or in all if empty) at a revision, in key
-    /// order.
+    /// A range read: the keys of a kind (in one namespace, or in all if empty) at a revision, in
+    /// key order.
     ///
     /// # Errors
     /// The revision has been compacted.

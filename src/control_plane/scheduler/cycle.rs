@@ -209,6 +209,7 @@ impl Scheduler {
         let Some(object) = self.queue.pop() else { return };
         let Some(waiting) = self.queue.get(object) else { return };
         let (pod, profile, attempt) = (Arc::clone(&waiting.pod), waiting.profile, waiting.attempts);
+        let cause = waiting.cause;
         if pod.meta.terminating() {
             self.queue.remove(object);
             let text = format!("skip schedule deleting pod: {}", pod.meta.full_name());
@@ -223,17 +224,19 @@ impl Scheduler {
             Ok(at) => self.assume(object, &pod, profile, at),
             Err(failure) => Err(failure),
         };
-        cx.record(What::Scheduled {
+        // The cycle before may have armed this one: its cause is what brought the pod here.
+        let what = What::Scheduled {
             pod: object,
             node: placed.as_ref().copied().unwrap_or_default(),
             evaluated: decision.evaluated,
             feasible: decision.feasible,
-        });
+        };
+        let hop = cx.hop(cause, what);
         let waiting = if placed.is_ok() { self.queue.remove(object) } else { None };
         self.in_hand = Some(InHand { object, placed, moved: false, dropped: false, waiting });
         let latency = self.config.latency;
         let took = latency.base + latency.per_node.times(u64::from(decision.evaluated));
-        cx.after(took, Event::Scheduler(SchedulerEvent::Bind));
+        cx.at_hop(hop, |cx| cx.after(took, Event::Scheduler(SchedulerEvent::Bind)));
     }
 
     /// Assume, Reserve, Permit.
@@ -331,7 +334,8 @@ impl Scheduler {
         let (pod, first) = (Arc::clone(&waiting.pod), waiting.rejections == 0);
         let message = Sym::new(&failure.message);
         if first {
-            // The event recorder folds repetitions into a series; only the first one is a new Event.
+            // The event recorder folds repetitions into a series; only the first one is a new
+            // Event.
             self.tell(&pod, true, self.reasons.failed, Text::Plain(message), cx);
         }
         let condition = Condition {

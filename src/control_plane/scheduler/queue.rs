@@ -52,6 +52,8 @@ pub struct Waiting {
     pub since: SimTime,
     /// Rows of the plugins that rejected it.
     pub rejectors: u32,
+    /// What brought it here: its delivery, or the event that may have made it schedulable.
+    pub cause: u64,
     /// Order of entry: the last word among equals, and the key among the unschedulable.
     seq: u64,
 }
@@ -167,6 +169,7 @@ impl SchedulingQueue {
             errors: 0,
             since: now,
             rejectors: 0,
+            cause: 0,
             seq,
         };
         self.pods.insert(object, waiting);
@@ -317,6 +320,13 @@ impl SchedulingQueue {
             self.back_off(object, Place::Backoff);
         } else {
             self.activate(object);
+        }
+    }
+
+    /// Notes what brought a pod here.
+    pub fn caused_by(&mut self, object: ObjRef, cause: u64) {
+        if let Some(waiting) = self.pods.get_mut(&object) {
+            waiting.cause = cause;
         }
     }
 

@@ -64,6 +64,7 @@ impl Scheduler {
             let Some(profile) = self.profiles.iter().position(|p| p.name == name) else { return };
             let gated = self.profiles[profile].pre_enqueue(pod).is_some();
             self.queue.add(object, pod, profile, cx.now(), gated);
+            self.queue.caused_by(object, cx.seq());
             return;
         };
         let old = Arc::clone(&waiting.pod);
@@ -82,6 +83,7 @@ impl Scheduler {
         self.queue.update(object, pod);
         if helps {
             self.queue.requeue(object, cx.now());
+            self.queue.caused_by(object, cx.seq());
         }
     }
 
@@ -203,6 +205,7 @@ impl Scheduler {
         self.queue.collect(&mut moved, |w| self.worth(w, &self.profiles[w.profile], event));
         for object in &moved {
             self.queue.requeue(*object, cx.now());
+            self.queue.caused_by(*object, cx.seq());
         }
         self.moved = moved;
     }

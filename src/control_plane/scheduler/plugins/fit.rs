@@ -215,7 +215,8 @@ impl Fit {
     }
 }
 
-/// Requested (with the pod) and capacity of a resource, as scoring sees them; (0, 0) to leave it out.
+/// Requested (with the pod) and capacity of a resource, as scoring sees them; (0, 0) to leave it
+/// out.
 fn scored(resource: Amount, pod: &Pod, row: &NodeRow) -> (i64, i64) {
     let capacity = resource.of(&row.alloc);
     let (there, asked) = match resource {
