@@ -1,5 +1,5 @@
 //! Assembly: what a run consists of ([`spec`]), the owner of all components ([`Cluster`], whose
-//! clone is a snapshot), the wiring on one page ([`dispatch`]), the scenario's user.
+//! clone is a snapshot), the wiring on one page (`dispatch`), the scenario's user.
 
 mod dispatch;
 mod faults;

@@ -1,8 +1,8 @@
 //! Nodes. Machine, runtime and kubelet are three states: a crash takes all, a stopped kubelet
 //! leaves its containers running, and a restart of one is not a restart of the others.
 //!
-//! The kubelet ([`kubelet`]) brings pods up through the runtime ([`runtime`]) in CRI's call order
-//! and reports their status ([`status`]); the [`fakelet`] is a minimal agent like KWOK's.
+//! The kubelet (`kubelet`) brings pods up through the runtime (`runtime`) in CRI's call order
+//! and reports their status (`status`); the `fakelet` is a minimal agent like KWOK's.
 
 mod fakelet;
 mod kubelet;
