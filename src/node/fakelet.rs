@@ -1,6 +1,8 @@
 //! The minimal node agent of huge clusters and of the recordings made with one: one status patch
 //! from Pending to Running and Ready, one DELETE once the pod is marked. No runtime, no Kubernetes
-//! Events.
+//! Events. What the control plane has marked not ready while the node was silent stays so:
+//! recordings made with such an agent show it, and KWOK's stages, too, leave a pod alone that has
+//! been brought up once.
 
 use super::NodeAgent;
 use crate::api::Kind;
@@ -22,7 +24,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
     if pod.meta.deletion.is_some() {
         let op = Op::Delete { grace_s: Some(0), propagation: None, uid: Some(uid) };
         node.submit(Kind::Pod, ns, name, Some(change.object), op, None, cx);
-    } else if pod.status.phase == Phase::Pending || !pod.ready() && !pod.terminal() {
+    } else if pod.status.phase == Phase::Pending {
         let status = Box::new(running(node, pod, cx));
         node.submit(Kind::Pod, ns, name, Some(change.object), Op::PodStatus(status), None, cx);
     }

@@ -262,9 +262,12 @@ impl NodeAgent {
         self.kubelet_up = true;
         let (node, now) = (self.setup.name, cx.now());
         cx.leases_mut().start(node, now, crate::event::lease::PERIOD);
-        let status = Box::new(self.status(cx.stamp(), now));
         let name = Name::new(node.as_str());
-        self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
+        // A fakelet looks first, and reports only a node that is not ready.
+        if !(self.setup.fake && shown_ready(name, cx)) {
+            let status = Box::new(self.status(cx.stamp(), now));
+            self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
+        }
         cx.trace(|| What::Node { node, step: "kubelet starts", pod: ObjRef::default() });
         kubelet::resume(self, cx);
     }
@@ -328,6 +331,15 @@ impl NodeAgent {
     pub fn knows(&self, object: ObjRef) -> bool {
         self.workers.find(object).is_some()
     }
+}
+
+/// True if the store has the node as ready.
+fn shown_ready(name: Name, cx: &Context<'_>) -> bool {
+    let versions = cx.versions();
+    let object = versions.find(Kind::Node, Sym::EMPTY, name);
+    let node = object.and_then(|o| versions.current(Kind::Node, o)?.as_node());
+    let ready = node.and_then(|n| n.status.conditions.get(ConditionType::Ready));
+    ready.is_some_and(|c| c.status == Truth::True)
 }
 
 /// The node's first report, for clusters that exist when the run starts.

@@ -13,3 +13,5 @@ mod scenarios;
 mod stats;
 mod support;
 mod tidy;
+mod timelines;
+mod timelines_status;

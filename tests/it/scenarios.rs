@@ -1,5 +1,6 @@
 //! The scenarios that come with the simulator load, and their schema is current.
 
+use super::support::files_below;
 use std::fs;
 use std::path::{Path, PathBuf};
 use wavetank::scenario::{self, LoadOptions, load_with};
@@ -17,9 +18,8 @@ fn options() -> LoadOptions {
 fn all_scenarios_load() {
     let options = options();
     let mut count = 0;
-    for entry in fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path().join("scenario.yaml");
-        if !path.is_file() {
+    for path in files_below(&folder()) {
+        if !path.ends_with("scenario.yaml") {
             continue;
         }
         count += 1;
@@ -35,7 +35,7 @@ fn all_scenarios_load() {
         assert!(!loaded.plan.expect.is_empty(), "{} expects nothing", path.display());
         assert_eq!(loaded.warnings, [], "{}", path.display());
     }
-    assert!(count >= 8, "{count} scenarios");
+    assert!(count >= 9, "{count} scenarios");
 }
 
 #[test]

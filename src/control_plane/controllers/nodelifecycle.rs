@@ -11,7 +11,7 @@ use crate::api::node::{Node, keys};
 use crate::api::pod::{ConditionType, Effect, Taint, Truth};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::Change;
-use crate::api::{Kind, Name, Obj};
+use crate::api::{Kind, Name, Obj, Pod};
 use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
 use crate::engine::{Draws, Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, ControllerEvent, Event, What};
@@ -60,7 +60,7 @@ impl NodeLifecycle {
             reporter: Reporter::new("node-controller", "node-controller"),
             row,
             grid,
-            passes: Grid::new(SimTime(grid.phase.0 % PASS.0), PASS),
+            passes: Grid::drawn(draws, entity, Purpose("taint pass"), PASS),
             grace,
             suspects: Vec::new(),
             zones: Zones::default(),
@@ -164,6 +164,28 @@ impl NodeLifecycle {
         }
     }
 
+    /// A ready node was seen to become Unknown: its pods follow. Upstream's monitor does so once its
+    /// own update has been answered, which is the same moment.
+    fn on_silence(
+        &mut self,
+        change: &Change,
+        before: Option<&Obj>,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) {
+        let was_ready = before.and_then(Obj::as_node).is_some_and(|n| ready(n) == Truth::True);
+        let Some(node) = change.value.as_node().filter(|_| was_ready && !change.deleted) else {
+            return;
+        };
+        if ready(node) == Truth::Unknown {
+            let name = node.meta.name.sym();
+            let suspect = self.suspects.iter().find(|s| s.node == name);
+            let hop = suspect.map_or(0, |s| s.evidence);
+            let hop = if hop == 0 { cx.seq() } else { hop };
+            cx.at_hop(hop, |cx| self.mark_pods(name, true, caches, cx));
+        }
+    }
+
     fn own_no_execute(&self, taint: &Taint) -> bool {
         let own = taint.key == self.managed[0].2 || taint.key == self.managed[1].2;
         own && taint.effect == Effect::NoExecute
@@ -223,8 +245,8 @@ impl NodeLifecycle {
             suspect.evidence = cx.seq();
         }
         let wrote = cx.at_hop(suspect.evidence, |cx| {
-            let pods = (expired || observed != Truth::True)
-                && self.mark_pods(suspect.node, expired, caches, cx);
+            // Pods that the first round (once the node was seen Unknown) has missed.
+            let pods = observed != Truth::True && self.mark_pods(suspect.node, false, caches, cx);
             // The taint goes by what was observed before this pass.
             self.no_execute(node, observed, cx) || pods
         });
@@ -260,7 +282,8 @@ impl NodeLifecycle {
             };
             status.conditions.set(condition(kind, Truth::Unknown, reason, message, cx));
         }
-        let op = Op::NodeStatus(Box::new(status));
+        let changed = Node { status, ..node.clone() };
+        let op = Op::UpdateStatus(Obj::Node(Arc::new(changed)));
         self.reporter.send(Kind::Node, Sym::EMPTY, node.meta.name, op, cx);
         let message = text(&format!("Node {} status is now: NodeNotReady", node.meta.name));
         self.reporter.normal(Kind::Node, &node.meta, "NodeNotReady", message, cx);
@@ -277,7 +300,9 @@ impl NodeLifecycle {
             if let Some(old) = pod.status.condition(ConditionType::Ready) {
                 (condition.reason, condition.message) = (old.reason, old.message);
             }
-            let op = Op::PodCondition(condition, None);
+            let mut changed = Pod::clone(pod);
+            changed.status.conditions.set(condition);
+            let op = Op::UpdateStatus(Obj::Pod(Arc::new(changed)));
             self.reporter.send(Kind::Pod, pod.meta.ns, pod.meta.name, op, cx);
             if first {
                 let message = text("Node is not ready");
@@ -397,11 +422,12 @@ impl Reconcile for NodeLifecycle {
         &mut self,
         change: &Change,
         before: Option<&Obj>,
-        _caches: &Cache,
+        caches: &Cache,
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
         self.on_node(change, before, cx);
+        self.on_silence(change, before, caches, cx);
         if let Some(node) = change.value.as_node().filter(|_| !change.deleted) {
             let wanted = self.wanted(node);
             if self.no_schedule_patch(node, &wanted, cx).is_some() {

@@ -378,6 +378,14 @@ fn with_status(base: Obj, from: &Obj) -> Obj {
             Arc::make_mut(&mut a).status = b.status.clone();
             Obj::DaemonSet(a)
         }
+        (Obj::Pod(mut a), Obj::Pod(b)) => {
+            Arc::make_mut(&mut a).status = b.status.clone();
+            Obj::Pod(a)
+        }
+        (Obj::Node(mut a), Obj::Node(b)) => {
+            Arc::make_mut(&mut a).status = b.status.clone();
+            Obj::Node(a)
+        }
         (base, _) => base,
     }
 }

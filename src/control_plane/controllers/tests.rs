@@ -291,8 +291,13 @@ fn a_silent_node_is_tainted_and_its_pods_leave() {
     let at = |verb: &str, kind: Kind, n: usize| {
         kit.writes.iter().filter(|w| w.1 == verb && w.2 == kind).nth(n).unwrap().0
     };
-    let unknown = at("patch/status", Kind::Node, 0);
+    let unknown = at("update/status", Kind::Node, 0);
     assert!((139.0..155.5).contains(&unknown), "{unknown}");
+    for pod in 0..2 {
+        let unready = at("update/status", Kind::Pod, pod);
+        assert!(unready > unknown && unready - unknown < 0.1, "not ready once the node is Unknown");
+    }
+    assert_eq!(kit.count("update/status", Kind::Pod), 2, "each pod once");
     assert!(at("patch", Kind::Node, 0) - unknown < 0.1, "NoSchedule at once");
     let no_execute = at("patch", Kind::Node, 1);
     assert!((4.9..5.3).contains(&(no_execute - unknown)), "at the next pass");
