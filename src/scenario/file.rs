@@ -27,8 +27,7 @@ pub struct ScenarioFile {
     pub until: Until,
     /// The cluster.
     pub cluster: Cluster,
-    /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data
-    /// directory.
+    /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data directory.
     #[serde(default)]
     pub manifests: Vec<String>,
     /// Kubernetes objects, inline.
@@ -130,8 +129,7 @@ pub struct Cluster {
     /// Latencies of the model.
     #[serde(default)]
     pub latencies: Latencies,
-    /// `lazy` arms only heartbeats that could be noticed; `explicit` (all of them) is refused for
-    /// now.
+    /// `lazy` arms only heartbeats that could be noticed; `explicit` (all of them) is refused for now.
     #[serde(default)]
     pub heartbeats: Heartbeats,
     /// Overrides `--node-monitor-grace-period` of the version.
@@ -188,8 +186,7 @@ pub enum AgentName {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
-    /// The node's name, or with `count` what the names begin with (`NAME-0`, `NAME-1`, …); `{}` in
-    /// it stands for the number.
+    /// The node's name, or with `count` what the names begin with (`NAME-0`, `NAME-1`, …); `{}` in it stands for the number.
     pub name: String,
     /// Number of nodes; without it there is one, called exactly `name`.
     pub count: Option<u32>,
@@ -219,8 +216,7 @@ pub struct Pool {
     pub agent: AgentName,
     /// Time from power-on to registration; none by default.
     pub boot: Option<DistSpec>,
-    /// What pods may use, where it differs from the default: capacity for a fakelet, 100Mi of
-    /// memory less for a kubelet.
+    /// What pods may use, where it differs from the default: capacity for a fakelet, 100Mi of memory less for a kubelet.
     #[serde(default)]
     pub allocatable: Allocatable,
     /// Images there from the start.
@@ -595,8 +591,7 @@ pub struct Fault {
     pub lasts: Option<Span>,
 }
 
-/// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`,
-/// among those.
+/// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`, among those.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Whom {

@@ -164,8 +164,8 @@ impl NodeLifecycle {
         }
     }
 
-    /// A ready node was seen to become Unknown: its pods follow. Upstream's monitor does so once its
-    /// own update has been answered, which is the same moment.
+    /// A ready node was seen to become Unknown: its pods follow. Upstream's monitor does so once
+    /// its own update has been answered, which is the same moment.
     fn on_silence(
         &mut self,
         change: &Change,
