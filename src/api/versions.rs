@@ -138,6 +138,11 @@ impl Versions {
             if change.rev <= rev {
                 return (!change.deleted).then_some(&change.value);
             }
+            if change.prev <= table.base {
+                // The version before is compacted, but its content lives on beside its successor: a
+                // cursor between the two must not see the object vanish.
+                return change.before.as_ref();
+            }
             link = change.prev;
         }
         None
@@ -331,7 +336,8 @@ mod tests {
         assert!(versions.current(Kind::Pod, a).is_none());
         assert!(versions.at(Kind::Pod, a, r2).is_some());
         versions.compact(r2);
-        assert!(versions.at(Kind::Pod, a, r2).is_none());
+        assert!(versions.at(Kind::Pod, a, r2).is_some(), "a cursor before the deletion sees it");
+        assert!(versions.at(Kind::Pod, a, r3).is_none());
         versions.compact(r3);
         let (b, _) = versions.put(None, pod("b"), SimTime(3), 4);
         assert_eq!((b.slot, b.generation), (a.slot, a.generation + 1));
