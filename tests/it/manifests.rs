@@ -63,7 +63,8 @@ fn no_dump_crashes_the_reader() {
             }
         }
     }
-    std::fs::write("target/dumps.txt", &report).unwrap();
+    let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("dumps.txt");
+    std::fs::write(kept, &report).unwrap();
     assert!(files.len() >= 75, "{} dumps", files.len());
 }
 
