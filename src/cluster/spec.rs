@@ -67,8 +67,6 @@ pub struct ClusterSpec {
     pub latency: Latencies,
     /// Scheduler.
     pub scheduler: SchedulerSpec,
-    /// Arm every heartbeat instead of the first one that could be seen.
-    pub explicit_heartbeats: bool,
     /// Overrides the version's `--node-monitor-grace-period`.
     pub monitor_grace: Option<SimDuration>,
     /// `--event-ttl` (1 h).

@@ -62,7 +62,6 @@ fn plan(nodes: u32) -> Plan {
             limits: ClientLimits::default(),
             latency: Latencies::default(),
             scheduler: SchedulerSpec::default(),
-            explicit_heartbeats: false,
             monitor_grace: None,
             event_ttl: SimDuration::from_secs(3600),
         },

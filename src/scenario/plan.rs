@@ -127,7 +127,6 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
         limits: limits(&from.limits, &at.key("limits"), report),
         latency,
         scheduler: scheduler(&file.scheduler),
-        explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
         monitor_grace,
         event_ttl,
     }
