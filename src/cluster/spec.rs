@@ -368,6 +368,8 @@ pub enum Whom {
     Selector(Selector, Option<u32>),
     /// So many nodes, drawn.
     Count(u32),
+    /// A component of the control plane, no node.
+    Component(Component),
 }
 
 /// A fault.
@@ -392,6 +394,30 @@ pub enum FaultKind {
     NodeCrash,
     /// Only the kubelet stops: containers run on, nobody reports.
     KubeletStop,
+    /// The process of a control-plane component ends; it starts cold at the end.
+    Restart,
+    /// The watches of a component (or of a node's kubelet) are cut; requests still pass.
+    WatchLoss,
+}
+
+/// A component of the control plane that watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// kube-scheduler.
+    Scheduler,
+    /// kube-controller-manager.
+    ControllerManager,
+}
+
+impl Component {
+    /// Name of its process.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "kube-scheduler",
+            Self::ControllerManager => "kube-controller-manager",
+        }
+    }
 }
 
 /// An assertion over the outcome.

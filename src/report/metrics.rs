@@ -375,8 +375,20 @@ impl Metrics {
     }
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
-        let index = self.nodes.index(node);
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
+        if !matches!(row.what, FaultKind::NodeCrash | FaultKind::KubeletStop) {
+            // No node goes down with it.
+            if begins(step) {
+                row.begun = row.begun.or(Some(now));
+            } else {
+                row.ended = Some(now);
+            }
+            if row.component.is_empty() {
+                row.nodes.insert(self.nodes.index(node));
+            }
+            return;
+        }
+        let index = self.nodes.index(node);
         let crash = row.what == FaultKind::NodeCrash;
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
@@ -506,6 +518,7 @@ impl Observer for Metrics {
             | What::Sync { .. }
             | What::Node { .. }
             | What::Noticed { .. }
+            | What::Listed { .. }
             | What::Scenario { .. } => {}
         }
     }
