@@ -35,6 +35,9 @@ const MAX_WAITING: usize = 50 * 128;
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
 
+/// Revisions between two looks for versions that nobody needs any more.
+const TRIM_EVERY: u64 = 1024;
+
 /// Settings of an API server.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -300,6 +303,9 @@ impl ApiServer {
         cx.fold(mix(identity, content ^ (kind.index() as u64) << 40));
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
+        if rev.is_multiple_of(TRIM_EVERY) {
+            Etcd::trim(&self.watches.held(), cx);
+        }
         self.watches.notify(kind, log, node, cx);
         self.counts.pod_revisions += u64::from(kind == Kind::Pod);
         if kind == Kind::Event && verb.0 == "create" {

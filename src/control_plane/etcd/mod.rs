@@ -21,6 +21,10 @@ use std::collections::VecDeque;
 /// Default of `--quota-backend-bytes`: 2 GiB (source: etcd `server/storage/quota.go`).
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
+/// How long a superseded version can be read in any case: the fresh window of a watch cache (source:
+/// `storagebackend/config.go` `DefaultEventsHistoryWindow`).
+const HISTORY: SimDuration = SimDuration::from_secs(75);
+
 /// What a transaction compares before it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
@@ -219,6 +223,13 @@ impl Etcd {
         self.alarm = self.bytes > self.quota_bytes;
     }
 
+    /// Frees what the watch cache would no longer hold and every watch has passed. It stays in the
+    /// account of bytes until compaction: a real store would hold it.
+    pub fn trim(held: &[u64], cx: &mut Context<'_>) {
+        let before = SimTime(cx.now().0.saturating_sub(HISTORY.0));
+        cx.versions_mut().trim(before, held);
+    }
+
     /// Bytes in use, superseded versions included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -242,7 +253,7 @@ impl Etcd {
         ns: Sym,
         rev: u64,
     ) -> Result<Vec<(String, ObjRef)>, Refusal> {
-        if rev < versions.compacted_rev(kind) {
+        if rev < versions.readable_from(kind) {
             return Err(Refusal::Compacted);
         }
         // Objects deleted since are found through the log, all others through their rows.

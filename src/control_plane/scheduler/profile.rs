@@ -97,6 +97,17 @@ pub struct Decision {
     pub feasible: u32,
 }
 
+/// What the last cycle has looked at, by position.
+#[derive(Debug, Clone, Copy)]
+pub struct Looked<'a> {
+    /// Nodes that fit, in the order in which they were found.
+    pub feasible: &'a [u32],
+    /// Nodes that do not, with the verdict.
+    pub rejected: &'a [(u32, Verdict)],
+    /// Totals of the feasible nodes, but for what is the same for all; only if there are several.
+    pub totals: &'a [i64],
+}
+
 /// The nodes to look at.
 enum Candidates {
     All,
@@ -186,6 +197,13 @@ impl Profile {
         };
         self.scratch = scratch;
         decision
+    }
+
+    /// What the last cycle has looked at: for tests that hold it to plainer ways.
+    #[must_use]
+    pub fn looked(&self) -> Looked<'_> {
+        let Scratch { feasible, rejected, totals, .. } = &self.scratch;
+        Looked { feasible, rejected, totals }
     }
 
     fn place(
