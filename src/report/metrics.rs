@@ -157,6 +157,7 @@ impl Metrics {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
     }
@@ -187,7 +188,11 @@ impl Metrics {
             Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
                 self.workloads.object(&change.value, change.deleted, now);
             }
-            Obj::Namespace(_) | Obj::Job(_) | Obj::PriorityClass(_) | Obj::Generic(..) => {}
+            Obj::Namespace(_)
+            | Obj::Job(_)
+            | Obj::PriorityClass(_)
+            | Obj::Lease(_)
+            | Obj::Generic(..) => {}
         }
     }
 

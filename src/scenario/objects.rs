@@ -192,6 +192,7 @@ fn template(obj: &Obj) -> Option<&PodTemplate> {
         | Obj::Event(_)
         | Obj::Namespace(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => None,
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod determinism;
 mod golden;
 mod golden_objects;
+mod heartbeats;
 mod manifests;
 mod real;
 mod scenarios;

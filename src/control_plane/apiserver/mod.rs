@@ -181,7 +181,8 @@ impl ApiServer {
             Ok(hop) => {
                 self.in_service += 1;
                 let handed = cx.now() + self.config.work;
-                let at = self.etcd.propose(handed, cx);
+                let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
+                let at = self.etcd.propose(about, handed, cx);
                 cx.at_hop(hop, |cx| cx.schedule(at, Event::Api(ApiEvent::Commit(id))));
             }
             Err(error) => self.refuse(id, error, cx),
@@ -359,6 +360,17 @@ impl ApiServer {
 /// What the stages before etcd look at in a request that makes nothing: a scale, or nothing at all.
 fn scale_of(op: &Op) -> Op {
     if let Op::Scale(replicas) = op { Op::Scale(*replicas) } else { Op::Evict }
+}
+
+/// The object that a request is about, as a stable hash, and whether it is a heartbeat.
+fn subject(request: &Request) -> (u64, bool) {
+    let name = mix(request.ns.stable_hash(), request.name.stable_hash());
+    let heartbeat = match (&request.op, request.user) {
+        (Op::Apply(Obj::Lease(_)), User::Kubelet(_)) => true,
+        (Op::Heartbeat(_), _) => true,
+        _other => false,
+    };
+    (mix(name, request.kind.index() as u64), heartbeat)
 }
 
 /// Stands in for a request that is being handled.
