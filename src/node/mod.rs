@@ -6,6 +6,7 @@
 
 mod fakelet;
 mod kubelet;
+mod probes;
 mod runtime;
 mod status;
 mod worker;
