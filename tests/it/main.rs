@@ -9,6 +9,7 @@ mod golden;
 mod golden_objects;
 mod heartbeats;
 mod manifests;
+mod probes;
 mod real;
 mod scenarios;
 mod stats;

@@ -7,6 +7,7 @@
 //! ends up doing.
 
 mod admission;
+mod content;
 mod delete;
 mod handlers;
 mod patch;
@@ -295,10 +296,8 @@ impl ApiServer {
         let value = change.value.clone();
         let (ns, name) = value.key();
         let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
-        let content = value.as_pod().map_or(0, |p| {
-            mix(p.node.stable_hash(), p.status.phase as u64 + (u64::from(p.ready()) << 8))
-        });
-        cx.fold(mix(identity, content ^ (kind.index() as u64) << 40));
+        let content = content::content(&value, change.before.as_ref());
+        cx.fold(mix(identity, content ^ u64::from(change.deleted)));
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
         self.watches.notify(kind, log, node, cx);
