@@ -192,10 +192,17 @@ impl Watches {
             && let Some(&id) = self.by_node.get(&node)
         {
             let watch = &mut self.all[id as usize];
+            let (lag, armed) = (watch.lag, watch.armed);
             if let Some(inbox) = &mut watch.inbox {
                 inbox.push_back(log);
             }
-            arm(watch, id, cx);
+            match leader.filter(|&l| !armed && self.all[l as usize].lag == lag) {
+                Some(leader) => {
+                    self.all[id as usize].armed = true;
+                    self.all[leader as usize].riders.push(id);
+                }
+                None => arm(&mut self.all[id as usize], id, cx),
+            }
         }
     }
 

@@ -500,7 +500,7 @@ impl Observer for Metrics {
             self.flush_crashes();
         }
         if self.series.due(record.time) {
-            self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
+            self.series.catch_up(record.time, &mut self.gauges, &mut self.nodes);
         }
         match record.what {
             What::Committed { kind, log, object, user, verb } => {
@@ -537,7 +537,7 @@ impl Observer for Metrics {
     fn end(&mut self, now: SimTime, versions: &Versions) {
         self.flush_crashes();
         self.ended = now;
-        self.series.close(now, &mut self.gauges, &self.nodes);
+        self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);
         let mut live: Vec<usize> = self.pods.live().collect();
         live.sort_by(|&a, &b| {
