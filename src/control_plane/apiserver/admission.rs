@@ -53,6 +53,7 @@ impl Admission {
                 | Obj::DaemonSet(_)
                 | Obj::Job(_)
                 | Obj::PriorityClass(_)
+                | Obj::Lease(_)
                 | Obj::Generic(..) => {}
             },
             Op::CreateEvent(_)
@@ -61,6 +62,7 @@ impl Admission {
             | Op::PodStatus(_)
             | Op::PodCondition(..)
             | Op::NodeStatus(_)
+            | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::Scale(_)

@@ -106,11 +106,19 @@ impl Etcd {
         self
     }
 
-    /// When a proposal made at `at` commits.
-    pub fn propose(&mut self, at: SimTime, cx: &Context<'_>) -> SimTime {
-        let done = at + self.latency.next(cx.draws());
-        self.last_commit = self.last_commit.max(done);
-        self.last_commit
+    /// When a proposal about an object (its stable hash) made at `at` commits. A heartbeat waits
+    /// for those before it, but holds up nobody: spelled out or not, the rest takes its time.
+    pub fn propose(
+        &mut self,
+        (object, heartbeat): (u64, bool),
+        at: SimTime,
+        cx: &Context<'_>,
+    ) -> SimTime {
+        let done = self.last_commit.max(at + self.latency.of(object, at, cx.draws()));
+        if !heartbeat {
+            self.last_commit = done;
+        }
+        done
     }
 
     /// One transaction: if the compare holds, the write is committed under a new revision.
@@ -303,7 +311,7 @@ fn size_of_value(value: &Obj) -> u64 {
         Obj::Node(node) => 3_000 + 100 * node.status.images.len() as u64,
         Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => 1_500,
         Obj::Job(_) => 1_500,
-        Obj::Namespace(_) | Obj::PriorityClass(_) => 300,
+        Obj::Namespace(_) | Obj::PriorityClass(_) | Obj::Lease(_) => 300,
         Obj::Generic(..) => 1_000,
     }
 }
