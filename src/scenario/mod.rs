@@ -33,6 +33,7 @@ mod lines;
 pub mod manifest;
 mod path;
 mod readers;
+mod scheduler;
 pub mod source;
 mod typed;
 mod validate;
@@ -44,3 +45,4 @@ pub use manifest::{
     Manifests, Mode, obj_from_json, parse_manifests, pod_spec_from_value, read_dump, read_manifests,
 };
 pub use schema::schema;
+pub use scheduler::scheduler_config_from_json;

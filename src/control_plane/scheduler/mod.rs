@@ -8,7 +8,6 @@
 pub mod cache;
 pub mod columns;
 pub mod config;
-pub mod config_file;
 pub mod counts;
 pub mod cycle;
 pub mod evaluate;
