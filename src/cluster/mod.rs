@@ -12,6 +12,7 @@ use crate::api::{Kind, Meta, Name, Obj};
 use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
 use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
 use crate::control_plane::scheduler::Scheduler;
+use crate::control_plane::scheduler::profile::ProfileRow;
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, num};
 use crate::event::lease::PERIOD;
@@ -157,6 +158,17 @@ impl Cluster {
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The scheduler.
+    #[must_use]
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Adds a plugin of the user's to a profile, before the run begins.
+    pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
+        self.scheduler.add_plugin(profile, row);
     }
 
     /// The shared state: time, versions, digest.

@@ -2,6 +2,7 @@
 //! [`observer::Observer`]s; going back restores the keyframe before the target and replays, since
 //! determinism is the undo log.
 
+pub mod explain;
 mod history;
 pub mod observer;
 pub mod recorder;
@@ -13,6 +14,7 @@ pub use recorder::Recorder;
 
 use crate::cluster::Cluster;
 use crate::cluster::spec::Plan;
+use crate::control_plane::scheduler::profile::ProfileRow;
 use crate::engine::queue::Entry;
 use crate::engine::{SimDuration, SimTime};
 use crate::event::{Event, Record};
@@ -52,6 +54,11 @@ impl Session {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Adds a plugin of the user's to a profile of the scheduler, before the run begins.
+    pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
+        self.cluster.add_plugin(profile, row);
     }
 
     /// Events handled so far.

@@ -3,7 +3,7 @@
 //! Reading order: [`framework`] (what a plugin is), [`plugins`], [`cache`] with its [`columns`],
 //! [`counts`] and node [`tree`], [`profile`] (a scheduling cycle over batches of nodes), [`queue`],
 //! and [`cycle`] (events: cycle, bind, answers). [`evaluate`] is the same decision in the plainest
-//! way, with everything kept.
+//! way, with everything kept; [`explain`] asks it about a pod of a run.
 
 pub mod cache;
 pub mod columns;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod counts;
 pub mod cycle;
 pub mod evaluate;
+pub mod explain;
 pub mod framework;
 pub mod plugins;
 pub mod profile;
