@@ -1,5 +1,6 @@
 //! Why a pod is where it is: the run is played up to the moment asked about, then replayed up to
-//! the pod's last scheduling cycle, and that cycle is evaluated in full. Runs record nothing for it.
+//! the pod's last scheduling cycle, and that cycle is evaluated in full. Runs record nothing for
+//! it.
 
 use super::Session;
 use crate::api::versions::ObjRef;

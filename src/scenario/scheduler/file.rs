@@ -1,4 +1,5 @@
-//! `KubeSchedulerConfiguration` as it is written (source: `staging/src/k8s.io/kube-scheduler/config/v1`).
+//! `KubeSchedulerConfiguration` as it is written (source:
+//! `staging/src/k8s.io/kube-scheduler/config/v1`).
 
 use crate::control_plane::scheduler::plugins::registry::Points;
 use k8s_openapi::api::core::v1 as core;

@@ -21,7 +21,6 @@ const GONE: &[(&str, &str)] = &[
     ("NodePreferAvoidPods", "taints with effect PreferNoSchedule"),
     ("NodeLabel", "NodeAffinity with addedAffinity"),
     ("ServiceAffinity", "InterPodAffinity"),
-    ("NodeResourceLimits", ""),
     ("AzureDiskLimits", "NodeVolumeLimits"),
     ("CinderLimits", "NodeVolumeLimits"),
     ("EBSLimits", "NodeVolumeLimits"),
@@ -45,17 +44,15 @@ pub(super) fn known(name: &str, at: &At<'_>, problems: &mut Problems) -> Option<
     if name.is_empty() {
         problems.required(at, "");
     } else if let Some((_, instead)) = GONE.iter().find(|(gone, _)| *gone == name) {
-        let hint = if instead.is_empty() { String::new() } else { format!("use {instead}") };
-        let text = format!("Invalid value: {name:?}: the plugin is no longer part of kube-scheduler");
-        problems.push_hint(at, text, hint);
-    } else if let Some(near) = nearest(name, PLUGINS.iter().map(|p| p.name)) {
-        let text = format!("Invalid value: {name:?}: there is no such plugin");
-        problems.push_hint(at, text, format!("did you mean {near:?}?"));
+        let text = format!("Invalid value: {name:?}: is no longer part of kube-scheduler");
+        problems.push_hint(at, text, format!("use {instead}"));
     } else {
+        let near = nearest(name, PLUGINS.iter().map(|p| p.name));
+        let near = near.map(|n| format!("did you mean {n:?}? Else ")).unwrap_or_default();
         problems.push_hint(
             at,
             format!("out-of-tree plugin {name:?} is not part of kube-scheduler and not modelled"),
-            "leave it out, or add it through the library (ARCHITECTURE.md, How to add a scheduler plugin)",
+            format!("{near}leave it out, or add it through the library (ARCHITECTURE.md)"),
         );
     }
     None
