@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod faults;
+mod lives;
 mod policy;
 pub mod spec;
 mod user;
@@ -13,13 +14,14 @@ use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
 use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
 use crate::control_plane::scheduler::Scheduler;
 use crate::control_plane::scheduler::profile::ProfileRow;
+use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, num};
 use crate::event::lease::PERIOD;
 use crate::event::{Address, Event, Record, Role, Shared};
 use crate::node::{NodeAgent, NodeLatencies, Setup};
 use rustc_hash::FxHashMap;
-use spec::{Agent, NodeSpec, Plan};
+use spec::{Agent, Component, NodeSpec, Plan};
 use std::sync::Arc;
 use user::Driver;
 
@@ -39,6 +41,7 @@ pub struct Cluster {
     driver: Driver,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
+    lives: lives::Lives,
     faults_open: usize,
     events: u64,
 }
@@ -89,7 +92,7 @@ impl Cluster {
         let by_name = nodes.iter().enumerate().map(|(i, n)| (n.name(), num::u32_of(i))).collect();
         let mut cluster = Self {
             api: ApiServer::new(api_config(&plan)),
-            scheduler: policy::scheduler(&plan),
+            scheduler: policy::scheduler(&plan, Address::new(Role::Scheduler, 0)),
             controllers: ControllerManager::new(
                 Address::new(Role::ControllerManager, 0),
                 manager_config(&plan),
@@ -97,6 +100,7 @@ impl Cluster {
             ),
             driver: Driver::new(Arc::clone(&plan)),
             struck: vec![Vec::new(); plan.faults.len()],
+            lives: lives::Lives::default(),
             faults_open: plan.faults.len(),
             nodes,
             by_name,
@@ -111,15 +115,11 @@ impl Cluster {
     /// Everything that is there at time zero: watches, namespaces, nodes, the first steps.
     fn start(&mut self) {
         let plan = Arc::clone(&self.plan);
-        let cx = &mut self.shared.context(0);
         let lag = plan.cluster.latency.watch;
-        let scheduler = Address::new(Role::Scheduler, 0);
-        for &kind in dispatch::SCHEDULER_KINDS {
-            self.api.watch(kind, scheduler, lag, cx);
-        }
-        for &kind in ControllerManager::kinds() {
-            self.api.watch(kind, Address::new(Role::ControllerManager, 0), lag, cx);
-        }
+        // Nothing is there yet: both list an empty store.
+        self.start_component(Component::Scheduler, 0);
+        self.start_component(Component::ControllerManager, 0);
+        let cx = &mut self.shared.context(0);
         if self.driver.watches_pods() {
             self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
         }
@@ -147,7 +147,6 @@ impl Cluster {
             preload(&mut self.api, object.clone(), cx);
         }
         self.api.start(cx);
-        self.controllers.start(cx);
         self.driver.start(cx);
         for (i, fault) in plan.faults.iter().enumerate() {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
@@ -169,6 +168,11 @@ impl Cluster {
     /// Adds a plugin of the user's to a profile, before the run begins.
     pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
         self.scheduler.add_plugin(profile, row);
+    }
+
+    /// Times the scheduler's plugins from now on.
+    pub fn time_plugins(&mut self, clock: &Arc<dyn Clock>) -> Vec<Arc<Tally>> {
+        self.scheduler.time_plugins(clock)
     }
 
     /// The shared state: time, versions, digest.

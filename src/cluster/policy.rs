@@ -6,11 +6,11 @@ use crate::control_plane::scheduler::config::{CycleLatency, SchedulerConfig};
 use crate::control_plane::scheduler::plugins::fit;
 use crate::control_plane::scheduler::ties::TieRule;
 use crate::engine::SimDuration;
-use crate::event::{Address, Role};
+use crate::event::Address;
 
 /// The scheduler of a plan.
-pub(super) fn scheduler(plan: &Plan) -> Scheduler {
-    Scheduler::new(Address::new(Role::Scheduler, 0), config(plan))
+pub(super) fn scheduler(plan: &Plan, address: Address) -> Scheduler {
+    Scheduler::new(address, config(plan))
 }
 
 fn config(plan: &Plan) -> SchedulerConfig {

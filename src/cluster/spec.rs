@@ -189,6 +189,18 @@ pub struct SchedulerSpec {
     pub config: Option<Arc<SchedulerConfig>>,
 }
 
+impl SchedulerSpec {
+    /// True if some profile takes pods with this `schedulerName`.
+    #[must_use]
+    pub fn serves(&self, name: Sym) -> bool {
+        let profiles = self.config.as_ref().map(|c| &c.profiles);
+        profiles.map_or_else(
+            || name.as_str() == "default-scheduler",
+            |list| list.iter().any(|p| p.scheduler_name == name),
+        )
+    }
+}
+
 /// Named scoring strategies of wave 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
@@ -372,6 +384,8 @@ pub enum Whom {
     Selector(Selector, Option<u32>),
     /// So many nodes, drawn.
     Count(u32),
+    /// A component of the control plane, no node.
+    Component(Component),
 }
 
 /// A fault.
@@ -396,6 +410,30 @@ pub enum FaultKind {
     NodeCrash,
     /// Only the kubelet stops: containers run on, nobody reports.
     KubeletStop,
+    /// The process of a control-plane component ends; it starts cold at the end.
+    Restart,
+    /// The watches of a component (or of a node's kubelet) are cut; requests still pass.
+    WatchLoss,
+}
+
+/// A component of the control plane that watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// kube-scheduler.
+    Scheduler,
+    /// kube-controller-manager.
+    ControllerManager,
+}
+
+impl Component {
+    /// Name of its process.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "kube-scheduler",
+            Self::ControllerManager => "kube-controller-manager",
+        }
+    }
 }
 
 /// An assertion over the outcome.

@@ -26,6 +26,20 @@ pub enum Role {
     Kubelet,
 }
 
+impl Role {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "kubectl",
+            Self::ApiServer => "kube-apiserver",
+            Self::Scheduler => "kube-scheduler",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Kubelet => "kubelet",
+        }
+    }
+}
+
 /// A component: its kind, its number and which of its lives. Mail to a life that has ended is
 /// dropped by `dispatch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -20,6 +20,7 @@ use crate::client::RateLimiter;
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Address, Context, Event, NodeEvent, Role, What};
 use runtime::Images;
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use worker::Workers;
 
@@ -279,6 +280,16 @@ impl NodeAgent {
             fakelet::on_pod(self, change, pod, cx);
         } else {
             kubelet::on_pod(self, change, pod, cx);
+        }
+    }
+
+    /// At the kubelet's start: pods that are not listed were removed while it was away. Their
+    /// containers are killed (source: `kubelet_pods.go` `HandlePodCleanups`).
+    pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>) {
+        for id in self.workers.ids() {
+            if self.workers.get(id).is_some_and(|w| !listed.contains(&w.object)) {
+                self.workers.remove(id);
+            }
         }
     }
 

@@ -55,16 +55,22 @@ pub fn render(e: &Explanation) -> String {
         let r = &cycle.rehearsal;
         let result =
             if cycle.node.is_empty() { "no node".to_owned() } else { format!("{}", cycle.node) };
-        line(&mut out, &format!(
-            "\nscheduling cycle {} of the run, at {}: attempt {}, profile {}: {result}",
-            cycle.number, cycle.time, r.attempt, r.profile
-        ));
+        line(
+            &mut out,
+            &format!(
+                "\nscheduling cycle {} of the run, at {}: attempt {}, profile {}: {result}",
+                cycle.number, cycle.time, r.attempt, r.profile
+            ),
+        );
         rehearsal(&mut out, r);
         if cycle.node.is_empty() && r.evaluation.pick.is_some() {
             line(&mut out, "a plugin gave the node up in Reserve or Permit");
         }
     } else if let Some(r) = &e.would {
-        line(&mut out, &format!("\nnever tried; what a cycle would make of it (profile {}):", r.profile));
+        line(
+            &mut out,
+            &format!("\nnever tried; what a cycle would make of it (profile {}):", r.profile),
+        );
         rehearsal(&mut out, r);
     }
     if let Some(Whereabouts::Queued(wait)) = &e.waits {
@@ -84,13 +90,20 @@ fn standing(e: &Explanation) -> String {
     let phase = pod.status.phase.as_str();
     match &e.waits {
         None if pod.node.is_empty() => phase.to_owned(),
-        None if e.cycle.is_none() => format!("{phase} on {}, placed by no scheduling cycle", pod.node),
+        None if e.cycle.is_none() => {
+            format!("{phase} on {}, placed by no scheduling cycle", pod.node)
+        }
         None => format!("{phase} on {}", pod.node),
         Some(Whereabouts::Unserved) => {
-            format!("pending: no profile of the scheduler serves {:?}", pod.spec.scheduler_name.as_str())
+            format!(
+                "pending: no profile of the scheduler serves {:?}",
+                pod.spec.scheduler_name.as_str()
+            )
         }
         Some(Whereabouts::Unknown) => "pending: the scheduler has not seen it yet".to_owned(),
-        Some(Whereabouts::Assumed(node)) => format!("pending: {node} is chosen, the binding is under way"),
+        Some(Whereabouts::Assumed(node)) => {
+            format!("pending: {node} is chosen, the binding is under way")
+        }
         Some(Whereabouts::Queued(_)) => "pending".to_owned(),
     }
 }
@@ -105,7 +118,10 @@ fn rehearsal(out: &mut String, r: &Rehearsal) {
     let from = if e.unseen > 0 { format!(", from {} on", r.first) } else { String::new() };
     line(out, &format!("  {seen} of {} nodes looked at{from}: {} fit", r.nodes, e.feasible.len()));
     if e.unseen > 0 {
-        line(out, &format!("  {} not looked at: enough nodes fit (percentageOfNodesToScore)", e.unseen));
+        line(
+            out,
+            &format!("  {} not looked at: enough nodes fit (percentageOfNodesToScore)", e.unseen),
+        );
     }
     if !e.fit_error.is_empty() {
         line(out, &format!("  {}", e.fit_error));
@@ -135,7 +151,10 @@ fn groups(e: &Evaluation) -> Vec<(&Rejection, Vec<Sym>)> {
 fn rejections(out: &mut String, e: &Evaluation) {
     if let Some(r) = &e.pre_filter {
         let why = r.reasons.join(", ");
-        line(out, &format!("\nPreFilter of {} refuses the pod: {why} ({})", r.plugin, r.code.as_str()));
+        line(
+            out,
+            &format!("\nPreFilter of {} refuses the pod: {why} ({})", r.plugin, r.code.as_str()),
+        );
     }
     if e.rejected.is_empty() && e.absent.is_none() {
         return;
@@ -177,7 +196,8 @@ fn scores(out: &mut String, e: &Evaluation) {
     let order = ranking(e);
     let shown = &order[..order.len().min(COLUMNS)];
     let more = order.len() - shown.len();
-    let rest = if more > 0 { format!(", best {} of {}", shown.len(), order.len()) } else { String::new() };
+    let rest =
+        if more > 0 { format!(", best {} of {}", shown.len(), order.len()) } else { String::new() };
     line(out, &format!("\nscores: weighted (raw → normalised){rest}"));
     let head: String =
         shown.iter().map(|&i| format!("{:>16}", cut(e.feasible[i].as_str()))).collect();
@@ -201,11 +221,14 @@ fn ties(out: &mut String, r: &Rehearsal) {
     let (best, pick) = (&r.evaluation.best, r.evaluation.pick.unwrap_or_default());
     match best.len() {
         0 | 1 => line(out, &format!("\n{pick} has the highest total")),
-        n => line(out, &format!(
-            "\n{n} nodes tie for the highest total ({}); tie rule {} takes {pick}",
-            some(best),
-            tie_rule(r.ties)
-        )),
+        n => line(
+            out,
+            &format!(
+                "\n{n} nodes tie for the highest total ({}); tie rule {} takes {pick}",
+                some(best),
+                tie_rule(r.ties)
+            ),
+        ),
     }
 }
 
@@ -224,7 +247,13 @@ fn queue(out: &mut String, wait: &Wait) {
             for plugin in &wait.rejectors {
                 line(out, &format!("  rejected by {plugin}: moves when {}", moved_by(plugin)));
             }
-            line(out, &format!("  backoff until {}; tried in any case at {}", wait.backoff_end, wait.at_the_latest));
+            line(
+                out,
+                &format!(
+                    "  backoff until {}; tried in any case at {}",
+                    wait.backoff_end, wait.at_the_latest
+                ),
+            );
         }
         Place::Gated => line(out, "  it stays until the gate is removed"),
         Place::Active | Place::InHand => {}
@@ -346,9 +375,8 @@ fn filter_table(r: &Rehearsal) -> Table {
     let e = &r.evaluation;
     let asked: Vec<&'static str> =
         r.at("filter").iter().copied().filter(|p| !e.skipped_filters.contains(p)).collect();
-    let passed = |list: &[&'static str]| -> Row {
-        list.iter().map(|p| (*p, "passed".to_owned())).collect()
-    };
+    let passed =
+        |list: &[&'static str]| -> Row { list.iter().map(|p| (*p, "passed".to_owned())).collect() };
     let mut table = Table::new();
     for node in &e.feasible {
         table.insert(node.as_str(), passed(&asked));
@@ -399,11 +427,8 @@ pub fn annotations(e: &Explanation) -> Value {
     let done = |point: &str| {
         if node.is_empty() { json!({}) } else { json!(statuses(r.at(point), &[])) }
     };
-    let pre_score = if scored {
-        json!(statuses(r.at("preScore"), &eval.skipped_scores))
-    } else {
-        json!({})
-    };
+    let pre_score =
+        if scored { json!(statuses(r.at("preScore"), &eval.skipped_scores)) } else { json!({}) };
     let mut all: BTreeMap<&str, Value> = BTreeMap::from([
         ("prefilter-result-status", json!(pre_filter)),
         ("prefilter-result", json!(narrowed)),

@@ -375,8 +375,20 @@ impl Metrics {
     }
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
-        let index = self.nodes.index(node);
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
+        if !matches!(row.what, FaultKind::NodeCrash | FaultKind::KubeletStop) {
+            // No node goes down with it.
+            if begins(step) {
+                row.begun = row.begun.or(Some(now));
+            } else {
+                row.ended = Some(now);
+            }
+            if row.component.is_empty() {
+                row.nodes.insert(self.nodes.index(node));
+            }
+            return;
+        }
+        let index = self.nodes.index(node);
         let crash = row.what == FaultKind::NodeCrash;
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
@@ -480,7 +492,7 @@ impl Observer for Metrics {
             self.flush_crashes();
         }
         if self.series.due(record.time) {
-            self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
+            self.series.catch_up(record.time, &mut self.gauges, &mut self.nodes);
         }
         match record.what {
             What::Committed { kind, log, object, user, verb } => {
@@ -506,6 +518,7 @@ impl Observer for Metrics {
             | What::Sync { .. }
             | What::Node { .. }
             | What::Noticed { .. }
+            | What::Listed { .. }
             | What::Scenario { .. } => {}
         }
     }
@@ -513,7 +526,7 @@ impl Observer for Metrics {
     fn end(&mut self, now: SimTime, versions: &Versions) {
         self.flush_crashes();
         self.ended = now;
-        self.series.close(now, &mut self.gauges, &self.nodes);
+        self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);
         let mut live: Vec<usize> = self.pods.live().collect();
         live.sort_by(|&a, &b| {

@@ -584,7 +584,7 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash` and `kubeletStop` is given.
+/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss` and `kubeletWatchLoss` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -595,11 +595,27 @@ pub struct Fault {
     pub crash: Option<Whom>,
     /// Only the kubelet stops: containers run on, nobody reports.
     pub kubelet_stop: Option<Whom>,
+    /// The process of a component ends, and starts cold after `for` (by default at once).
+    pub restart: Option<ComponentName>,
+    /// The watches of a component are cut; it takes them up again after `for` (by default at once).
+    pub watch_loss: Option<ComponentName>,
+    /// The watches of these nodes' kubelets are cut.
+    pub kubelet_watch_loss: Option<Whom>,
     /// When.
     pub at: Span,
     /// For how long; for the rest of the run by default.
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
+}
+
+/// A component of the control plane that watches.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComponentName {
+    /// The scheduler.
+    KubeScheduler,
+    /// The controller manager.
+    KubeControllerManager,
 }
 
 /// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`, among those.

@@ -15,6 +15,7 @@ pub use recorder::Recorder;
 use crate::cluster::Cluster;
 use crate::cluster::spec::Plan;
 use crate::control_plane::scheduler::profile::ProfileRow;
+use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::queue::Entry;
 use crate::engine::{SimDuration, SimTime};
 use crate::event::{Event, Record};
@@ -59,6 +60,11 @@ impl Session {
     /// Adds a plugin of the user's to a profile of the scheduler, before the run begins.
     pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
         self.cluster.add_plugin(profile, row);
+    }
+
+    /// Times the scheduler's plugins from now on; it never changes the run.
+    pub fn time_plugins(&mut self, clock: &Arc<dyn Clock>) -> Vec<Arc<Tally>> {
+        self.cluster.time_plugins(clock)
     }
 
     /// Events handled so far.

@@ -108,7 +108,10 @@ fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool)
         }
         What::Stage(stage) => (format!("API server: {stage:?}"), false),
         What::Delivered { to, kind, .. } => {
-            (format!("the change of {} reached {:?}", kind.plural(), to.role), false)
+            (format!("the change of {} reached {}", kind.plural(), to.role.name()), false)
+        }
+        What::Listed { to, kind, .. } => {
+            (format!("{} listed {}", to.role.name(), kind.plural()), false)
         }
         What::Node { node, step, .. } => (format!("{node}: {step}"), false),
         What::Event(event) => (format!("event {event:?}"), false),

@@ -17,3 +17,4 @@ mod support;
 mod tidy;
 mod timelines;
 mod timelines_status;
+mod watches;

@@ -137,7 +137,7 @@ impl ApiServer {
             ApiEvent::Arrive(id) => self.arrive(id, cx),
             ApiEvent::Commit(id) => self.commit(id, cx),
             ApiEvent::Compact => {
-                self.etcd.compact(cx);
+                self.etcd.compact(&self.watches.held(), cx);
                 cx.after(COMPACT_INTERVAL, Event::Api(ApiEvent::Compact));
             }
             ApiEvent::Expire => self.expire(cx),

@@ -79,6 +79,11 @@ impl NodeLifecycle {
         }
     }
 
+    /// A controller that starts late gives every node a whole grace period from there.
+    pub fn began(&mut self, now: SimTime) {
+        self.probes_reset = now;
+    }
+
     /// The renewals of a node have stopped: arms the tick at which that can first be seen.
     pub fn heartbeat_stopped(&mut self, node: Sym, cx: &mut Context<'_>) {
         self.suspect(node);

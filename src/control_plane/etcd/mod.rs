@@ -210,9 +210,10 @@ impl Etcd {
 
     /// Compacts to the revision of one interval ago and remembers the present one for the next
     /// time: history therefore reaches back one to two intervals (source: `etcd3/compact.go`).
-    pub fn compact(&mut self, cx: &mut Context<'_>) {
+    /// `held` are the positions of the slowest watches, by kind.
+    pub fn compact(&mut self, held: &[u64], cx: &mut Context<'_>) {
         let to = std::mem::replace(&mut self.compact_next, cx.versions().rev());
-        cx.versions_mut().compact(to);
+        cx.versions_mut().compact(to, held);
         self.bytes = self.bytes.saturating_sub(self.garbage_bytes);
         self.garbage_bytes = 0;
         self.alarm = self.bytes > self.quota_bytes;
@@ -351,8 +352,8 @@ mod tests {
         assert_eq!(at(4, &cx), all);
         assert_eq!(at(5, &cx), all[1..]);
         assert_eq!(at(2, &cx), all[1..2]);
-        etcd.compact(&mut cx);
-        etcd.compact(&mut cx);
+        etcd.compact(&[], &mut cx);
+        etcd.compact(&[], &mut cx);
         assert_eq!(Etcd::range(cx.versions(), Kind::Pod, Sym::EMPTY, 3), Err(Refusal::Compacted));
     }
 
@@ -367,7 +368,7 @@ mod tests {
         }
         let refused = etcd.txn(Compare::Nothing, Write::Put(Some(a), pod("a")), &mut cx);
         assert_eq!(refused, Err(Refusal::NoSpace));
-        etcd.compact(&mut cx);
+        etcd.compact(&[], &mut cx);
         assert!(!etcd.alarm());
         assert!(etcd.txn(Compare::Nothing, Write::Put(Some(a), pod("a")), &mut cx).is_ok());
     }

@@ -96,10 +96,7 @@ const MOVED_BY: &[(&str, &str)] = &[
     ),
     ("VolumeRestrictions", "a pod with the volume is deleted, or a node or claim is added"),
     ("NodeVolumeLimits", "a pod with volumes is deleted, or a node's limit grows"),
-    (
-        "VolumeBinding",
-        "a claim, volume, class, capacity or node is added or changes",
-    ),
+    ("VolumeBinding", "a claim, volume, class, capacity or node is added or changes"),
     ("VolumeZone", "a claim, volume, class or node is added or changes"),
     ("DynamicResources", "a claim, class, slice or node is added or changes"),
 ];

@@ -20,6 +20,7 @@ pub mod report;
 pub mod requests;
 pub mod statics;
 pub mod ties;
+pub mod timed;
 pub mod tree;
 pub mod watch;
 

@@ -10,6 +10,7 @@ use super::statics::Statics;
 use super::ties::TieRule;
 use crate::api::Pod;
 use crate::engine::{Sym, num};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A plugin of a profile.
@@ -147,7 +148,8 @@ impl Profile {
             let rows = (0_u8..).zip(&made.rows).filter(|(_, row)| row.at(point));
             *order = rows.map(|(i, _)| i).collect();
             if let Some((_, names)) = config.order.iter().find(|(p, _)| *p == point) {
-                let rank = |i: &u8| names.iter().position(|n| *n == made.rows[usize::from(*i)].name);
+                let rank =
+                    |i: &u8| names.iter().position(|n| *n == made.rows[usize::from(*i)].name);
                 order.sort_by_key(rank);
             }
         }
@@ -310,6 +312,8 @@ impl Profile {
         let mut statics = std::mem::take(&mut self.statics);
         let state = &scratch.state;
         let known = statics.of(view.cache, view.pod, |at| self.judge_static(view, state, at));
+        let dynamic: SmallVec<[(u8, &dyn Plugin); 8]> =
+            self.filters(skip | self.static_rows).map(|(row, r)| (row, &*r.plugin)).collect();
         let mut buffer = [Verdict::PASS; CHUNK];
         let mut done = 0;
         while done < n && scratch.feasible.len() < enough {
@@ -321,12 +325,13 @@ impl Profile {
             } else {
                 verdicts.copy_from_slice(&known.verdicts[first..first + len]);
             }
-            for (row, entry) in self.filters(skip | self.static_rows) {
-                entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
+            for &(row, plugin) in &dynamic {
+                plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
             }
             scratch.sort_out(first, verdicts, enough);
             done += len;
         }
+        drop(dynamic);
         self.statics = statics;
     }
 
@@ -377,9 +382,17 @@ impl Profile {
             }
             row.plugin.score(view, state, feasible, scores);
             row.plugin.normalize(view, state, feasible, scores);
-            for (total, score) in totals.iter_mut().zip(&*scores) {
-                *total += row.weight * score;
-            }
+            add_weighted(totals, scores, row.weight);
         }
+    }
+}
+
+/// Adds scores to the totals. A weight of 1 is common, and a 64-bit product does not vectorise.
+fn add_weighted(totals: &mut [i64], scores: &[i64], weight: i64) {
+    let pairs = totals.iter_mut().zip(scores);
+    if weight == 1 {
+        pairs.for_each(|(total, score)| *total += score);
+    } else {
+        pairs.for_each(|(total, score)| *total += weight * score);
     }
 }

@@ -83,8 +83,7 @@ pub(crate) fn read_file(
     let mut pass = Pass::default();
     let read = configuration(&document.value, &mut pass);
     let all = pass.problems.0.iter().chain(&pass.warnings.0);
-    let lines =
-        Wanted::find(document.text, document.first_line, all.map(|p| p.path.0.as_slice()));
+    let lines = Wanted::find(document.text, document.first_line, all.map(|p| p.path.0.as_slice()));
     let start = document.first_line + usize::from(document.text.starts_with('\n'));
     let placed = |p: &Problem| {
         let line = lines.line(&p.path.0).unwrap_or(start);
@@ -316,11 +315,19 @@ fn leader_election(from: &LeaderElection, at: &At<'_>, pass: &mut Pass) {
     let retry = span("retryPeriod", &from.retry_period, 2);
     if lease < renew {
         let (at, text) = (at.key("leaseDuration"), from.lease_duration.clone());
-        pass.problems.invalid(&at, text.unwrap_or_default(), "LeaseDuration must be greater than RenewDeadline");
+        pass.problems.invalid(
+            &at,
+            text.unwrap_or_default(),
+            "LeaseDuration must be greater than RenewDeadline",
+        );
     }
     if renew < retry {
         let (at, text) = (at.key("renewDeadline"), from.renew_deadline.clone());
-        pass.problems.invalid(&at, text.unwrap_or_default(), "RenewDeadline must be greater than RetryPeriod");
+        pass.problems.invalid(
+            &at,
+            text.unwrap_or_default(),
+            "RenewDeadline must be greater than RetryPeriod",
+        );
     }
     let lock = from.resource_lock.as_deref().unwrap_or("leases");
     if lock != "leases" {

@@ -36,7 +36,11 @@ pub(super) fn row(name: &str) -> Option<&'static PluginRow> {
 }
 
 /// A name that is no plugin of the version is refused, with what it most likely is.
-pub(super) fn known(name: &str, at: &At<'_>, problems: &mut Problems) -> Option<&'static PluginRow> {
+pub(super) fn known(
+    name: &str,
+    at: &At<'_>,
+    problems: &mut Problems,
+) -> Option<&'static PluginRow> {
     let found = row(name);
     if found.is_some() {
         return found;
@@ -135,7 +139,8 @@ fn lists(from: &Plugins, at: &At<'_>, problems: &mut Problems, warnings: &mut Pr
         let list = expanded(point, set, &own, &multi);
         for (i, (row, _)) in list.iter().enumerate() {
             if list[..i].iter().any(|(other, _)| other.name == row.name) {
-                problems.push(&here, format!("plugin {:?} already registered as {field}", row.name));
+                problems
+                    .push(&here, format!("plugin {:?} already registered as {field}", row.name));
             }
         }
         points.push((point, list));
@@ -181,7 +186,8 @@ fn complete(profile: &ProfileConfig, at: &At<'_>, problems: &mut Problems) {
     for plugin in &profile.plugins {
         for (name, point, need, field) in NEEDS {
             if plugin.name == *name && plugin.points.has(*point) && !plugin.points.has(*need) {
-                let text = format!("{name} does not work without its {field}: every pod would fail");
+                let text =
+                    format!("{name} does not work without its {field}: every pod would fail");
                 problems.push_hint(&at.key(field), text, format!("enable {name} at {field}, too"));
             }
         }

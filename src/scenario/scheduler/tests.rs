@@ -20,8 +20,7 @@ fn at(profile: &ProfileConfig, point: Points) -> String {
         if point == Points::SCORE { format!("{name}={}", plugin.weight) } else { name.to_owned() }
     };
     let named = profile.order.iter().find(|(p, _)| *p == point).map(|(_, names)| names.clone());
-    let plain =
-        || profile.plugins.iter().filter(|p| p.points.has(point)).map(|p| p.name).collect();
+    let plain = || profile.plugins.iter().filter(|p| p.points.has(point)).map(|p| p.name).collect();
     named.unwrap_or_else(plain).into_iter().map(with).collect::<Vec<_>>().join(" ")
 }
 
