@@ -13,6 +13,8 @@ use crate::api::{Kind, Meta, Name, Obj};
 use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
 use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
 use crate::control_plane::scheduler::Scheduler;
+use crate::control_plane::scheduler::profile::ProfileRow;
+use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, num};
 use crate::event::lease::{Beat, PERIOD};
@@ -162,6 +164,22 @@ impl Cluster {
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The scheduler.
+    #[must_use]
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Adds a plugin of the user's to a profile, before the run begins.
+    pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
+        self.scheduler.add_plugin(profile, row);
+    }
+
+    /// Times the scheduler's plugins from now on.
+    pub fn time_plugins(&mut self, clock: &Arc<dyn Clock>) -> Vec<Arc<Tally>> {
+        self.scheduler.time_plugins(clock)
     }
 
     /// The shared state: time, versions, digest.

@@ -8,6 +8,7 @@ use crate::api::resources::Resources;
 use crate::api::version::KubeVersion;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, LabelSet, Name, Obj};
+use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
 use std::sync::Arc;
 
@@ -174,8 +175,8 @@ impl Default for Latencies {
     }
 }
 
-/// Scheduler: a policy by name, weights and the tie rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Scheduler: a configuration or a policy by name, and the tie rule.
+#[derive(Debug, Clone, Default)]
 pub struct SchedulerSpec {
     /// Scoring strategy of NodeResourcesFit.
     pub strategy: Strategy,
@@ -185,6 +186,21 @@ pub struct SchedulerSpec {
     pub percentage: u32,
     /// Name shown in tables.
     pub label: String,
+    /// Profiles, backoff and limits of a KubeSchedulerConfiguration; strategy and percentage above
+    /// then count no more.
+    pub config: Option<Arc<SchedulerConfig>>,
+}
+
+impl SchedulerSpec {
+    /// True if some profile takes pods with this `schedulerName`.
+    #[must_use]
+    pub fn serves(&self, name: Sym) -> bool {
+        let profiles = self.config.as_ref().map(|c| &c.profiles);
+        profiles.map_or_else(
+            || name.as_str() == "default-scheduler",
+            |list| list.iter().any(|p| p.scheduler_name == name),
+        )
+    }
 }
 
 /// Named scoring strategies of wave 1.

@@ -17,7 +17,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::spec::{Agent, FaultKind, Plan};
+use crate::cluster::spec::{Agent, FaultKind, Plan, SchedulerSpec};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -487,7 +487,11 @@ fn slim(plan: &Plan) -> Plan {
 }
 
 /// The scheduler's last word on a pod.
-fn why_waiting(pod: &Pod) -> String {
+fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
+    let name = pod.spec.scheduler_name;
+    if !scheduler.serves(name) {
+        return format!("no profile of the scheduler serves schedulerName {:?}", name.as_str());
+    }
     let condition = pod.status.condition(ConditionType::PodScheduled);
     let message = condition.map_or("", |c| c.message.as_str());
     if message.is_empty() { "not looked at yet".to_owned() } else { message.to_owned() }
@@ -550,7 +554,8 @@ impl Observer for Metrics {
             if row.state == State::Waiting {
                 self.longest_wait = self.longest_wait.max(now.since(row.created).0);
                 let pod = versions.current(Kind::Pod, row.object).and_then(Obj::as_pod);
-                let why = pod.map(|p| why_waiting(p)).unwrap_or_default();
+                let spec = &self.plan.cluster.scheduler;
+                let why = pod.map(|p| why_waiting(p, spec)).unwrap_or_default();
                 *self.unscheduled.entry(why).or_default() += 1;
             }
             self.write_pod(index, SimTime::MAX);

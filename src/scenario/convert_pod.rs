@@ -208,7 +208,7 @@ fn toleration(t: &core::Toleration) -> Toleration {
     }
 }
 
-fn affinity(a: &core::Affinity) -> Affinity {
+pub(crate) fn affinity(a: &core::Affinity) -> Affinity {
     let node = a.node_affinity.as_ref();
     let pod = a.pod_affinity.as_ref();
     let anti = a.pod_anti_affinity.as_ref();
@@ -280,7 +280,7 @@ fn weighted_terms(list: Option<&Vec<core::WeightedPodAffinityTerm>>) -> Vec<Pref
         .collect()
 }
 
-fn spread(c: &core::TopologySpreadConstraint) -> SpreadConstraint {
+pub(crate) fn spread(c: &core::TopologySpreadConstraint) -> SpreadConstraint {
     SpreadConstraint {
         max_skew: c.max_skew,
         topology_key: Sym::new(&c.topology_key),

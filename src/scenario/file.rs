@@ -327,16 +327,27 @@ pub struct Latencies {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scheduler {
-    /// Scoring strategy; `least-allocated` by default.
-    #[serde(default)]
-    pub policy: Policy,
+    /// Scoring strategy of a default profile; `least-allocated` by default.
+    pub policy: Option<Policy>,
+    /// A KubeSchedulerConfiguration in place of a policy: a file's path, or the object itself.
+    pub config: Option<SchedulerConfigRef>,
     /// What decides among equal nodes; `uniform` by default.
     #[serde(default)]
     pub ties: TieRule,
-    /// Share of the nodes to look at; 0 (the default) adapts it to their number.
+    /// Share of the nodes to look at; 0 (the default) adapts it to their number. That of `config` goes before it.
     #[serde(default)]
     #[schemars(range(max = 100))]
     pub percentage_of_nodes_to_score: u32,
+}
+
+/// A KubeSchedulerConfiguration: a path or the object.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SchedulerConfigRef {
+    /// Path of a file, relative to this one.
+    File(String),
+    /// The object itself.
+    Inline(Document),
 }
 
 /// Scoring strategy by name.

@@ -23,6 +23,35 @@ pub struct PluginArgs {
     pub spread: Spread,
     /// `InterPodAffinityArgs`.
     pub interpod: InterPodAffinity,
+    /// `DefaultPreemptionArgs`.
+    pub preemption: PreemptionArgs,
+    /// `VolumeBindingArgs.bindTimeoutSeconds`.
+    pub volume_bind_timeout: BindTimeout,
+}
+
+/// `DefaultPreemptionArgs`: how many nodes are looked at for victims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreemptionArgs {
+    /// `minCandidateNodesPercentage`.
+    pub min_percentage: u32,
+    /// `minCandidateNodesAbsolute`.
+    pub min_absolute: u32,
+}
+
+impl Default for PreemptionArgs {
+    fn default() -> Self {
+        Self { min_percentage: 10, min_absolute: 100 }
+    }
+}
+
+/// How long a binding cycle waits for its volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindTimeout(pub SimDuration);
+
+impl Default for BindTimeout {
+    fn default() -> Self {
+        Self(SimDuration::from_secs(600))
+    }
 }
 
 /// A plugin in a profile.
@@ -45,6 +74,8 @@ pub struct ProfileConfig {
     pub percentage: Option<u32>,
     /// Its plugins, in the order in which they are called.
     pub plugins: Vec<Enabled>,
+    /// Extension points at which the order is another one.
+    pub order: Vec<(Points, Vec<&'static str>)>,
     /// Their arguments.
     pub args: PluginArgs,
 }
@@ -60,6 +91,7 @@ impl Default for ProfileConfig {
             scheduler_name: Sym::new("default-scheduler"),
             percentage: None,
             plugins: PLUGINS.iter().map(enabled).collect(),
+            order: Vec::new(),
             args: PluginArgs::default(),
         }
     }

@@ -4,7 +4,7 @@
 use super::cache::Cache;
 use super::framework::{CycleState, PreFilter, Reason, View};
 use super::plugins::registry::Points;
-use super::profile::Profile;
+use super::profile::{Profile, enough_nodes};
 use super::report::{Rejection, absent_reason, fit_error};
 use super::ties::TieRule;
 use crate::api::Pod;
@@ -36,6 +36,8 @@ pub struct Evaluation {
     pub rejected: Vec<(Sym, Rejection)>,
     /// Why the nodes not looked at were left out, and how many.
     pub absent: Option<(Reason, usize)>,
+    /// Nodes not looked at because enough others fit.
+    pub unseen: usize,
     /// Nodes that fit, in node order.
     pub feasible: Vec<Sym>,
     /// Plugins that rejected something, sorted by name.
@@ -54,6 +56,15 @@ pub struct Evaluation {
     pub fit_error: String,
 }
 
+/// Which nodes are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// All of them, in node order.
+    All,
+    /// Those that a scheduling cycle looks at that begins at this node.
+    From(usize),
+}
+
 /// Evaluates a pod against every node. `draw` is asked only by [`TieRule::Uniform`].
 #[must_use]
 pub fn evaluate(
@@ -61,6 +72,18 @@ pub fn evaluate(
     profile: &Profile,
     pod: &Pod,
     ties: TieRule,
+    draw: impl FnOnce(u64) -> u64,
+) -> Evaluation {
+    evaluate_at(cache, profile, pod, (ties, Look::All), draw)
+}
+
+/// Evaluates a pod against the nodes that are looked at.
+#[must_use]
+pub fn evaluate_at(
+    cache: &Cache,
+    profile: &Profile,
+    pod: &Pod,
+    (ties, look): (TieRule, Look),
     draw: impl FnOnce(u64) -> u64,
 ) -> Evaluation {
     let mut out = Evaluation::default();
@@ -74,8 +97,16 @@ pub fn evaluate(
     let mut state = CycleState::default();
     profile.prepare(&mut cache, pod, &mut state);
     let view = View { cache: &cache, pod };
-    if let Some((skip, nodes)) = pre_filter(profile, view, &mut state, &mut out) {
-        let feasible = filter(profile, view, &state, (skip, &nodes), &mut out);
+    if let Some((skip, mut nodes)) = pre_filter(profile, view, &mut state, &mut out) {
+        let mut enough = nodes.len();
+        if let Look::From(start) = look
+            && !nodes.is_empty()
+        {
+            enough = enough_nodes(nodes.len(), profile.percentage);
+            let first = start % cache.len() % nodes.len();
+            nodes.rotate_left(first);
+        }
+        let feasible = filter(profile, view, &state, (skip, &nodes, enough), &mut out);
         score(profile, view, &mut state, &feasible, &mut out);
         if !feasible.is_empty() {
             let i = ties.pick(&cache, &feasible, &out.totals, draw);
@@ -127,7 +158,7 @@ fn filter(
     profile: &Profile,
     view: View<'_>,
     state: &CycleState,
-    (skip, nodes): (u32, &[u32]),
+    (skip, nodes, enough): (u32, &[u32], usize),
     out: &mut Evaluation,
 ) -> Vec<u32> {
     let nominated = view.cache.position(view.pod.status.nominated).map(num::u32_of);
@@ -138,7 +169,11 @@ fn filter(
         return vec![at];
     }
     let mut feasible = Vec::new();
-    for &at in nodes {
+    for (i, &at) in nodes.iter().enumerate() {
+        if feasible.len() == enough {
+            out.unseen = nodes.len() - i;
+            break;
+        }
         let verdict = profile.judge(view, state, skip, at as usize);
         let name = view.cache.at(at as usize).name;
         if verdict.passed() {

@@ -3,15 +3,15 @@
 //! Reading order: [`framework`] (what a plugin is), [`plugins`], [`cache`] with its [`columns`],
 //! [`counts`] and node [`tree`], [`profile`] (a scheduling cycle over batches of nodes), [`queue`],
 //! and [`cycle`] (events: cycle, bind, answers). [`evaluate`] is the same decision in the plainest
-//! way, with everything kept.
+//! way, with everything kept; [`explain`] asks it about a pod of a run.
 
 pub mod cache;
 pub mod columns;
 pub mod config;
-pub mod config_file;
 pub mod counts;
 pub mod cycle;
 pub mod evaluate;
+pub mod explain;
 pub mod framework;
 pub mod plugins;
 pub mod profile;
@@ -20,6 +20,7 @@ pub mod report;
 pub mod requests;
 pub mod statics;
 pub mod ties;
+pub mod timed;
 pub mod tree;
 pub mod watch;
 

@@ -73,6 +73,11 @@ pub struct Profile {
     pub rows: Vec<ProfileRow>,
     /// `percentageOfNodesToScore`.
     pub percentage: Option<u32>,
+    /// Per extension point the rows that are called, in order.
+    order: [Vec<u8>; Points::NAMES.len()],
+    /// The rows that begin Filter and are static: their verdicts can be looked up before the others
+    /// are asked, and a node still shows the first plugin that rejects it.
+    static_rows: u32,
     statics: Statics,
     scratch: Scratch,
 }
@@ -141,23 +146,49 @@ impl Profile {
                 weight: enabled.weight,
             })
         };
-        Self {
+        let mut made = Self {
             name: config.scheduler_name,
             rows: config.plugins.iter().filter_map(make).collect(),
             percentage: config.percentage,
+            order: Default::default(),
+            static_rows: 0,
             statics: Statics::default(),
             scratch: Scratch::default(),
+        };
+        for (order, (_, point)) in made.order.iter_mut().zip(Points::NAMES) {
+            let rows = (0_u8..).zip(&made.rows).filter(|(_, row)| row.at(point));
+            *order = rows.map(|(i, _)| i).collect();
+            if let Some((_, names)) = config.order.iter().find(|(p, _)| *p == point) {
+                let rank =
+                    |i: &u8| names.iter().position(|n| *n == made.rows[usize::from(*i)].name);
+                order.sort_by_key(rank);
+            }
         }
+        made.note_static_rows();
+        made
     }
 
     /// Adds a plugin of the user's at the end.
     pub fn add(&mut self, row: ProfileRow) {
+        let at = u8::try_from(self.rows.len()).expect("a profile has fewer than 32 plugins");
+        for (order, (_, point)) in self.order.iter_mut().zip(Points::NAMES) {
+            if row.at(point) {
+                order.push(at);
+            }
+        }
         self.rows.push(row);
+        self.note_static_rows();
     }
 
-    /// The row numbers of the plugins at an extension point.
+    fn note_static_rows(&mut self) {
+        let first = self.rows_at(Points::FILTER).take_while(|(_, r)| r.plugin.is_static());
+        self.static_rows = first.fold(0, |mask, (i, _)| mask | 1 << i);
+    }
+
+    /// The row numbers of the plugins at an extension point, in the order in which they are called.
     pub fn rows_at(&self, point: Points) -> impl Iterator<Item = (u8, &ProfileRow)> {
-        (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
+        let order = &self.order[num::index(u64::from(point.0.trailing_zeros()))];
+        order.iter().map(|&i| (i, &self.rows[usize::from(i)]))
     }
 
     /// `PreEnqueue`: the first plugin that holds the pod back.
@@ -299,11 +330,8 @@ impl Profile {
         let mut statics = std::mem::take(&mut self.statics);
         let state = &scratch.state;
         let known = statics.of(view.cache, view.pod, |at| self.judge_static(view, state, at));
-        let dynamic: SmallVec<[(u8, &dyn Plugin); 8]> = self
-            .filters(skip)
-            .filter(|(_, r)| !r.plugin.is_static())
-            .map(|(row, r)| (row, &*r.plugin))
-            .collect();
+        let dynamic: SmallVec<[(u8, &dyn Plugin); 8]> =
+            self.filters(skip | self.static_rows).map(|(row, r)| (row, &*r.plugin)).collect();
         let mut buffer = [Verdict::PASS; CHUNK];
         let mut done = 0;
         while done < n && scratch.feasible.len() < enough {
@@ -327,7 +355,7 @@ impl Profile {
 
     /// Static plugins are judged without regard to Skip: what skips also passes.
     fn judge_static(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
-        for (i, row) in self.rows_at(Points::FILTER).filter(|(_, r)| r.plugin.is_static()) {
+        for (i, row) in self.filters(!self.static_rows) {
             let verdict = row.plugin.filter_node(view, state, at);
             if !verdict.passed() {
                 return verdict.by(i);
