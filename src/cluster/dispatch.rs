@@ -22,6 +22,7 @@ pub(super) const SCHEDULER_KINDS: &[Kind] = &[
     Kind::ReplicationController,
     Kind::ReplicaSet,
     Kind::StatefulSet,
+    Kind::PodDisruptionBudget,
 ];
 
 /// A hasher that gives the same number everywhere: events are folded into the digest through it.

@@ -6,8 +6,10 @@
 
 use super::columns::Columns;
 use super::counts::{Counts, GroupKey};
+use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
+use crate::api::budget::Budget;
 use crate::api::node::Node;
 use crate::api::pod::{Effect, Protocol};
 use crate::api::resources::Resources;
@@ -100,6 +102,9 @@ pub struct Cache {
     namespaces: FxHashMap<Sym, LabelSet>,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
+    budgets: Vec<Budget>,
+    /// Waiting pods that were promised a node.
+    pub nominator: Nominator,
 }
 
 impl Cache {
@@ -236,6 +241,12 @@ impl Cache {
     pub fn owner_selector(&self, pod: &Pod) -> Option<&Selector> {
         let owner = pod.meta.controller()?;
         self.owners.get(&(owner.kind, pod.meta.ns, owner.name))
+    }
+
+    /// The disruption budgets.
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
     }
 
     /// The epoch of the log of static changes, and the log.
@@ -502,6 +513,12 @@ impl Cache {
         let list = self.services.entry(ns).or_default();
         list.retain(|(n, _)| *n != name);
         list.extend(selector.map(|s| (name, s)));
+    }
+
+    /// A disruption budget changed; none if it is gone.
+    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<Budget>) {
+        self.budgets.retain(|b| (b.ns, b.name) != (ns, name));
+        self.budgets.extend(budget);
     }
 
     /// An owner of pods changed; none if it is gone.

@@ -1,6 +1,7 @@
 //! What a scheduler is made of: profiles, plugin arguments, latency, limits.
 
 use super::plugins::balanced::Balanced;
+use super::plugins::default_preemption::DefaultPreemption;
 use super::plugins::fit::Fit;
 use super::plugins::interpod::InterPodAffinity;
 use super::plugins::node_affinity::NodeAffinity;
@@ -23,6 +24,8 @@ pub struct PluginArgs {
     pub spread: Spread,
     /// `InterPodAffinityArgs`.
     pub interpod: InterPodAffinity,
+    /// `DefaultPreemptionArgs`.
+    pub preemption: DefaultPreemption,
 }
 
 /// A plugin in a profile.

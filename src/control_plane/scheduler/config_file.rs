@@ -188,6 +188,13 @@ fn arguments(profile: &mut ProfileConfig, config: &Value, path: &str) -> Result<
         }
         "DefaultPreemption" => {
             check(&["minCandidateNodesPercentage", "minCandidateNodesAbsolute"])?;
+            let given = |key: &str| args.get(key).and_then(Value::as_u64).map(num::index);
+            if let Some(percentage) = given("minCandidateNodesPercentage") {
+                out.preemption.percentage = percentage;
+            }
+            if let Some(absolute) = given("minCandidateNodesAbsolute") {
+                out.preemption.absolute = absolute;
+            }
         }
         "VolumeBinding" | "DynamicResources" => {}
         other => return Err(format!("{path}: no plugin {other:?} takes arguments")),

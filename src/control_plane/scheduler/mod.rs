@@ -1,7 +1,7 @@
 //! kube-scheduler.
 //!
 //! Reading order: [`framework`] (what a plugin is), [`plugins`], [`cache`] with its [`columns`],
-//! [`counts`] and node [`tree`], [`profile`] (a scheduling cycle over batches of nodes), [`queue`],
+//! [`counts`] and node [`tree`], [`profile`] (a scheduling cycle over batches of nodes), [`preemption`] with the [`nominator`], [`queue`],
 //! and [`cycle`] (events: cycle, bind, answers). [`evaluate`] is the same decision in the plainest
 //! way, with everything kept.
 
@@ -13,7 +13,9 @@ pub mod counts;
 pub mod cycle;
 pub mod evaluate;
 pub mod framework;
+pub mod nominator;
 pub mod plugins;
+pub mod preemption;
 pub mod profile;
 pub mod queue;
 pub mod report;

@@ -6,6 +6,7 @@ use super::framework::{ClusterEvent, Hint};
 use super::profile::Profile;
 use super::queue::{Place, Waiting};
 use super::ties::{self, TieRule};
+use crate::api::budget::Budget;
 use crate::api::node::Node;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj, Pod, Selector};
@@ -90,17 +91,17 @@ impl Scheduler {
     fn pod_bound(&mut self, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
         self.drop_in_hand(object);
         self.queue.remove(object);
-        let known = self.cache.pod(object).map(|row| (row.assumed, row.pod.meta.labels));
+        let known = self.cache.pod(object).map(|row| (row.assumed, Arc::clone(&row.pod)));
         if known.is_some() && self.cache.node_of(object) != Some(pod.node) {
             self.cache.remove_pod(object);
         }
-        let event = match known {
+        let event = match &known {
             Some((assumed, old)) if self.cache.pod(object).is_some() => {
                 self.cache.update_pod(object, pod);
-                if !assumed && old == pod.meta.labels {
+                if !assumed && old.meta.labels == pod.meta.labels {
                     return;
                 }
-                ClusterEvent::AssignedPod { old: (!assumed).then_some(old), pod }
+                ClusterEvent::AssignedPod { old: (!assumed).then_some(&**old), pod }
             }
             Some(_) | None => {
                 self.cache.add_pod(object, pod, pod.node, false);
@@ -163,6 +164,12 @@ impl Scheduler {
         } else if let Obj::StatefulSet(set) = &change.value {
             let selector = live.then(|| set.selector.clone());
             self.cache.set_owner(Kind::StatefulSet, ns, name, selector);
+        } else if kind == Kind::PodDisruptionBudget {
+            // Budgets steer the choice of victims; no plugin waits for them.
+            let Obj::Generic(_, object) = &change.value else { return };
+            let budget = live.then(|| Budget::of(&object.meta, &object.doc));
+            self.cache.set_budget(ns, name, budget);
+            return;
         } else if kind == Kind::Service {
             let selector = service_selector(&change.value).filter(|_| live);
             self.cache.set_service(ns, name, selector);

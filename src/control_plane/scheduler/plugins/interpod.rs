@@ -5,7 +5,7 @@ use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope, has_pod_terms};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
+    ClusterEvent, Code, CycleState, Hint, Moved, Plugin, PreFilter, Reason, Verdict, View,
 };
 use crate::engine::{Sym, num};
 
@@ -119,6 +119,21 @@ fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, counts: &[u32], weigh
     }
 }
 
+/// A pod came to (or left) the node at `at`.
+fn shift(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, (at, by): (usize, i64)) {
+    let topology = view.cache.topology(key).expect("keys of pods that move are asked for");
+    let domain = topology.domain[at];
+    if domain == NONE {
+        return;
+    }
+    let i = out.iter().position(|d| d.key == key).unwrap_or_else(|| {
+        out.push(PerDomain { key, amounts: vec![0; topology.n], touched: false });
+        out.len() - 1
+    });
+    out[i].amounts[domain as usize] += by;
+    out[i].touched = by > 0 || out[i].amounts.iter().any(|n| *n != 0);
+}
+
 fn amount(view: View<'_>, per: &PerDomain, at: usize) -> Option<i64> {
     let domain = view.cache.topology(per.key)?.domain[at];
     (domain != NONE).then(|| per.amounts[domain as usize])
@@ -179,6 +194,22 @@ impl AffinityFilter {
         }
     }
 
+    fn follow(&mut self, view: View<'_>, moved: Moved<'_>) {
+        let (meta, step) = (&moved.pod.meta, (moved.at, if moved.added { 1 } else { -1 }));
+        let counts = view.cache.counts();
+        let hit = |a: &&Asked| counts.get(a.group).key.matches(meta.ns, meta.labels);
+        for asked in self.asked.iter().filter(hit) {
+            shift(view, &mut self.affinity, asked.key, step);
+        }
+        for asked in self.anti_asked.iter().filter(hit) {
+            shift(view, &mut self.anti, asked.key, step);
+        }
+        let terms = moved.pod.spec.affinity.iter().flat_map(|a| &a.anti_required);
+        for term in terms.filter(|t| about(view.cache, meta.ns, t, view.pod)) {
+            shift(view, &mut self.existing_anti, term.topology_key, step);
+        }
+    }
+
     fn affinity_holds(&self, view: View<'_>, at: usize) -> bool {
         let mut all = true;
         for asked in &self.asked {
@@ -232,6 +263,10 @@ impl Plugin for InterPodAffinity {
             && filter.anti_asked.is_empty()
             && !filter.existing_anti.iter().any(|d| d.touched);
         if idle { PreFilter::Skip } else { PreFilter::Run }
+    }
+
+    fn pod_moved(&self, view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        state.affinity_filter.follow(view, moved);
     }
 
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {

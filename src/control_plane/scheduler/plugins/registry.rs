@@ -1,6 +1,7 @@
 //! The table of plugins, in the order in which kube-scheduler's default profile runs them
 //! (source: `sched/apis/config/v1/default_plugins.go`).
 
+use super::dynamic_resources::DynamicResources;
 use super::image_locality::ImageLocality;
 use super::node_name::NodeName;
 use super::node_ports::NodePorts;
@@ -144,8 +145,20 @@ pub const PLUGINS: &[PluginRow] = &[
     row!("VolumeZone", None, FILTERS, 0, ""),
     row!("PodTopologySpread", Some(|args| Arc::new(args.spread.clone())), BOTH, 2, GOLDEN),
     row!("InterPodAffinity", Some(|args| Arc::new(args.interpod)), BOTH, 2, GOLDEN),
-    row!("DynamicResources", None, BOTH, 2, ""),
-    row!("DefaultPreemption", None, Points::POST_FILTER, 0, ""),
+    row!(
+        "DynamicResources",
+        Some(|_| Arc::new(DynamicResources)),
+        BOTH.and(Points::POST_FILTER),
+        2,
+        "golden/public.jsonl.gz, for pods without claims"
+    ),
+    row!(
+        "DefaultPreemption",
+        Some(|args| Arc::new(args.preemption)),
+        Points::PRE_ENQUEUE.and(Points::POST_FILTER),
+        0,
+        "golden/public.jsonl.gz and sequences_public.jsonl.gz (kube-scheduler v1.35.4)"
+    ),
     row!(
         "NodeResourcesBalancedAllocation",
         Some(|args| Arc::new(args.balanced.clone())),
@@ -163,6 +176,4 @@ pub const NOT_MODELLED: &[&str] = &[
     "NodeVolumeLimits",
     "VolumeBinding",
     "VolumeZone",
-    "DynamicResources",
-    "DefaultPreemption",
 ];
