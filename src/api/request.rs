@@ -72,6 +72,8 @@ pub enum Op {
     PodStatus(Box<PodStatus>),
     /// PATCH of one pod condition, and of `nominatedNodeName` if given.
     PodCondition(Condition, Option<Sym>),
+    /// PATCH of a pod's `nominatedNodeName`; empty to clear it.
+    Nominate(Sym),
     /// PATCH of the node's status by its kubelet (or, for Unknown, by node-lifecycle).
     NodeStatus(Box<NodeStatus>),
     /// PATCH of node taints: those to take away (by key and effect), then those to add.
@@ -121,9 +123,10 @@ impl Op {
             | Self::SetImage(..)
             | Self::RemoveFinalizer(_)
             | Self::RemoveOwners(_) => ("patch", ""),
-            Self::PodStatus(_) | Self::PodCondition(..) | Self::NodeStatus(_) => {
-                ("patch", "/status")
-            }
+            Self::PodStatus(_)
+            | Self::PodCondition(..)
+            | Self::Nominate(_)
+            | Self::NodeStatus(_) => ("patch", "/status"),
             Self::Scale(_) => ("patch", "/scale"),
             Self::Bind(_) => ("create", "/binding"),
             Self::Evict => ("create", "/eviction"),

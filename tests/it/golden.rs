@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use wavetank::api::budget::Budget;
 use wavetank::api::versions::ObjRef;
-use wavetank::api::{Kind, Pod, Stamp};
+use wavetank::api::{Kind, Meta, Pod, Stamp};
 use wavetank::control_plane::scheduler::cache::Cache;
 use wavetank::control_plane::scheduler::config::{ProfileConfig, SchedulerConfig};
 use wavetank::control_plane::scheduler::evaluate::{Evaluation, evaluate};
@@ -26,6 +26,10 @@ fn object(slot: usize) -> ObjRef {
 }
 
 /// The cache after all objects of a case.
+///
+/// The nominated pods of the golden cases are in none of the queues of the scheduler that was asked,
+/// and of such pods it knows nothing but the name (source: `nominatedPodToInfo`): no priority, no
+/// labels, no requests. In a simulated cluster they are in a queue, and count in full.
 fn cache_of(case: &Value) -> Cache {
     let mut cache = Cache::default();
     for (i, value) in objects::list(case, "objects").iter().enumerate() {
@@ -44,7 +48,8 @@ fn cache_of(case: &Value) -> Cache {
                 if !pod.node.is_empty() {
                     cache.add_pod(object(i), &pod, pod.node, false);
                 } else {
-                    cache.nominator.update(object(i), None, &pod);
+                    let known = Pod { meta: Meta::named(meta.ns, meta.name), ..Pod::default() };
+                    cache.nominator.set(object(i), &Arc::new(known), pod.status.nominated);
                 }
             }
             "PodDisruptionBudget" => {

@@ -60,6 +60,7 @@ impl Admission {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)

@@ -41,7 +41,7 @@ pub struct NodeRow {
     pub nonzero: (i64, i64),
     /// The pods, in no particular order.
     pub pods: Vec<ObjRef>,
-    /// Host ports in use.
+    /// Host ports in use, each once.
     pub ports: SmallVec<[HostPort; 2]>,
     /// Rank for the tie rule that needs one.
     pub rank: u64,
@@ -467,6 +467,12 @@ impl Cache {
         Some(gone)
     }
 
+    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do not
+    /// come back by themselves.
+    pub fn restore_ports(&mut self, at: usize, ports: SmallVec<[HostPort; 2]>) {
+        self.rows[self.order[at] as usize].ports = ports;
+    }
+
     /// The name of the node a pod is on.
     #[must_use]
     pub fn node_of(&self, object: ObjRef) -> Option<Sym> {
@@ -486,10 +492,10 @@ impl Cache {
             row.nonzero.1 -= amounts.nonzero.1;
         }
         for port in host_ports(pod) {
+            // A set, as upstream: the first of several holders to go frees the port for all.
+            row.ports.retain(|p| *p != port);
             if add {
                 row.ports.push(port);
-            } else if let Some(i) = row.ports.iter().position(|p| *p == port) {
-                row.ports.swap_remove(i);
             }
         }
         if row.at != NONE && !self.stale_order {

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`framework`] (what a plugin is), [`plugins`], [`cache`] with its [`columns`],
 //! [`counts`] and node [`tree`], [`profile`] (a scheduling cycle over batches of nodes), [`preemption`] with the [`nominator`], [`queue`],
-//! and [`cycle`] (events: cycle, bind, answers). [`evaluate`] is the same decision in the plainest
+//! [`cycle`] (events: cycle, bind, answers), and `executor` (preemption carried out). [`evaluate`] is the same decision in the plainest
 //! way, with everything kept.
 
 pub mod cache;
@@ -12,6 +12,7 @@ pub mod config_file;
 pub mod counts;
 pub mod cycle;
 pub mod evaluate;
+mod executor;
 pub mod framework;
 pub mod nominator;
 pub mod plugins;

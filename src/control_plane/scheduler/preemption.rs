@@ -68,6 +68,7 @@ impl WhatIf<'_> {
     /// The verdict on a node if the nominated pods of the pod's priority or more were there.
     fn with_nominated(&mut self, at: usize, nominated: &[(ObjRef, Arc<Pod>)]) -> Verdict {
         let index = self.cache.index_at(at);
+        let ports = self.cache.at(at).ports.clone();
         for (object, pod) in nominated {
             for term in pod.spec.affinity.iter().flat_map(|a| &a.anti_required) {
                 self.cache.ensure_topology(term.topology_key);
@@ -79,6 +80,7 @@ impl WhatIf<'_> {
         for (object, _) in nominated.iter().rev() {
             self.take(*object, at);
         }
+        self.cache.restore_ports(at, ports);
         verdict
     }
 
@@ -309,6 +311,15 @@ impl WhatIf<'_> {
             return Err(Failed::NoVictims);
         }
         let violating = violations(self.cache, &lower);
+        let ports = self.cache.at(here).ports.clone();
+        let outcome = self.spare(at, &lower, &violating);
+        self.cache.restore_ports(here, ports);
+        outcome
+    }
+
+    /// Takes all of `lower` off the node, then lets back those who do no harm.
+    fn spare(&mut self, at: u32, lower: &[ObjRef], violating: &[bool]) -> Result<Candidate, Failed> {
+        let here = at as usize;
         let rows: Vec<PodRow> = lower.iter().map(|object| self.take(*object, here)).collect();
         let empty = self.judge(here);
         if !empty.passed() {

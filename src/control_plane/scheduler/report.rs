@@ -73,7 +73,8 @@ impl Failure {
     /// There is no node at all.
     #[must_use]
     pub fn no_nodes() -> Self {
-        Self::error("no nodes available to schedule pods".to_owned())
+        let message = "no nodes available to schedule pods".to_owned();
+        Self { error: false, ..Self::error(message) }
     }
 
     /// Reserve or Permit gave the node up.

@@ -1,5 +1,6 @@
 //! `InterPodAffinity` (source: `plg/interpodaffinity/{filtering,scoring}.go`).
 
+use crate::api::node::Node;
 use crate::api::pod::{Affinity, PodAffinityTerm};
 use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
@@ -331,29 +332,44 @@ impl Plugin for InterPodAffinity {
     }
 
     fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, cache: &Cache) -> Hint {
-        let Some(affinity) = own(pod) else {
-            // Rejected by the anti-affinity of an existing pod: only its end helps.
-            return match event {
-                ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-                ClusterEvent::NodeUpdate { old, new } => {
-                    Hint::of(old.meta.labels != new.meta.labels)
-                }
-                ClusterEvent::AssignedPod { .. } => Hint::Skip,
-                ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                    Hint::Unregistered
-                }
-            };
+        let none = Affinity::default();
+        let affinity = own(pod).unwrap_or(&none);
+        let terms = || affinity.pod_required.iter().chain(&affinity.anti_required);
+        let meets_all = |list: &[PodAffinityTerm], other: &Pod| {
+            !list.is_empty() && list.iter().all(|t| about(cache, pod.meta.ns, t, other))
         };
         match event {
-            ClusterEvent::AssignedPod { pod: other, .. } => {
-                let hit = |t: &PodAffinityTerm| about(cache, pod.meta.ns, t, other);
-                Hint::of(affinity.pod_required.iter().any(hit))
+            ClusterEvent::AssignedPod { old: None, pod: other } => {
+                Hint::of(meets_all(&affinity.pod_required, other))
             }
-            ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-            ClusterEvent::NodeUpdate { old, new } => Hint::of(old.meta.labels != new.meta.labels),
-            ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                Hint::Unregistered
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } => Hint::of(
+                !meets_all(&affinity.pod_required, old) && meets_all(&affinity.pod_required, other)
+                    || meets_all(&affinity.anti_required, old)
+                        && !meets_all(&affinity.anti_required, other),
+            ),
+            ClusterEvent::PodGone(gone) => {
+                let theirs = gone.spec.affinity.iter().flat_map(|a| &a.anti_required);
+                let repelled = theirs.into_iter().any(|t| about(cache, gone.meta.ns, t, pod));
+                let there = !gone.node.is_empty() || !gone.status.nominated.is_empty();
+                Hint::of(there && (repelled || meets_all(&affinity.anti_required, gone)))
             }
+            ClusterEvent::NodeAdd(node) => {
+                Hint::of(terms().any(|t| node.meta.labels.get(t.topology_key).is_some()))
+            }
+            ClusterEvent::NodeUpdate { old, new } if old.meta.labels != new.meta.labels => {
+                let value = |node: &Node, t: &PodAffinityTerm| node.meta.labels.get(t.topology_key);
+                Hint::of(terms().any(|t| value(old, t) != value(new, t)))
+            }
+            ClusterEvent::NodeUpdate { .. }
+            | ClusterEvent::NodeDelete(_)
+            | ClusterEvent::Own { .. }
+            | ClusterEvent::Other => Hint::Unregistered,
         }
     }
+}
+
+/// True if a required affinity term of a waiting pod is about another pod.
+#[must_use]
+pub fn affine(cache: &Cache, pod: &Pod, other: &Pod) -> bool {
+    own(pod).is_some_and(|a| a.pod_required.iter().any(|t| about(cache, pod.meta.ns, t, other)))
 }

@@ -5,7 +5,7 @@ use super::taint_toleration::tolerates;
 use crate::api::labels::{Op, Requirement};
 use crate::api::node::{Node, keys};
 use crate::api::pod::SpreadConstraint;
-use crate::api::{Pod, Selector};
+use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE, Topology};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope};
 use crate::control_plane::scheduler::framework::{
@@ -169,6 +169,26 @@ impl Spread {
                 out.push(constraint(cache, pod, given, &selectors));
             }
         }
+    }
+}
+
+impl Spread {
+    /// Key, whether taints are honoured, and selectors of the hard constraints of a waiting pod.
+    fn hard(&self, cache: &Cache, pod: &Pod) -> Vec<(Sym, bool, Vec<Selector>)> {
+        let own = !pod.spec.spread.is_empty();
+        let given = if own { &pod.spec.spread } else { &self.defaults };
+        let hard = given.iter().filter(|c| c.hard);
+        if own {
+            let one = |c: &SpreadConstraint| {
+                (c.topology_key, c.honor_taints, merged(c, pod).into_iter().collect())
+            };
+            return hard.map(one).collect();
+        }
+        let selectors = default_selectors(cache, pod);
+        if selectors.is_empty() {
+            return Vec::new();
+        }
+        hard.map(|c| (c.topology_key, c.honor_taints, selectors.clone())).collect()
     }
 }
 
@@ -446,25 +466,43 @@ impl Plugin for Spread {
         }
     }
 
-    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
-        let selects = |other: &Pod| {
-            other.meta.ns == pod.meta.ns
-                && pod
-                    .spec
-                    .spread
-                    .iter()
-                    .any(|c| merged(c, pod).is_some_and(|s| s.matches(other.meta.labels)))
+    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, cache: &Cache) -> Hint {
+        let hard = self.hard(cache, pod);
+        let selects = |c: &(Sym, bool, Vec<Selector>), labels: LabelSet| {
+            !c.2.is_empty() && c.2.iter().all(|s| s.matches(labels))
         };
+        let any = |labels: LabelSet| hard.iter().any(|c| selects(c, labels));
+        let differs = |a: LabelSet, b: LabelSet| {
+            hard.iter().any(|c| selects(c, a) != selects(c, b))
+        };
+        let all_keys = |node: &Node| hard.iter().all(|c| node.meta.labels.get(c.0).is_some());
+        let near = |other: &Pod| !other.node.is_empty() && other.meta.ns == pod.meta.ns;
         match event {
-            ClusterEvent::AssignedPod { pod: other, .. } | ClusterEvent::PodGone(other) => {
-                // With default constraints the selector is not the pod's own: be generous.
-                Hint::of(pod.spec.spread.is_empty() || selects(other))
+            ClusterEvent::AssignedPod { old: None, pod: other } | ClusterEvent::PodGone(other) => {
+                Hint::of(near(other) && any(other.meta.labels))
             }
-            ClusterEvent::NodeAdd(_)
-            | ClusterEvent::NodeDelete(_)
-            | ClusterEvent::NodeUpdate { .. }
-            | ClusterEvent::Own { .. }
-            | ClusterEvent::Other => Hint::Queue,
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } => {
+                Hint::of(near(other) && differs(old.meta.labels, other.meta.labels))
+            }
+            ClusterEvent::Own { old } => {
+                let tolerates = old.spec.tolerations != pod.spec.tolerations;
+                Hint::of(
+                    tolerates && hard.iter().any(|c| c.1)
+                        || differs(old.meta.labels, pod.meta.labels),
+                )
+            }
+            ClusterEvent::NodeAdd(node) | ClusterEvent::NodeDelete(node) => {
+                Hint::of(all_keys(node))
+            }
+            ClusterEvent::NodeUpdate { old, new } => {
+                let value = |node: &Node, key: Sym| node.meta.labels.get(key);
+                let moved = || hard.iter().any(|c| value(old, c.0) != value(new, c.0));
+                Hint::of(
+                    all_keys(old) != all_keys(new)
+                        || all_keys(new) && (moved() || old.taints != new.taints),
+                )
+            }
+            ClusterEvent::Other => Hint::Unregistered,
         }
     }
 }
