@@ -211,7 +211,9 @@ fn filter(
 /// `PostFilter`, in words.
 fn rescue(stuck: &mut Stuck<'_>) -> Option<PostFilterPart> {
     let nominated = stuck.code_of(stuck.pod.status.nominated);
-    let eligible = ineligible(stuck.cache, stuck.pod, nominated).is_none();
+    let mut rows = stuck.profile.rows_at(Points::POST_FILTER);
+    let eligible = rows.any(|(_, row)| row.name == "DefaultPreemption")
+        && ineligible(stuck.cache, stuck.pod, nominated).is_none();
     let said = post_filter(stuck)?;
     let report = stuck.report.take().unwrap_or_default();
     let name = |at: u32| stuck.cache.at(at as usize).name;

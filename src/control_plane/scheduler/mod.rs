@@ -28,6 +28,10 @@ pub mod watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_hints;
+#[cfg(test)]
+mod tests_preemption;
 
 pub use config::SchedulerConfig;
 pub use cycle::Scheduler;
