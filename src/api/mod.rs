@@ -3,6 +3,7 @@
 //! Every object is a compact typed view plus, where the view does not hold everything, the shared
 //! original document, so that patch, apply and "YAML as kubectl prints it" lose nothing.
 
+pub mod budget;
 pub mod kevent;
 pub mod kind;
 pub mod labels;

@@ -72,6 +72,8 @@ pub enum Op {
     PodStatus(Box<PodStatus>),
     /// PATCH of one pod condition, and of `nominatedNodeName` if given.
     PodCondition(Condition, Option<Sym>),
+    /// PATCH of a pod's `nominatedNodeName`; empty to clear it.
+    Nominate(Sym),
     /// PATCH of the node's status by its kubelet (or, for Unknown, by node-lifecycle).
     NodeStatus(Box<NodeStatus>),
     /// PATCH of the node's status by its kubelet when nothing has changed: heartbeat times alone.
@@ -125,6 +127,7 @@ impl Op {
             | Self::RemoveOwners(_) => ("patch", ""),
             Self::PodStatus(_)
             | Self::PodCondition(..)
+            | Self::Nominate(_)
             | Self::NodeStatus(_)
             | Self::Heartbeat(_) => ("patch", "/status"),
             Self::Scale(_) => ("patch", "/scale"),

@@ -61,6 +61,7 @@ impl Admission {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
             | Op::Heartbeat(_)
             | Op::NodeTaints { .. }

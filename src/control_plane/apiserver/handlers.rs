@@ -58,6 +58,7 @@ impl ApiServer {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
             | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
@@ -207,6 +208,7 @@ fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, 
         Op::Bind(node) => patch::bind(&old, node, cx)?,
         Op::PodStatus(status) => patch::pod_status(&old, *status),
         Op::PodCondition(condition, nominated) => patch::pod_condition(&old, condition, nominated),
+        Op::Nominate(node) => patch::nominate(&old, node),
         Op::NodeStatus(status) => patch::node_status(&old, *status),
         Op::Heartbeat(at) => patch::heartbeat(&old, at),
         Op::NodeTaints { remove, add } => patch::node_taints(&old, &remove, &add),

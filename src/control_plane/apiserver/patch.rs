@@ -168,6 +168,15 @@ pub(super) fn pod_condition(old: &Obj, condition: Condition, nominated: Option<S
     new
 }
 
+/// `nominatedNodeName`.
+pub(super) fn nominate(old: &Obj, node: Sym) -> Obj {
+    let mut new = old.clone();
+    if let Some(pod) = pod_mut(&mut new) {
+        pod.status.nominated = node;
+    }
+    new
+}
+
 /// The node's status as a whole.
 pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
     let mut new = old.clone();
