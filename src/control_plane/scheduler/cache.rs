@@ -69,6 +69,10 @@ pub struct Topology {
     pub domain: Vec<u32>,
     /// Number of domains.
     pub n: usize,
+    /// Every node has the label.
+    pub everywhere: bool,
+    /// Domain by node index.
+    pub of_index: Arc<[u32]>,
 }
 
 /// An image that some node has.
@@ -317,7 +321,7 @@ impl Cache {
             self.columns.set_alloc(at as usize, &node.status.allocatable, Some(&old_alloc));
         }
         if !same_labels {
-            self.topologies.clear();
+            self.forget_topologies();
         }
         let same =
             same_labels && old.unschedulable == node.unschedulable && old.taints == node.taints;
@@ -398,7 +402,7 @@ impl Cache {
         }
         self.columns.rebuild(order.len(), order.iter().map(|&i| &self.rows[i as usize]));
         self.order = order;
-        self.topologies.clear();
+        self.forget_topologies();
         self.log.clear();
         self.epoch += 1;
     }
@@ -415,7 +419,33 @@ impl Cache {
             let next = num::u32_of(ids.len());
             domain.push(value.map_or(NONE, |v| *ids.entry(v).or_insert(next)));
         }
-        self.topologies.push(Topology { key, domain, n: ids.len() });
+        let everywhere = !domain.contains(&NONE);
+        let mut of_index = vec![NONE; self.rows.len()];
+        for (&index, &domain) in self.order.iter().zip(&domain) {
+            of_index[index as usize] = domain;
+        }
+        let (n, of_index) = (ids.len(), of_index.into());
+        self.topologies.push(Topology { key, domain, n, everywhere, of_index });
+    }
+
+    /// Keeps sums of a group over the domains of a key that is known.
+    pub fn ensure_group_sums(&mut self, group: u32, key: Sym) {
+        if let Some(topology) = self.topologies.iter().find(|t| t.key == key) {
+            self.counts.ensure_group_sums(group, topology);
+        }
+    }
+
+    /// The same of a carrier.
+    pub fn ensure_carrier_sums(&mut self, carrier: usize, key: Sym) {
+        if let Some(topology) = self.topologies.iter().find(|t| t.key == key) {
+            self.counts.ensure_carrier_sums(carrier, topology);
+        }
+    }
+
+    /// The nodes or their labels have changed: domains are found anew when somebody asks.
+    fn forget_topologies(&mut self) {
+        self.topologies.clear();
+        self.counts.forget_sums();
     }
 
     /// The number of a group of pods, counted from now on.

@@ -4,11 +4,12 @@ use crate::api::node::Node;
 use crate::api::pod::{Affinity, PodAffinityTerm};
 use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
-use crate::control_plane::scheduler::counts::{GroupKey, Scope, has_pod_terms};
+use crate::control_plane::scheduler::counts::{GroupKey, PerNode, Scope, has_pod_terms};
 use crate::control_plane::scheduler::framework::{
     ClusterEvent, Code, CycleState, Hint, Moved, Plugin, PreFilter, Reason, Verdict, View,
 };
 use crate::engine::{Sym, num};
+use smallvec::SmallVec;
 
 /// `InterPodAffinityArgs`, and the plugin made of them.
 #[derive(Debug, Clone, Copy)]
@@ -99,20 +100,37 @@ fn group(cache: &mut Cache, pod: &Pod, terms: &[&PodAffinityTerm]) -> u32 {
 }
 
 fn ask(cache: &mut Cache, pod: &Pod, term: &PodAffinityTerm, weight: i64) -> Asked {
-    cache.ensure_topology(term.topology_key);
-    Asked { key: term.topology_key, group: group(cache, pod, &[term]), weight }
+    let key = term.topology_key;
+    cache.ensure_topology(key);
+    let group = group(cache, pod, &[term]);
+    if few_domains(cache, key) {
+        cache.ensure_group_sums(group, key);
+    }
+    Asked { key, group, weight }
+}
+
+/// True if sums over the domains are worth keeping: with a domain per node, a scan is as good.
+fn few_domains(cache: &Cache, key: Sym) -> bool {
+    cache.topology(key).is_some_and(|t| t.n * 4 <= cache.len())
 }
 
 /// Adds `weight` per pod counted to the domain of its node.
-fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, counts: &[u32], weight: i64) {
+fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, pods: &PerNode, weight: i64) {
     let topology = view.cache.topology(key).expect("prepare has asked for every key that is read");
     let i = out.iter().position(|d| d.key == key).unwrap_or_else(|| {
         out.push(PerDomain { key, amounts: vec![0; topology.n], touched: false });
         out.len() - 1
     });
     let target = &mut out[i];
+    if let Some(known) = pods.sums(key) {
+        for (amount, &n) in target.amounts.iter_mut().zip(&known.sums) {
+            *amount += n * weight;
+            target.touched |= n > 0;
+        }
+        return;
+    }
     for (at, &domain) in topology.domain.iter().enumerate() {
-        let n = counts.get(view.cache.index_at(at) as usize).copied().unwrap_or(0);
+        let n = pods.counts.get(view.cache.index_at(at) as usize).copied().unwrap_or(0);
         if n > 0 && domain != NONE {
             target.amounts[domain as usize] += i64::from(n) * weight;
             target.touched = true;
@@ -159,17 +177,24 @@ impl InterPodAffinity {
     }
 
     fn ensure_keys_of_carriers(&self, cache: &mut Cache, pod: &Pod) {
-        let mut keys: Vec<Sym> = Vec::new();
-        for carrier in cache.counts().carriers().iter().filter(|c| c.total > 0) {
+        let mut keys: SmallVec<[(usize, Sym); 8]> = SmallVec::new();
+        for (i, carrier) in cache.counts().carriers().iter().enumerate() {
+            if carrier.pods.total == 0 {
+                continue;
+            }
             let anti = carrier.affinity.anti_required.iter().map(|t| (t, 0));
             for (term, _) in anti.chain(self.soft_terms(&carrier.affinity)) {
-                if !keys.contains(&term.topology_key) && about(cache, carrier.ns, term, pod) {
-                    keys.push(term.topology_key);
+                let key = (i, term.topology_key);
+                if !keys.contains(&key) && about(cache, carrier.ns, term, pod) {
+                    keys.push(key);
                 }
             }
         }
-        for key in keys {
+        for (carrier, key) in keys {
             cache.ensure_topology(key);
+            if few_domains(cache, key) {
+                cache.ensure_carrier_sums(carrier, key);
+            }
         }
     }
 }
@@ -181,15 +206,15 @@ impl AffinityFilter {
         self.existing_anti.clear();
         let counts = view.cache.counts();
         for asked in &self.asked {
-            add(view, &mut self.affinity, asked.key, &counts.get(asked.group).counts, 1);
+            add(view, &mut self.affinity, asked.key, &counts.get(asked.group).pods, 1);
         }
         for asked in &self.anti_asked {
-            add(view, &mut self.anti, asked.key, &counts.get(asked.group).counts, 1);
+            add(view, &mut self.anti, asked.key, &counts.get(asked.group).pods, 1);
         }
-        for carrier in counts.carriers().iter().filter(|c| c.total > 0) {
+        for carrier in counts.carriers().iter().filter(|c| c.pods.total > 0) {
             for term in &carrier.affinity.anti_required {
                 if about(view.cache, carrier.ns, term, view.pod) {
-                    add(view, &mut self.existing_anti, term.topology_key, &carrier.counts, 1);
+                    add(view, &mut self.existing_anti, term.topology_key, &carrier.pods, 1);
                 }
             }
         }
@@ -301,14 +326,14 @@ impl Plugin for InterPodAffinity {
         }
         let counts = view.cache.counts();
         for asked in &score.asked {
-            let group = &counts.get(asked.group).counts;
+            let group = &counts.get(asked.group).pods;
             add(view, &mut score.scores, asked.key, group, asked.weight);
         }
-        for carrier in counts.carriers().iter().filter(|c| c.total > 0) {
+        for carrier in counts.carriers().iter().filter(|c| c.pods.total > 0) {
             for (term, weight) in self.soft_terms(&carrier.affinity) {
                 if about(view.cache, carrier.ns, term, view.pod) {
                     let key = term.topology_key;
-                    add(view, &mut score.scores, key, &carrier.counts, weight);
+                    add(view, &mut score.scores, key, &carrier.pods, weight);
                 }
             }
         }

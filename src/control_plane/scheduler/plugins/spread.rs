@@ -7,10 +7,10 @@ use crate::api::node::{Node, keys};
 use crate::api::pod::SpreadConstraint;
 use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE, Topology};
-use crate::control_plane::scheduler::counts::{GroupKey, Scope};
+use crate::control_plane::scheduler::counts::{DomainSums, GroupKey, Scope};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Moved, Plugin, PreFilter, Reason, Verdict,
-    View,
+    Batch, ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Moved, Plugin, PreFilter, Reason,
+    Verdict, View,
 };
 use crate::engine::{Sym, num};
 use smallvec::SmallVec;
@@ -132,7 +132,7 @@ fn constraint(
         let key = GroupKey { terms: selectors.iter().map(term).collect(), live_only: true };
         cache.ensure_group(&key)
     });
-    Constraint {
+    let made = Constraint {
         key: given.topology_key,
         hostname: given.topology_key.as_str() == keys::HOSTNAME,
         max_skew: i64::from(given.max_skew),
@@ -141,7 +141,12 @@ fn constraint(
         honor_taints: given.honor_taints,
         group,
         self_match: i64::from(selectors.iter().all(|s| s.matches(pod.meta.labels))),
+    };
+    // Soft constraints over host names read the counts of single nodes.
+    if let Some(group) = group.filter(|_| (given.hard || !made.hostname) && !choosy(&made, pod)) {
+        cache.ensure_group_sums(group, given.topology_key);
     }
+    made
 }
 
 impl Spread {
@@ -215,7 +220,7 @@ struct Lane<'a> {
 impl<'a> Lane<'a> {
     fn new(view: View<'a>, c: &Constraint) -> Self {
         let topology = topology(view, c.key);
-        let counts = c.group.map_or(&[][..], |g| &view.cache.counts().get(g).counts);
+        let counts = c.group.map_or(&[][..], |g| &view.cache.counts().get(g).pods.counts);
         Self { domain: &topology.domain, n: topology.n, order: view.cache.order(), counts }
     }
 
@@ -241,24 +246,39 @@ fn choosy(c: &Constraint, pod: &Pod) -> bool {
     c.honor_affinity && (affinity || !pod.spec.node_selector.is_empty()) || c.honor_taints
 }
 
-fn tallies(prepared: &[Constraint], view: View<'_>, out: &mut Vec<Tally>, fill: i64) {
-    out.clear();
-    out.extend(prepared.iter().map(|c| Tally {
-        constraint: *c,
-        counts: vec![fill; topology(view, c.key).n + 1],
-        min: 0,
-        least: None,
-        weight: 0.0,
-    }));
+/// Tallies without counts yet; their buffers are used again.
+fn renew(prepared: &[Constraint], out: &mut Vec<Tally>) {
+    out.truncate(prepared.len());
+    for (i, &constraint) in prepared.iter().enumerate() {
+        let mut counts = out.get_mut(i).map(|t| std::mem::take(&mut t.counts)).unwrap_or_default();
+        counts.clear();
+        let tally = Tally { constraint, counts, min: 0, least: None, weight: 0.0 };
+        if i < out.len() { out[i] = tally } else { out.push(tally) }
+    }
+}
+
+/// The sums that the cache keeps for a constraint.
+fn kept<'a>(view: View<'a>, c: &Constraint) -> Option<&'a DomainSums> {
+    view.cache.counts().get(c.group?).pods.sums(c.key)
 }
 
 impl SpreadFilter {
     fn count(&mut self, view: View<'_>) {
         let mut all = std::mem::take(&mut self.tallies);
-        tallies(&self.prepared, view, &mut all, UNSEEN);
-        let lanes: Vec<Lane<'_>> = all.iter().map(|t| Lane::new(view, &t.constraint)).collect();
+        renew(&self.prepared, &mut all);
+        let lanes: SmallVec<[Lane<'_>; 4]> =
+            all.iter().map(|t| Lane::new(view, &t.constraint)).collect();
+        let everywhere = all.iter().all(|t| topology(view, t.constraint.key).everywhere);
         for (i, tally) in all.iter_mut().enumerate() {
             let choosy = choosy(&tally.constraint, view.pod);
+            if let Some(kept) = kept(view, &tally.constraint).filter(|_| everywhere && !choosy) {
+                tally.counts.extend_from_slice(&kept.sums);
+                tally.counts.push(UNSEEN);
+                let enough = num::i64_of(kept.sums.len()) >= tally.constraint.min_domains;
+                tally.min = if enough { kept.least } else { 0 };
+                continue;
+            }
+            tally.counts.resize(lanes[i].n + 1, UNSEEN);
             for at in 0..view.cache.len() {
                 let everywhere = lanes.iter().all(|k| k.domain[at] != NONE);
                 let c = &tally.constraint;
@@ -276,6 +296,19 @@ impl SpreadFilter {
 }
 
 impl Tally {
+    /// The verdict of a hard constraint on a node of this domain.
+    fn judge(&self, domain: u32) -> Verdict {
+        if domain == NONE {
+            return Verdict::reject(Code::UnschedulableAndUnresolvable, 2);
+        }
+        let here = self.counts[domain as usize];
+        let here = if here == UNSEEN { 0 } else { here };
+        if here + self.constraint.self_match - self.min > self.constraint.max_skew {
+            return Verdict::reject(Code::Unschedulable, 1);
+        }
+        Verdict::PASS
+    }
+
     /// The smallest count over the other domains; none if there are too few domains.
     fn least_elsewhere(&mut self, domain: usize) -> Option<i64> {
         let scan = || {
@@ -331,7 +364,9 @@ impl SpreadFilter {
 impl SpreadScore {
     fn count(&mut self, view: View<'_>, nodes: &[u32]) {
         let mut all = std::mem::take(&mut self.tallies);
-        tallies(&self.prepared, view, &mut all, UNSEEN);
+        renew(&self.prepared, &mut all);
+        let everywhere =
+            !self.require_all || all.iter().all(|t| topology(view, t.constraint.key).everywhere);
         let scored = |tallies: &[Tally], at: u32| {
             !self.require_all || has_all_keys(view, tallies, at as usize)
         };
@@ -342,6 +377,7 @@ impl SpreadScore {
                 continue;
             }
             let lane = Lane::new(view, &all[i].constraint);
+            all[i].counts.resize(lane.n + 1, UNSEEN);
             let mut size = 0_u64;
             for &at in nodes {
                 let slot = lane.slot(at as usize);
@@ -353,6 +389,14 @@ impl SpreadScore {
             all[i].weight = num::ln(num::float_u(size + 2));
             let c = all[i].constraint;
             let choosy = choosy(&c, view.pod);
+            if let Some(kept) = kept(view, &c).filter(|_| everywhere && !choosy) {
+                for (count, &sum) in all[i].counts.iter_mut().zip(&kept.sums) {
+                    if *count != UNSEEN {
+                        *count = sum;
+                    }
+                }
+                continue;
+            }
             for at in 0..view.cache.len() {
                 let slot = lane.slot(at);
                 let counted = all[i].counts[slot] != UNSEEN
@@ -412,18 +456,24 @@ impl Plugin for Spread {
 
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
         for tally in &state.spread_filter.tallies {
-            let domains = topology(view, tally.constraint.key);
-            if domains.domain[at] == NONE {
-                return Verdict::reject(Code::UnschedulableAndUnresolvable, 2);
-            }
-            let here = tally.counts[domains.domain[at] as usize];
-            let here = if here == UNSEEN { 0 } else { here };
-            let skew = here + tally.constraint.self_match - tally.min;
-            if skew > tally.constraint.max_skew {
-                return Verdict::reject(Code::Unschedulable, 1);
+            let verdict = tally.judge(topology(view, tally.constraint.key).domain[at]);
+            if !verdict.passed() {
+                return verdict;
             }
         }
         Verdict::PASS
+    }
+
+    fn filter(&self, view: View<'_>, state: &CycleState, batch: &mut Batch<'_>) {
+        for tally in &state.spread_filter.tallies {
+            let first = batch.first;
+            let domains = &topology(view, tally.constraint.key).domain[first..];
+            for (i, &domain) in domains.iter().enumerate().take(batch.verdicts.len()) {
+                if batch.verdicts[i].passed() {
+                    batch.judge(i, tally.judge(domain));
+                }
+            }
+        }
     }
 
     fn reason(&self, _view: View<'_>, bit: u8) -> Reason {
