@@ -33,14 +33,14 @@ pub struct PluginArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreemptionArgs {
     /// `minCandidateNodesPercentage`.
-    pub min_percentage: u32,
+    pub percentage: u32,
     /// `minCandidateNodesAbsolute`.
-    pub min_absolute: u32,
+    pub absolute: u32,
 }
 
 impl Default for PreemptionArgs {
     fn default() -> Self {
-        Self { min_percentage: 10, min_absolute: 100 }
+        Self { percentage: 10, absolute: 100 }
     }
 }
 

@@ -280,8 +280,8 @@ fn preemption(out: &mut PluginArgs, args: &PreemptionArgs, at: &At<'_>, problems
         let why = "cannot be zero at the same time as minCandidateNodesPercentage";
         problems.invalid(&there, absolute, why);
     }
-    out.preemption.min_percentage = percentage.unsigned_abs();
-    out.preemption.min_absolute = absolute.unsigned_abs();
+    out.preemption.percentage = percentage.unsigned_abs();
+    out.preemption.absolute = absolute.unsigned_abs();
 }
 
 fn volume_binding(
