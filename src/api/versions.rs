@@ -1,9 +1,10 @@
 //! The one shared table of object versions. etcd writes it; a watch cache, an informer or a
 //! member is only a position in it (a revision, or an index into a kind's log), so nobody keeps a
-//! copy. A superseded version lives until compaction passes it.
+//! copy. A superseded version lives as long as a cursor has yet to pass it, and for the watch cache's
+//! window after that ([`Versions::trim`]).
 //!
 //! Invariant (tidy checks it): only `control_plane/etcd` calls [`Versions::put`],
-//! [`Versions::delete`] and [`Versions::compact`].
+//! [`Versions::delete`], [`Versions::compact`] and [`Versions::trim`].
 
 use super::kind::{Kind, N_KINDS};
 use super::name::Name;
@@ -75,6 +76,8 @@ struct KindTable {
     base: u64,
     live: usize,
     compacted_rev: u64,
+    /// Newest revision freed before its compaction.
+    trimmed_rev: u64,
 }
 
 /// Revisions of one object, as etcd counts them.
@@ -216,6 +219,13 @@ impl Versions {
         self.kinds[kind.index()].compacted_rev
     }
 
+    /// The oldest revision at which all objects of a kind can still be read.
+    #[must_use]
+    pub fn readable_from(&self, kind: Kind) -> u64 {
+        let table = &self.kinds[kind.index()];
+        table.compacted_rev.max(table.trimmed_rev)
+    }
+
     /// Commits a new content (of a new object if `object` is none). Gives the object and revision.
     pub fn put(
         &mut self,
@@ -272,6 +282,22 @@ impl Versions {
             table.compacted_rev = table.compacted_rev.max(rev);
             let held = held.get(kind).copied().unwrap_or(u64::MAX);
             while table.base < held && table.log.front().is_some_and(|c| c.rev <= rev) {
+                table.drop_front();
+            }
+        }
+    }
+
+    /// Frees what was superseded before an instant and has been passed by every cursor. Compaction
+    /// would do so minutes later; until then it could only be read by asking for an old revision,
+    /// which nobody inside the cluster does once the watch cache's window has passed. Memory freed
+    /// early is memory still in the processor's cache.
+    pub fn trim(&mut self, before: SimTime, held: &[u64]) {
+        for (kind, table) in self.kinds.iter_mut().enumerate() {
+            let held = held.get(kind).copied().unwrap_or(u64::MAX);
+            while table.base < held
+                && let Some(change) = table.log.front().filter(|c| c.time < before)
+            {
+                table.trimmed_rev = change.rev;
                 table.drop_front();
             }
         }
@@ -380,6 +406,22 @@ mod tests {
         let seen: Vec<_> = missed.iter().map(|c| (c.object, rv(&c.before), c.deleted)).collect();
         let told = [(gone, Some(3), true), (kept, Some(2), false), (again, None, false)];
         assert_eq!(seen, told);
+    }
+
+    #[test]
+    fn what_every_cursor_has_passed_is_freed() {
+        let mut versions = Versions::default();
+        let (a, r1) = versions.put(None, pod("a"), SimTime(0), 1);
+        versions.put(Some(a), pod("a"), SimTime(1), 2);
+        versions.put(Some(a), pod("a"), SimTime(2), 3);
+        let mut held = [0; N_KINDS];
+        held[Kind::Pod.index()] = 1;
+        versions.trim(SimTime(2), &held);
+        assert_eq!((versions.log_start(Kind::Pod), versions.readable_from(Kind::Pod)), (1, r1));
+        assert!(versions.at(Kind::Pod, a, r1).is_some(), "the cursor at 1 knows this content");
+        versions.trim(SimTime(2), &[]);
+        assert_eq!((versions.log_start(Kind::Pod), versions.compacted_rev(Kind::Pod)), (2, 0));
+        assert!(versions.current(Kind::Pod, a).is_some());
     }
 
     #[test]

@@ -62,6 +62,7 @@ const SCHEDULER_KINDS: &[Kind] = &[
     Kind::ReplicationController,
     Kind::ReplicaSet,
     Kind::StatefulSet,
+    Kind::PodDisruptionBudget,
 ];
 
 impl Cluster {

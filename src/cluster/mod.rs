@@ -17,11 +17,11 @@ use crate::control_plane::scheduler::profile::ProfileRow;
 use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, num};
-use crate::event::lease::PERIOD;
+use crate::event::lease::{Beat, PERIOD};
 use crate::event::{Address, Event, Record, Role, Shared};
 use crate::node::{NodeAgent, NodeLatencies, Setup};
 use rustc_hash::FxHashMap;
-use spec::{Agent, Component, NodeSpec, Plan};
+use spec::{Agent, ClusterSpec, Component, NodeSpec, Plan};
 use std::sync::Arc;
 use user::Driver;
 
@@ -85,7 +85,7 @@ impl Cluster {
             .iter()
             .enumerate()
             .map(|(i, node)| {
-                let setup = Arc::new(setup(node, &latencies, spec.limits.kubelet));
+                let setup = Arc::new(setup(node, &latencies, spec));
                 NodeAgent::new(setup, num::u32_of(i), &shared.draws)
             })
             .collect();
@@ -141,7 +141,14 @@ impl Cluster {
             let entity = node.name().stable_hash();
             let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);
             let now = cx.now();
-            cx.leases_mut().start(node.name(), now, crate::engine::SimDuration(first));
+            let reports = plan.cluster.nodes[node.index()].agent == Agent::Kubelet;
+            let first = crate::engine::SimDuration(first);
+            cx.leases_mut().start(node.name(), now, first, reports);
+            if plan.cluster.explicit_heartbeats {
+                preload(&mut self.api, Obj::Lease(Arc::new(node.lease(now))), cx);
+                node.arm_beat(Beat::Renewal, cx);
+                node.arm_beat(Beat::Report, cx);
+            }
         }
         for object in &plan.warm {
             preload(&mut self.api, object.clone(), cx);
@@ -249,7 +256,7 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
     debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");
 }
 
-fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, limits: (f64, u32)) -> Setup {
+fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, spec: &ClusterSpec) -> Setup {
     Setup {
         name: node.name,
         labels: node.labels,
@@ -258,8 +265,9 @@ fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, limits: (f64, u32)) ->
         allocatable: Arc::clone(&node.allocatable),
         images: Arc::clone(&node.images),
         fake: node.agent == Agent::Fakelet,
+        explicit: spec.explicit_heartbeats,
         boot: node.boot,
-        limits,
+        limits: spec.limits.kubelet,
         latencies: Arc::clone(latencies),
     }
 }

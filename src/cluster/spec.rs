@@ -72,6 +72,8 @@ pub struct ClusterSpec {
     pub monitor_grace: Option<SimDuration>,
     /// `--event-ttl` (1 h).
     pub event_ttl: SimDuration,
+    /// Every lease renewal and node report is an event and a request; otherwise none is.
+    pub explicit_heartbeats: bool,
 }
 
 /// Which agent a node runs.

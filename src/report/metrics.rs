@@ -8,7 +8,7 @@ use super::events::{EVENTS_HEAD, event_row};
 use super::faults::{FaultRow, begins};
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
-use super::requests::Requests;
+use super::requests::{Refusals, Requests};
 use super::rows::{Line, RowSink, Stream};
 use super::timeseries::{Gauges, TimeSeries};
 use super::workloads::{Counts, WorkloadTable};
@@ -50,6 +50,8 @@ pub struct Metrics {
     pub faults: Vec<FaultRow>,
     /// Requests.
     pub requests: Requests,
+    /// The user's requests that were refused.
+    pub refused: Refusals,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -92,6 +94,7 @@ impl Metrics {
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
             requests: Requests::default(),
+            refused: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
             decisions: Decisions::default(),
@@ -157,6 +160,7 @@ impl Metrics {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
     }
@@ -187,7 +191,11 @@ impl Metrics {
             Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
                 self.workloads.object(&change.value, change.deleted, now);
             }
-            Obj::Namespace(_) | Obj::Job(_) | Obj::PriorityClass(_) | Obj::Generic(..) => {}
+            Obj::Namespace(_)
+            | Obj::Job(_)
+            | Obj::PriorityClass(_)
+            | Obj::Lease(_)
+            | Obj::Generic(..) => {}
         }
     }
 
@@ -508,8 +516,11 @@ impl Observer for Metrics {
                     self.committed(change, user, verb);
                 }
             }
-            What::Refused { user, verb, kind, .. } => {
+            What::Refused { user, verb, kind, ns, name, error } => {
                 self.requests.count(user, verb, kind, true);
+                if user == User::Admin {
+                    self.refused.add((verb, kind, ns, name), error);
+                }
             }
             What::Scheduled { pod, node, evaluated, .. } => {
                 self.scheduled(pod, node, evaluated);

@@ -129,7 +129,7 @@ pub struct Cluster {
     /// Latencies of the model.
     #[serde(default)]
     pub latencies: Latencies,
-    /// `lazy` arms only heartbeats that could be noticed; `explicit` (all of them) is refused for now.
+    /// `lazy` arms only heartbeats that could be noticed; `explicit` arms every lease renewal and node report.
     #[serde(default)]
     pub heartbeats: Heartbeats,
     /// Overrides `--node-monitor-grace-period` of the version.

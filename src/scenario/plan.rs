@@ -115,14 +115,6 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
     };
     let monitor_grace = span("nodeMonitorGracePeriod", &from.node_monitor_grace_period);
     let event_ttl = span("eventTTL", &from.event_ttl).unwrap_or(EVENT_TTL);
-    if from.heartbeats == Heartbeats::Explicit {
-        let place = at.key("heartbeats");
-        report.error(
-            &place,
-            "explicit heartbeats are not modelled yet",
-            "leave it out, or write lazy",
-        );
-    }
     ClusterSpec {
         version: version.unwrap_or_default(),
         epoch_s: from.epoch.as_ref().map_or(EPOCH_S, |text| epoch(text, &at, report)),
@@ -132,6 +124,7 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
         scheduler: SchedulerSpec::default(),
         monitor_grace,
         event_ttl,
+        explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
     }
 }
 

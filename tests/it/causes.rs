@@ -16,7 +16,8 @@ use wavetank::report::text::render;
 use wavetank::session::{Observer, Recorder, Session, why};
 
 /// Scenarios whose traces are looked at.
-const SMALL: [&str; 4] = ["crash-loop", "first-steps", "rolling-update", "zone-outage"];
+const SMALL: [&str; 5] =
+    ["crash-loop", "first-steps", "preemption", "rolling-update", "zone-outage"];
 
 /// The stages of a request, effect first.
 const STAGES: [&str; 8] = [

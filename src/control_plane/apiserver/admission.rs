@@ -53,6 +53,7 @@ impl Admission {
                 | Obj::DaemonSet(_)
                 | Obj::Job(_)
                 | Obj::PriorityClass(_)
+                | Obj::Lease(_)
                 | Obj::Generic(..) => {}
             },
             Op::CreateEvent(_)
@@ -60,7 +61,9 @@ impl Admission {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
+            | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::Scale(_)

@@ -267,7 +267,9 @@ impl NodeLifecycle {
     fn last_probe(&self, node: &Node, cx: &Context<'_>) -> SimTime {
         let lease = cx.leases().last_seen(node.meta.name.sym(), cx.now(), cx.draws());
         let made = cx.time_of(node.meta.created);
-        let status = SimTime(node.status.heartbeat_ns).min(cx.now());
+        let report = cx.leases().last_report(node.meta.name.sym(), cx.now(), cx.draws());
+        let status =
+            SimTime(node.status.heartbeat_ns).min(cx.now()).max(report.unwrap_or_default());
         lease.unwrap_or_default().max(status).max(made).max(self.probes_reset)
     }
 

@@ -21,6 +21,10 @@ use std::collections::VecDeque;
 /// Default of `--quota-backend-bytes`: 2 GiB (source: etcd `server/storage/quota.go`).
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
+/// How long a superseded version can be read in any case: the fresh window of a watch cache (source:
+/// `storagebackend/config.go` `DefaultEventsHistoryWindow`).
+const HISTORY: SimDuration = SimDuration::from_secs(75);
+
 /// What a transaction compares before it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
@@ -102,11 +106,19 @@ impl Etcd {
         self
     }
 
-    /// When a proposal made at `at` commits.
-    pub fn propose(&mut self, at: SimTime, cx: &Context<'_>) -> SimTime {
-        let done = at + self.latency.next(cx.draws());
-        self.last_commit = self.last_commit.max(done);
-        self.last_commit
+    /// When a proposal about an object (its stable hash) made at `at` commits. A heartbeat waits
+    /// for those before it, but holds up nobody: spelled out or not, the rest takes its time.
+    pub fn propose(
+        &mut self,
+        (object, heartbeat): (u64, bool),
+        at: SimTime,
+        cx: &Context<'_>,
+    ) -> SimTime {
+        let done = self.last_commit.max(at + self.latency.of(object, at, cx.draws()));
+        if !heartbeat {
+            self.last_commit = done;
+        }
+        done
     }
 
     /// One transaction: if the compare holds, the write is committed under a new revision.
@@ -219,6 +231,13 @@ impl Etcd {
         self.alarm = self.bytes > self.quota_bytes;
     }
 
+    /// Frees what the watch cache would no longer hold and every watch has passed. It stays in the
+    /// account of bytes until compaction: a real store would hold it.
+    pub fn trim(held: &[u64], cx: &mut Context<'_>) {
+        let before = SimTime(cx.now().0.saturating_sub(HISTORY.0));
+        cx.versions_mut().trim(before, held);
+    }
+
     /// Bytes in use, superseded versions included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -242,7 +261,7 @@ impl Etcd {
         ns: Sym,
         rev: u64,
     ) -> Result<Vec<(String, ObjRef)>, Refusal> {
-        if rev < versions.compacted_rev(kind) {
+        if rev < versions.readable_from(kind) {
             return Err(Refusal::Compacted);
         }
         // Objects deleted since are found through the log, all others through their rows.
@@ -292,7 +311,7 @@ fn size_of_value(value: &Obj) -> u64 {
         Obj::Node(node) => 3_000 + 100 * node.status.images.len() as u64,
         Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => 1_500,
         Obj::Job(_) => 1_500,
-        Obj::Namespace(_) | Obj::PriorityClass(_) => 300,
+        Obj::Namespace(_) | Obj::PriorityClass(_) | Obj::Lease(_) => 300,
         Obj::Generic(..) => 1_000,
     }
 }

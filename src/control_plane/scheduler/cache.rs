@@ -6,8 +6,10 @@
 
 use super::columns::Columns;
 use super::counts::{Counts, GroupKey};
+use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
+use crate::api::budget::Budget;
 use crate::api::node::Node;
 use crate::api::pod::{Effect, Protocol};
 use crate::api::resources::Resources;
@@ -39,7 +41,7 @@ pub struct NodeRow {
     pub nonzero: (i64, i64),
     /// The pods, in no particular order.
     pub pods: Vec<ObjRef>,
-    /// Host ports in use.
+    /// Host ports in use, each once.
     pub ports: SmallVec<[HostPort; 2]>,
     /// Rank for the tie rule that needs one.
     pub rank: u64,
@@ -100,6 +102,9 @@ pub struct Cache {
     namespaces: FxHashMap<Sym, LabelSet>,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
+    budgets: Vec<Budget>,
+    /// Waiting pods that were promised a node.
+    pub nominator: Nominator,
 }
 
 impl Cache {
@@ -236,6 +241,12 @@ impl Cache {
     pub fn owner_selector(&self, pod: &Pod) -> Option<&Selector> {
         let owner = pod.meta.controller()?;
         self.owners.get(&(owner.kind, pod.meta.ns, owner.name))
+    }
+
+    /// The disruption budgets.
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
     }
 
     /// The epoch of the log of static changes, and the log.
@@ -456,6 +467,12 @@ impl Cache {
         Some(gone)
     }
 
+    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do not
+    /// come back by themselves.
+    pub fn restore_ports(&mut self, at: usize, ports: SmallVec<[HostPort; 2]>) {
+        self.rows[self.order[at] as usize].ports = ports;
+    }
+
     /// The name of the node a pod is on.
     #[must_use]
     pub fn node_of(&self, object: ObjRef) -> Option<Sym> {
@@ -475,10 +492,10 @@ impl Cache {
             row.nonzero.1 -= amounts.nonzero.1;
         }
         for port in host_ports(pod) {
+            // A set, as upstream: the first of several holders to go frees the port for all.
+            row.ports.retain(|p| *p != port);
             if add {
                 row.ports.push(port);
-            } else if let Some(i) = row.ports.iter().position(|p| *p == port) {
-                row.ports.swap_remove(i);
             }
         }
         if row.at != NONE && !self.stale_order {
@@ -502,6 +519,12 @@ impl Cache {
         let list = self.services.entry(ns).or_default();
         list.retain(|(n, _)| *n != name);
         list.extend(selector.map(|s| (name, s)));
+    }
+
+    /// A disruption budget changed; none if it is gone.
+    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<Budget>) {
+        self.budgets.retain(|b| (b.ns, b.name) != (ns, name));
+        self.budgets.extend(budget);
     }
 
     /// An owner of pods changed; none if it is gone.

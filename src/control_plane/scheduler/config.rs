@@ -1,6 +1,7 @@
 //! What a scheduler is made of: profiles, plugin arguments, latency, limits.
 
 use super::plugins::balanced::Balanced;
+use super::plugins::default_preemption::DefaultPreemption;
 use super::plugins::fit::Fit;
 use super::plugins::interpod::InterPodAffinity;
 use super::plugins::node_affinity::NodeAffinity;
@@ -24,24 +25,9 @@ pub struct PluginArgs {
     /// `InterPodAffinityArgs`.
     pub interpod: InterPodAffinity,
     /// `DefaultPreemptionArgs`.
-    pub preemption: PreemptionArgs,
+    pub preemption: DefaultPreemption,
     /// `VolumeBindingArgs.bindTimeoutSeconds`.
     pub volume_bind_timeout: BindTimeout,
-}
-
-/// `DefaultPreemptionArgs`: how many nodes are looked at for victims.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PreemptionArgs {
-    /// `minCandidateNodesPercentage`.
-    pub percentage: u32,
-    /// `minCandidateNodesAbsolute`.
-    pub absolute: u32,
-}
-
-impl Default for PreemptionArgs {
-    fn default() -> Self {
-        Self { percentage: 10, absolute: 100 }
-    }
 }
 
 /// How long a binding cycle waits for its volumes.

@@ -13,8 +13,10 @@ use crate::control_plane::scheduler::cache::{Cache, NodeRow};
 use crate::control_plane::scheduler::framework::{
     Batch, ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
 };
+use crate::control_plane::scheduler::requests::accounted;
 use crate::engine::{Sym, num};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Nodes scored at once.
 pub const CHUNK: usize = 64;
@@ -246,7 +248,7 @@ fn ratio_score(shape: &[(i64, i64)], requested: i64, capacity: i64) -> i64 {
     shape.last().map_or(0, |last| last.1 * 10)
 }
 
-/// Buffers for columns of nodes that do not lie side by side; made when first needed, since most do.
+/// Buffers for columns of nodes that do not lie side by side; made when first needed: most do.
 #[derive(Debug, Default)]
 pub struct Lanes(Option<[[f64; CHUNK]; 4]>);
 
@@ -398,17 +400,46 @@ impl Plugin for Fit {
 
     fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
         match event {
-            ClusterEvent::PodGone(_) => Hint::Queue,
+            ClusterEvent::PodGone(gone) => {
+                Hint::of(!gone.node.is_empty() || !gone.status.nominated.is_empty())
+            }
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } if scaled_down(old, other) => {
+                Hint::of(freed(pod, old, other))
+            }
             ClusterEvent::NodeAdd(node) => Hint::of(self.fits_empty(pod, node)),
             ClusterEvent::NodeUpdate { old, new } => {
                 Hint::of(grew(pod, old, new) && self.fits_empty(pod, new))
             }
-            ClusterEvent::Own { old } => Hint::of(old.spec.requests != pod.spec.requests),
+            ClusterEvent::Own { old } if scaled_down(old, pod) => Hint::Queue,
             ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
+            | ClusterEvent::Own { .. }
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }
+}
+
+/// True if `less` asks for less of something than `more`, of what `of_interest` is true.
+fn less_of(more: &Resources, less: &Resources, of_interest: impl Fn(Amount) -> bool) -> bool {
+    let native = [Amount::Cpu, Amount::Memory, Amount::Ephemeral];
+    let scalars = more.scalars.iter().map(|(name, _)| Amount::Scalar(*name));
+    native.into_iter().chain(scalars).any(|r| of_interest(r) && r.of(less) < r.of(more))
+}
+
+/// True if a pod asks for less than before (event `UpdatePodScaleDown`).
+#[must_use]
+pub fn scaled_down(old: &Pod, new: &Pod) -> bool {
+    let unresized = old.status.resized == new.status.resized;
+    if unresized && Arc::ptr_eq(&old.spec, &new.spec) {
+        return false;
+    }
+    less_of(&accounted(old).requests, &accounted(new).requests, |_| true)
+}
+
+/// True if another pod that asks for less now set something free that `pod` asks for.
+fn freed(pod: &Pod, old: &Pod, new: &Pod) -> bool {
+    let wanted = &pod.spec.requests;
+    less_of(&accounted(old).requests, &accounted(new).requests, |r| r.of(wanted) > 0)
 }
 
 /// The scoring loop over cpu and memory.

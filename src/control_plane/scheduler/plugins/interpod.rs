@@ -1,11 +1,12 @@
 //! `InterPodAffinity` (source: `plg/interpodaffinity/{filtering,scoring}.go`).
 
+use crate::api::node::Node;
 use crate::api::pod::{Affinity, PodAffinityTerm};
 use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope, has_pod_terms};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
+    ClusterEvent, Code, CycleState, Hint, Moved, Plugin, PreFilter, Reason, Verdict, View,
 };
 use crate::engine::{Sym, num};
 
@@ -119,6 +120,21 @@ fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, counts: &[u32], weigh
     }
 }
 
+/// A pod came to (or left) the node at `at`.
+fn shift(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, (at, by): (usize, i64)) {
+    let topology = view.cache.topology(key).expect("keys of pods that move are asked for");
+    let domain = topology.domain[at];
+    if domain == NONE {
+        return;
+    }
+    let i = out.iter().position(|d| d.key == key).unwrap_or_else(|| {
+        out.push(PerDomain { key, amounts: vec![0; topology.n], touched: false });
+        out.len() - 1
+    });
+    out[i].amounts[domain as usize] += by;
+    out[i].touched = by > 0 || out[i].amounts.iter().any(|n| *n != 0);
+}
+
 fn amount(view: View<'_>, per: &PerDomain, at: usize) -> Option<i64> {
     let domain = view.cache.topology(per.key)?.domain[at];
     (domain != NONE).then(|| per.amounts[domain as usize])
@@ -179,6 +195,22 @@ impl AffinityFilter {
         }
     }
 
+    fn follow(&mut self, view: View<'_>, moved: Moved<'_>) {
+        let (meta, step) = (&moved.pod.meta, (moved.at, if moved.added { 1 } else { -1 }));
+        let counts = view.cache.counts();
+        let hit = |a: &&Asked| counts.get(a.group).key.matches(meta.ns, meta.labels);
+        for asked in self.asked.iter().filter(hit) {
+            shift(view, &mut self.affinity, asked.key, step);
+        }
+        for asked in self.anti_asked.iter().filter(hit) {
+            shift(view, &mut self.anti, asked.key, step);
+        }
+        let terms = moved.pod.spec.affinity.iter().flat_map(|a| &a.anti_required);
+        for term in terms.filter(|t| about(view.cache, meta.ns, t, view.pod)) {
+            shift(view, &mut self.existing_anti, term.topology_key, step);
+        }
+    }
+
     fn affinity_holds(&self, view: View<'_>, at: usize) -> bool {
         let mut all = true;
         for asked in &self.asked {
@@ -232,6 +264,10 @@ impl Plugin for InterPodAffinity {
             && filter.anti_asked.is_empty()
             && !filter.existing_anti.iter().any(|d| d.touched);
         if idle { PreFilter::Skip } else { PreFilter::Run }
+    }
+
+    fn pod_moved(&self, view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        state.affinity_filter.follow(view, moved);
     }
 
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
@@ -296,29 +332,44 @@ impl Plugin for InterPodAffinity {
     }
 
     fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, cache: &Cache) -> Hint {
-        let Some(affinity) = own(pod) else {
-            // Rejected by the anti-affinity of an existing pod: only its end helps.
-            return match event {
-                ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-                ClusterEvent::NodeUpdate { old, new } => {
-                    Hint::of(old.meta.labels != new.meta.labels)
-                }
-                ClusterEvent::AssignedPod { .. } => Hint::Skip,
-                ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                    Hint::Unregistered
-                }
-            };
+        let none = Affinity::default();
+        let affinity = own(pod).unwrap_or(&none);
+        let terms = || affinity.pod_required.iter().chain(&affinity.anti_required);
+        let meets_all = |list: &[PodAffinityTerm], other: &Pod| {
+            !list.is_empty() && list.iter().all(|t| about(cache, pod.meta.ns, t, other))
         };
         match event {
-            ClusterEvent::AssignedPod { pod: other, .. } => {
-                let hit = |t: &PodAffinityTerm| about(cache, pod.meta.ns, t, other);
-                Hint::of(affinity.pod_required.iter().any(hit))
+            ClusterEvent::AssignedPod { old: None, pod: other } => {
+                Hint::of(meets_all(&affinity.pod_required, other))
             }
-            ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-            ClusterEvent::NodeUpdate { old, new } => Hint::of(old.meta.labels != new.meta.labels),
-            ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                Hint::Unregistered
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } => Hint::of(
+                !meets_all(&affinity.pod_required, old) && meets_all(&affinity.pod_required, other)
+                    || meets_all(&affinity.anti_required, old)
+                        && !meets_all(&affinity.anti_required, other),
+            ),
+            ClusterEvent::PodGone(gone) => {
+                let theirs = gone.spec.affinity.iter().flat_map(|a| &a.anti_required);
+                let repelled = theirs.into_iter().any(|t| about(cache, gone.meta.ns, t, pod));
+                let there = !gone.node.is_empty() || !gone.status.nominated.is_empty();
+                Hint::of(there && (repelled || meets_all(&affinity.anti_required, gone)))
             }
+            ClusterEvent::NodeAdd(node) => {
+                Hint::of(terms().any(|t| node.meta.labels.get(t.topology_key).is_some()))
+            }
+            ClusterEvent::NodeUpdate { old, new } if old.meta.labels != new.meta.labels => {
+                let value = |node: &Node, t: &PodAffinityTerm| node.meta.labels.get(t.topology_key);
+                Hint::of(terms().any(|t| value(old, t) != value(new, t)))
+            }
+            ClusterEvent::NodeUpdate { .. }
+            | ClusterEvent::NodeDelete(_)
+            | ClusterEvent::Own { .. }
+            | ClusterEvent::Other => Hint::Unregistered,
         }
     }
+}
+
+/// True if a required affinity term of a waiting pod is about another pod.
+#[must_use]
+pub fn affine(cache: &Cache, pod: &Pod, other: &Pod) -> bool {
+    own(pod).is_some_and(|a| a.pod_required.iter().any(|t| about(cache, pod.meta.ns, t, other)))
 }

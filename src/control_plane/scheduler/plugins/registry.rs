@@ -1,6 +1,7 @@
 //! The table of plugins, in the order in which kube-scheduler's default profile runs them
 //! (source: `sched/apis/config/v1/default_plugins.go`).
 
+use super::dynamic_resources::DynamicResources;
 use super::image_locality::ImageLocality;
 use super::node_name::NodeName;
 use super::node_ports::NodePorts;
@@ -146,8 +147,20 @@ pub const PLUGINS: &[PluginRow] = &[
     row!("VolumeZone", None, FILTERS, 0, ""),
     row!("PodTopologySpread", Some(|args| Arc::new(args.spread.clone())), BOTH, 2, GOLDEN),
     row!("InterPodAffinity", Some(|args| Arc::new(args.interpod)), BOTH, 2, GOLDEN),
-    row!("DynamicResources", None, DYNAMIC, 2, ""),
-    row!("DefaultPreemption", None, Points::POST_FILTER.and(Points::PRE_ENQUEUE), 0, ""),
+    row!(
+        "DynamicResources",
+        Some(|_| Arc::new(DynamicResources)),
+        DYNAMIC,
+        2,
+        "golden/public.jsonl.gz, for pods without claims"
+    ),
+    row!(
+        "DefaultPreemption",
+        Some(|args| Arc::new(args.preemption)),
+        Points::PRE_ENQUEUE.and(Points::POST_FILTER),
+        0,
+        "golden/public.jsonl.gz and sequences_public.jsonl.gz (kube-scheduler v1.35.4)"
+    ),
     row!(
         "NodeResourcesBalancedAllocation",
         Some(|args| Arc::new(args.balanced.clone())),
@@ -160,11 +173,5 @@ pub const PLUGINS: &[PluginRow] = &[
 ];
 
 /// Plugins that are named in a default profile but not modelled, for the report.
-pub const NOT_MODELLED: &[&str] = &[
-    "VolumeRestrictions",
-    "NodeVolumeLimits",
-    "VolumeBinding",
-    "VolumeZone",
-    "DynamicResources",
-    "DefaultPreemption",
-];
+pub const NOT_MODELLED: &[&str] =
+    &["VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"];

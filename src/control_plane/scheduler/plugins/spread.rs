@@ -5,11 +5,12 @@ use super::taint_toleration::tolerates;
 use crate::api::labels::{Op, Requirement};
 use crate::api::node::{Node, keys};
 use crate::api::pod::SpreadConstraint;
-use crate::api::{Pod, Selector};
+use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE, Topology};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Plugin, PreFilter, Reason, Verdict, View,
+    ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Moved, Plugin, PreFilter, Reason, Verdict,
+    View,
 };
 use crate::engine::{Sym, num};
 use smallvec::SmallVec;
@@ -61,12 +62,25 @@ struct Tally {
     counts: Vec<i64>,
     /// Smallest count over the domains (hard constraints).
     min: i64,
+    /// Found when the first pod is moved.
+    least: Option<Least>,
     /// Weight by number of domains (soft constraints).
     weight: f64,
 }
 
+/// The two smallest counts before any pod was moved. One of them stays the smallest elsewhere,
+/// whichever domain pods are moved in.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    domain: usize,
+    first: i64,
+    second: i64,
+    /// Number of domains.
+    n: i64,
+}
+
 /// No node of the domain takes part.
-const UNSEEN: i64 = -1;
+const UNSEEN: i64 = i64::MIN;
 
 /// Hard constraints of the pod in hand.
 #[derive(Debug, Clone, Default)]
@@ -159,6 +173,26 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// Key, whether taints are honoured, and selectors of the hard constraints of a waiting pod.
+    fn hard(&self, cache: &Cache, pod: &Pod) -> Vec<(Sym, bool, Vec<Selector>)> {
+        let own = !pod.spec.spread.is_empty();
+        let given = if own { &pod.spec.spread } else { &self.defaults };
+        let hard = given.iter().filter(|c| c.hard);
+        if own {
+            let one = |c: &SpreadConstraint| {
+                (c.topology_key, c.honor_taints, merged(c, pod).into_iter().collect())
+            };
+            return hard.map(one).collect();
+        }
+        let selectors = default_selectors(cache, pod);
+        if selectors.is_empty() {
+            return Vec::new();
+        }
+        hard.map(|c| (c.topology_key, c.honor_taints, selectors.clone())).collect()
+    }
+}
+
 /// Whether a node takes part in a constraint.
 fn included(c: &Constraint, pod: &Pod, node: &Node) -> bool {
     (!c.honor_affinity || node_matches(pod, node))
@@ -213,6 +247,7 @@ fn tallies(prepared: &[Constraint], view: View<'_>, out: &mut Vec<Tally>, fill: 
         constraint: *c,
         counts: vec![fill; topology(view, c.key).n + 1],
         min: 0,
+        least: None,
         weight: 0.0,
     }));
 }
@@ -237,6 +272,59 @@ impl SpreadFilter {
             tally.min = if enough { seen().min().unwrap_or(0) } else { 0 };
         }
         self.tallies = all;
+    }
+}
+
+impl Tally {
+    /// The smallest count over the other domains; none if there are too few domains.
+    fn least_elsewhere(&mut self, domain: usize) -> Option<i64> {
+        let scan = || {
+            let mut least = Least { domain: usize::MAX, first: i64::MAX, second: i64::MAX, n: 0 };
+            for (i, &n) in self.counts.iter().enumerate().filter(|(_, n)| **n != UNSEEN) {
+                least.n += 1;
+                if n < least.first {
+                    least = Least { domain: i, first: n, second: least.first, n: least.n };
+                } else {
+                    least.second = least.second.min(n);
+                }
+            }
+            least
+        };
+        let least = self.least.unwrap_or_else(scan);
+        self.least = Some(least);
+        let other = if least.domain == domain { least.second } else { least.first };
+        (least.n >= self.constraint.min_domains).then_some(other)
+    }
+
+    /// A pod came to (or left) a node of a domain. As upstream, a pod that is being deleted counts
+    /// here, and an empty selector takes in every pod.
+    fn shift(&mut self, domain: usize, by: i64) {
+        let elsewhere = self.least_elsewhere(domain);
+        self.counts[domain] += by;
+        self.min = elsewhere.map_or(0, |n| n.min(self.counts[domain]));
+    }
+}
+
+impl SpreadFilter {
+    fn follow(&mut self, view: View<'_>, moved: Moved<'_>) {
+        let meta = &moved.pod.meta;
+        if meta.ns != view.pod.meta.ns || !has_all_keys(view, &self.tallies, moved.at) {
+            return;
+        }
+        for tally in &mut self.tallies {
+            let c = &tally.constraint;
+            let selected = match c.group {
+                Some(group) => view.cache.counts().get(group).key.matches(meta.ns, meta.labels),
+                None => c.self_match == 1,
+            };
+            let domain = topology(view, c.key).domain[moved.at] as usize;
+            if selected
+                && tally.counts[domain] != UNSEEN
+                && included(c, view.pod, view.cache.node(moved.at))
+            {
+                tally.shift(domain, if moved.added { 1 } else { -1 });
+            }
+        }
     }
 }
 
@@ -318,13 +406,18 @@ impl Plugin for Spread {
         PreFilter::Run
     }
 
+    fn pod_moved(&self, view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        state.spread_filter.follow(view, moved);
+    }
+
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
         for tally in &state.spread_filter.tallies {
             let domains = topology(view, tally.constraint.key);
             if domains.domain[at] == NONE {
                 return Verdict::reject(Code::UnschedulableAndUnresolvable, 2);
             }
-            let here = tally.counts[domains.domain[at] as usize].max(0);
+            let here = tally.counts[domains.domain[at] as usize];
+            let here = if here == UNSEEN { 0 } else { here };
             let skew = here + tally.constraint.self_match - tally.min;
             if skew > tally.constraint.max_skew {
                 return Verdict::reject(Code::Unschedulable, 1);
@@ -377,25 +470,42 @@ impl Plugin for Spread {
         }
     }
 
-    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
-        let selects = |other: &Pod| {
-            other.meta.ns == pod.meta.ns
-                && pod
-                    .spec
-                    .spread
-                    .iter()
-                    .any(|c| merged(c, pod).is_some_and(|s| s.matches(other.meta.labels)))
+    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, cache: &Cache) -> Hint {
+        let hard = self.hard(cache, pod);
+        let selects = |c: &(Sym, bool, Vec<Selector>), labels: LabelSet| {
+            !c.2.is_empty() && c.2.iter().all(|s| s.matches(labels))
         };
+        let any = |labels: LabelSet| hard.iter().any(|c| selects(c, labels));
+        let differs =
+            |a: LabelSet, b: LabelSet| hard.iter().any(|c| selects(c, a) != selects(c, b));
+        let all_keys = |node: &Node| hard.iter().all(|c| node.meta.labels.get(c.0).is_some());
+        let near = |other: &Pod| !other.node.is_empty() && other.meta.ns == pod.meta.ns;
         match event {
-            ClusterEvent::AssignedPod { pod: other, .. } | ClusterEvent::PodGone(other) => {
-                // With default constraints the selector is not the pod's own: be generous.
-                Hint::of(pod.spec.spread.is_empty() || selects(other))
+            ClusterEvent::AssignedPod { old: None, pod: other } | ClusterEvent::PodGone(other) => {
+                Hint::of(near(other) && any(other.meta.labels))
             }
-            ClusterEvent::NodeAdd(_)
-            | ClusterEvent::NodeDelete(_)
-            | ClusterEvent::NodeUpdate { .. }
-            | ClusterEvent::Own { .. }
-            | ClusterEvent::Other => Hint::Queue,
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } => {
+                Hint::of(near(other) && differs(old.meta.labels, other.meta.labels))
+            }
+            ClusterEvent::Own { old } => {
+                let tolerates = old.spec.tolerations != pod.spec.tolerations;
+                Hint::of(
+                    tolerates && hard.iter().any(|c| c.1)
+                        || differs(old.meta.labels, pod.meta.labels),
+                )
+            }
+            ClusterEvent::NodeAdd(node) | ClusterEvent::NodeDelete(node) => {
+                Hint::of(all_keys(node))
+            }
+            ClusterEvent::NodeUpdate { old, new } => {
+                let value = |node: &Node, key: Sym| node.meta.labels.get(key);
+                let moved = || hard.iter().any(|c| value(old, c.0) != value(new, c.0));
+                Hint::of(
+                    all_keys(old) != all_keys(new)
+                        || all_keys(new) && (moved() || old.taints != new.taints),
+                )
+            }
+            ClusterEvent::Other => Hint::Unregistered,
         }
     }
 }
