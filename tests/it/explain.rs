@@ -101,16 +101,18 @@ fn annotations_are_those_of_the_simulator() {
 fn preemption_is_explained() {
     let text = "apiVersion: wavetank.dev/v1
 kind: Scenario
-until: 5s
+until: 1m
 cluster: {nodes: [{name: node, count: 2, cpu: 4, memory: 16Gi}]}
 objects:
   - {apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 1000}
   - {apiVersion: v1, kind: Pod, metadata: {name: low-0}, spec: {containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '3'}}}]}}
   - {apiVersion: v1, kind: Pod, metadata: {name: low-1}, spec: {containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '3'}}}]}}
 workload:
-  - {at: 3s, apply: {apiVersion: v1, kind: Pod, metadata: {name: vip}, spec: {priorityClassName: high, containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '2'}}}]}}}
+  - {at: 30s, apply: {apiVersion: v1, kind: Pod, metadata: {name: vip}, spec: {priorityClassName: high, containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '2'}}}]}}}
 ";
-    let found = ask(&plan("preemption", text), "vip");
+    // Between the attempt that preempts and the one that takes the node.
+    let then = SimTime(30_012_000_000);
+    let found = explain(&plan("preemption", text), ("default", "vip"), then, |_| {}).unwrap();
     let page = render(&found);
     assert!(page.contains("PostFilter: Success"), "{page}");
     assert!(page.contains("nodes that would do if pods were preempted: 2"), "{page}");
