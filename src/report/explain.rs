@@ -1,7 +1,9 @@
 //! An explanation of a pod as text, as JSON, and as the annotations that kube-scheduler-simulator's
 //! web page reads (names: its `simulator/scheduler/plugin/annotation`; values: `resultstore`).
 
-use crate::control_plane::scheduler::evaluate::{Evaluation, PluginScores};
+use crate::control_plane::scheduler::evaluate::{
+    Evaluation, NamedCandidate, PluginScores, PostFilterPart,
+};
 use crate::control_plane::scheduler::explain::{Rehearsal, Wait, Whereabouts, moved_by};
 use crate::control_plane::scheduler::queue::Place;
 use crate::control_plane::scheduler::report::Rejection;
@@ -127,6 +129,9 @@ fn rehearsal(out: &mut String, r: &Rehearsal) {
         line(out, &format!("  {}", e.fit_error));
     }
     rejections(out, e);
+    if let Some(part) = &e.post_filter {
+        preemption(out, part);
+    }
     if r.scored() {
         scores(out, e);
         ties(out, r);
@@ -168,6 +173,39 @@ fn rejections(out: &mut String, e: &Evaluation) {
     }
     if let Some((reason, n)) = &e.absent {
         line(out, &format!("{n:>6}  {reason}"));
+    }
+}
+
+/// What `PostFilter` thought: who may go where, at whose expense.
+fn preemption(out: &mut String, part: &PostFilterPart) {
+    let said = &part.said;
+    line(out, &format!("\nPostFilter: {}", said.code));
+    if !said.message.is_empty() {
+        line(out, &format!("  {}", said.message));
+    }
+    if !part.eligible {
+        line(out, "  the pod may not preempt others");
+    }
+    let named = |c: &&NamedCandidate| part.best.contains(&c.node);
+    let best: Vec<&NamedCandidate> = part.candidates.iter().filter(named).collect();
+    let (n, m) = (part.candidates.len(), best.len());
+    if n > 0 {
+        line(
+            out,
+            &format!("  nodes that would do if pods were preempted: {n}, of which best: {m}"),
+        );
+    }
+    for c in best.iter().take(COLUMNS) {
+        let budgets = match c.violations {
+            0 => String::new(),
+            n => format!(" ({n} against their disruption budgets)"),
+        };
+        line(out, &format!("    {}: {}{budgets}", c.node, c.victims.join(", ")));
+    }
+    match &said.nomination {
+        Some(n) if n.node.is_empty() => line(out, "  the pod's nomination is void"),
+        Some(n) => line(out, &format!("  {} is nominated", n.node)),
+        None => {}
     }
 }
 
@@ -325,6 +363,21 @@ fn rehearsal_json(r: &Rehearsal) -> Value {
         "tie_rule": tie_rule(r.ties),
         "pick": e.pick.map(Sym::as_str),
         "fit_error": e.fit_error,
+        "post_filter": e.post_filter.as_ref().map(preemption_json),
+    })
+}
+
+fn preemption_json(part: &PostFilterPart) -> Value {
+    let candidate = |c: &NamedCandidate| json!({"node": c.node.as_str(), "victims": c.victims, "budget_violations": c.violations});
+    let failed = |(node, why): &(Sym, Rejection)| json!({"node": node.as_str(), "code": why.code.as_str(), "reasons": why.reasons});
+    json!({
+        "code": part.said.code,
+        "message": part.said.message,
+        "eligible": part.eligible,
+        "candidates": part.candidates.iter().map(candidate).collect::<Vec<_>>(),
+        "failed": part.failed.iter().map(failed).collect::<Vec<_>>(),
+        "best": texts(&part.best),
+        "nominated": part.said.nomination.as_ref().map(|n| n.node.as_str()),
     })
 }
 
@@ -429,11 +482,19 @@ pub fn annotations(e: &Explanation) -> Value {
     };
     let pre_score =
         if scored { json!(statuses(r.at("preScore"), &eval.skipped_scores)) } else { json!({}) };
-    let mut all: BTreeMap<&str, Value> = BTreeMap::from([
+    let tried = eval.post_filter.as_ref().map_or_else(Table::new, |part| {
+        let nominated = part.said.nomination.as_ref().map(|n| n.node);
+        let row = |node: Sym| -> Row {
+            let won = nominated == Some(node);
+            won.then(|| ("DefaultPreemption", "preemption victim".to_owned())).into_iter().collect()
+        };
+        eval.rejected.iter().map(|(node, _)| (node.as_str(), row(*node))).collect()
+    });
+    let all: BTreeMap<&str, Value> = BTreeMap::from([
         ("prefilter-result-status", json!(pre_filter)),
         ("prefilter-result", json!(narrowed)),
         ("filter-result", json!(filter_table(r))),
-        ("postfilter-result", json!({})),
+        ("postfilter-result", json!(tried)),
         ("prescore-result", pre_score),
         ("score-result", table(score_table(eval, |s, i| s.raw[i]))),
         ("finalscore-result", table(score_table(eval, |s, i| s.weighted[i]))),
@@ -444,7 +505,7 @@ pub fn annotations(e: &Explanation) -> Value {
         ("bind-result", done("bind")),
     ]);
     let mut out: Map<String, Value> = Map::new();
-    for (key, value) in &mut all {
+    for (key, value) in &all {
         out.insert(format!("{PREFIX}{key}"), value.to_string().into());
     }
     out.insert(format!("{PREFIX}selected-node"), node.as_str().into());

@@ -97,6 +97,34 @@ fn annotations_are_those_of_the_simulator() {
     assert_eq!(get("bind-result"), serde_json::json!({}));
 }
 
+#[test]
+fn preemption_is_explained() {
+    let text = "apiVersion: wavetank.dev/v1
+kind: Scenario
+until: 1m
+cluster: {nodes: [{name: node, count: 2, cpu: 4, memory: 16Gi}]}
+objects:
+  - {apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 1000}
+  - {apiVersion: v1, kind: Pod, metadata: {name: low-0}, spec: {containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '3'}}}]}}
+  - {apiVersion: v1, kind: Pod, metadata: {name: low-1}, spec: {containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '3'}}}]}}
+workload:
+  - {at: 30s, apply: {apiVersion: v1, kind: Pod, metadata: {name: vip}, spec: {priorityClassName: high, containers: [{name: c, image: 'c:1', resources: {requests: {cpu: '2'}}}]}}}
+";
+    // Between the attempt that preempts and the one that takes the node.
+    let then = SimTime(30_012_000_000);
+    let found = explain(&plan("preemption", text), ("default", "vip"), then, |_| {}).unwrap();
+    let page = render(&found);
+    assert!(page.contains("PostFilter: Success"), "{page}");
+    assert!(page.contains("nodes that would do if pods were preempted: 2"), "{page}");
+    let part = &json(&found)["cycle"]["post_filter"];
+    let nominated = part["nominated"].as_str().unwrap();
+    assert!(page.contains(&format!("{nominated} is nominated")), "{page}");
+    let key = "kube-scheduler-simulator.sigs.k8s.io/postfilter-result";
+    let said = annotations(&found)[key].as_str().unwrap().to_owned();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said[nominated]["DefaultPreemption"], "preemption victim");
+}
+
 /// Every decision of a run.
 #[derive(Default)]
 struct Decisions(Vec<(String, String)>);

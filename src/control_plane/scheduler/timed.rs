@@ -4,9 +4,11 @@
 use super::cache::Cache;
 use super::cycle::Scheduler;
 use super::framework::{
-    Batch, ClusterEvent, CycleState, Hint, Permit, Plugin, PreFilter, Reason, Verdict, View,
+    Batch, ClusterEvent, CycleState, Hint, Moved, Permit, Plugin, PostFilter, PreFilter, Reason,
+    Verdict, View,
 };
 use super::plugins::registry::Points;
+use super::preemption::Stuck;
 use super::profile::ProfileRow;
 use crate::api::Pod;
 use std::sync::Arc;
@@ -18,11 +20,13 @@ pub trait Clock: std::fmt::Debug + Send + Sync {
     fn nanos(&self) -> u64;
 }
 
-/// What is timed besides the extension points: asking the cache for counts, and queueing hints.
-const BESIDE: [&str; 2] = ["prepare", "hint"];
+/// What is timed besides the extension points: asking the cache for counts, queueing hints, and
+/// following pods that are taken to be on a node or not.
+const BESIDE: [&str; 3] = ["prepare", "hint", "addPod"];
 const PREPARE: usize = Points::NAMES.len();
 const HINT: usize = PREPARE + 1;
-const CELLS: usize = HINT + 1;
+const MOVED: usize = HINT + 1;
+const CELLS: usize = MOVED + 1;
 
 /// Calls and nanoseconds.
 #[derive(Debug, Default)]
@@ -47,7 +51,7 @@ pub struct Spent {
     pub profile: &'static str,
     /// The plugin.
     pub plugin: &'static str,
-    /// The extension point, `prepare` or `hint`.
+    /// The extension point, or `prepare`, `hint`, `addPod` (with removals).
     pub point: &'static str,
     /// How often it was called (a batch of nodes counts once).
     pub calls: u64,
@@ -118,6 +122,14 @@ impl Plugin for Timed {
 
     fn filter(&self, view: View<'_>, state: &CycleState, batch: &mut Batch<'_>) {
         self.at(Points::FILTER, |p| p.filter(view, state, batch));
+    }
+
+    fn pod_moved(&self, view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        self.tally.time(MOVED, || self.inner.pod_moved(view, state, moved));
+    }
+
+    fn post_filter(&self, stuck: &mut Stuck<'_>) -> PostFilter {
+        self.at(Points::POST_FILTER, |p| p.post_filter(stuck))
     }
 
     fn reason(&self, view: View<'_>, bit: u8) -> Reason {

@@ -8,7 +8,7 @@ use super::file::{
 use super::{GROUP, Pass};
 use crate::control_plane::scheduler::config::{BindTimeout, PluginArgs};
 use crate::control_plane::scheduler::plugins::fit::{Amount, Fit, Strategy};
-use crate::engine::{SimDuration, Sym};
+use crate::engine::{SimDuration, Sym, num};
 use crate::scenario::path::{At, Problems};
 use crate::scenario::{convert_pod, typed, validate, validate_pod};
 use k8s_openapi::api::core::v1 as core;
@@ -280,8 +280,9 @@ fn preemption(out: &mut PluginArgs, args: &PreemptionArgs, at: &At<'_>, problems
         let why = "cannot be zero at the same time as minCandidateNodesPercentage";
         problems.invalid(&there, absolute, why);
     }
-    out.preemption.percentage = percentage.unsigned_abs() as usize;
-    out.preemption.absolute = absolute.unsigned_abs() as usize;
+    let count = |n: i32| num::index(u64::from(n.unsigned_abs()));
+    out.preemption.percentage = count(percentage);
+    out.preemption.absolute = count(absolute);
 }
 
 fn volume_binding(

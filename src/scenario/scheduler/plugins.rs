@@ -155,8 +155,8 @@ fn weight(name: &str, lists: &Lists) -> i64 {
     own.filter(|(row, _)| row.name == name).map(|(_, w)| *w).next().filter(|w| *w != 0).unwrap_or(1)
 }
 
-/// What one extension point of a plugin reads, another one has to prepare; without it kube-scheduler
-/// fails every pod with an error.
+/// What one extension point of a plugin reads, another one has to prepare; without it every pod
+/// fails with an error.
 const NEEDS: &[(&str, Points, Points, &str)] = &[
     ("NodePorts", Points::FILTER, Points::PRE_FILTER, "preFilter"),
     ("NodeResourcesFit", Points::FILTER, Points::PRE_FILTER, "preFilter"),

@@ -248,7 +248,7 @@ fn ratio_score(shape: &[(i64, i64)], requested: i64, capacity: i64) -> i64 {
     shape.last().map_or(0, |last| last.1 * 10)
 }
 
-/// Buffers for columns of nodes that do not lie side by side; made when first needed, since most do.
+/// Buffers for columns of nodes that do not lie side by side; made when first needed: most do.
 #[derive(Debug, Default)]
 pub struct Lanes(Option<[[f64; CHUNK]; 4]>);
 
