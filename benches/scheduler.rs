@@ -266,7 +266,7 @@ impl Bench {
             }
             if i % 4096 == 0 {
                 let rev = self.shared.versions.rev();
-                self.shared.versions.compact(rev);
+                self.shared.versions.compact(rev, &[]);
             }
         }
         self.scheduler.cache().n_pods()
