@@ -168,9 +168,10 @@ fn show(history: &History) {
 
 fn describe(history: &History, record: &Record) -> String {
     let cluster = history.session().cluster();
-    let change = match record.what {
-        What::Committed { kind, log, .. } => cluster.shared().versions.change(kind, log),
-        _other => None,
+    let change = if let What::Committed { kind, log, .. } = record.what {
+        cluster.shared().versions.change(kind, log)
+    } else {
+        None
     };
     let indent =
         if matches!(record.what, What::Event(_) | What::Committed { .. }) { "" } else { "  " };

@@ -153,7 +153,7 @@ impl Elector {
                     return at;
                 }
             }
-            at = at + self.pause(n, draws);
+            at += self.pause(n, draws);
             n += 1;
         }
     }
