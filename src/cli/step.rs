@@ -18,6 +18,9 @@ pub(super) struct Options {
     source: Source,
 }
 
+/// Events between two looks at the progress bar.
+const EVERY: u64 = 1 << 14;
+
 const HELP: &str = "\
 n [N]           next event (or N events)
 b [N]           back one event (or N)
@@ -86,7 +89,6 @@ fn to_time(history: &mut History, word: Option<&str>) {
 
 /// To an instant, with a bar if the way is long.
 fn travel(history: &mut History, target: SimTime) {
-    const EVERY: u64 = 1 << 14;
     let from = history.session().now();
     if target <= from {
         return history.seek_time(target);
@@ -107,19 +109,26 @@ fn to_object(history: &mut History, word: Option<&str>) {
         Ok(target) => target,
         Err(error) => return terminal::line(&error.to_string()),
     };
-    while history.step() {
+    let until = history.session().cluster().plan().until.0 / 1_000_000;
+    let bar = terminal::progress(until, false, "on the way");
+    let mut hit = false;
+    while !hit && history.step() {
         let session = history.session();
+        if session.steps().is_multiple_of(EVERY) {
+            bar.set_position(session.now().0 / 1_000_000);
+        }
         let versions = &session.cluster().shared().versions;
-        let hit = session.records().iter().any(|r| {
+        hit = session.records().iter().any(|r| {
             let What::Committed { kind: k, log, .. } = r.what else { return false };
             let change = versions.change(k, log).filter(|_| k == kind);
             change
                 .map(|c| c.value.key())
                 .is_some_and(|(n, called)| n.as_str() == ns && called.to_string() == name)
         });
-        if hit {
-            return show(history);
-        }
+    }
+    bar.finish_and_clear();
+    if hit {
+        return show(history);
     }
     terminal::line("the run has ended");
 }
@@ -159,9 +168,10 @@ fn show(history: &History) {
 
 fn describe(history: &History, record: &Record) -> String {
     let cluster = history.session().cluster();
-    let change = match record.what {
-        What::Committed { kind, log, .. } => cluster.shared().versions.change(kind, log),
-        _other => None,
+    let change = if let What::Committed { kind, log, .. } = record.what {
+        cluster.shared().versions.change(kind, log)
+    } else {
+        None
     };
     let indent =
         if matches!(record.what, What::Event(_) | What::Committed { .. }) { "" } else { "  " };

@@ -356,10 +356,12 @@ impl NodeAgent {
 
     /// An event of this node (the caller has checked that the machine lives).
     pub fn handle(&mut self, event: NodeEvent, cx: &mut Context<'_>) {
-        match event {
-            NodeEvent::RenewLease => self.beat(Beat::Renewal, cx),
-            NodeEvent::ReportStatus => self.beat(Beat::Report, cx),
-            _of_pods => kubelet::handle(self, event, cx),
+        if event == NodeEvent::RenewLease {
+            self.beat(Beat::Renewal, cx);
+        } else if event == NodeEvent::ReportStatus {
+            self.beat(Beat::Report, cx);
+        } else {
+            kubelet::handle(self, event, cx);
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) enum RunState {
 }
 
 /// A container over its runs.
+#[expect(clippy::struct_excessive_bools, reason = "a status has that many flags")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     pub(super) state: RunState,

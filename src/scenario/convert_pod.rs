@@ -378,8 +378,10 @@ fn behave(
     let time = || SimDuration::parse(text).map(|t| t.0);
     match word {
         "exit-code" => {
-            behaviour.exit_code =
-                text.trim().parse().map_err(|_| format!("{text:?} is not an exit code"))?;
+            behaviour.exit_code = text
+                .trim()
+                .parse()
+                .map_err(|why| format!("{text:?} is not an exit code: {why}"))?;
         }
         "exit-after" => behaviour.exit_after_ns = Some(time()?),
         "ready-after" => behaviour.ready_after_ns = time()?,

@@ -248,19 +248,19 @@ fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
     ignored.extend(doc.keys().filter(other).map(|key| format!("spec.{key}")));
     for list in ["containers", "initContainers"] {
         for container in doc.get(list).and_then(|c| c.as_array()).into_iter().flatten() {
-            for (key, value) in container.as_object().into_iter().flatten() {
-                if key == "lifecycle" {
-                    // The hook before the end takes its time; the one after the start does not.
-                    if value.get("postStart").is_some() {
-                        ignored.insert(format!("spec.{list}[].lifecycle.postStart"));
-                    }
-                } else if !CONTAINER_FIELDS.contains(&key.as_str()) {
-                    ignored.insert(format!("spec.{list}[].{key}"));
-                }
-            }
+            let fields = container.as_object().into_iter().flatten();
+            ignored.extend(fields.filter_map(|(key, value)| ignored_of(list, key, value)));
         }
     }
     ignored
+}
+
+/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its time.
+fn ignored_of(list: &str, key: &str, value: &Value) -> Option<String> {
+    if key == "lifecycle" {
+        return value.get("postStart").map(|_| format!("spec.{list}[].lifecycle.postStart"));
+    }
+    (!CONTAINER_FIELDS.contains(&key)).then(|| format!("spec.{list}[].{key}"))
 }
 
 /// Fields of a pod spec that are read and kept, and that nothing acts upon yet.
