@@ -152,16 +152,7 @@ impl Metrics {
         match value {
             Obj::Pod(pod) => self.pod(now, User::ApiServer, object, pod),
             Obj::Node(node) => self.node(now, object, node, false),
-            Obj::Event(_)
-            | Obj::Namespace(_)
-            | Obj::Deployment(_)
-            | Obj::ReplicaSet(_)
-            | Obj::StatefulSet(_)
-            | Obj::DaemonSet(_)
-            | Obj::Job(_)
-            | Obj::PriorityClass(_)
-            | Obj::Lease(_)
-            | Obj::Generic(..) => self.workloads.object(value, false, now),
+            other => self.workloads.object(other, false, now),
         }
     }
 
@@ -188,14 +179,7 @@ impl Metrics {
                 }
             }
             Obj::Node(node) => self.node(now, change.object, node, change.deleted),
-            Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
-                self.workloads.object(&change.value, change.deleted, now);
-            }
-            Obj::Namespace(_)
-            | Obj::Job(_)
-            | Obj::PriorityClass(_)
-            | Obj::Lease(_)
-            | Obj::Generic(..) => {}
+            other => self.workloads.object(other, change.deleted, now),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod events;
 pub mod expect;
 pub mod explain;
 pub mod export;
+mod export_control;
 mod export_pod;
 pub mod faults;
 pub mod html;

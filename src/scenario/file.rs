@@ -48,6 +48,9 @@ pub struct ScenarioFile {
     /// Recorded workloads.
     #[serde(default)]
     pub traces: Vec<Trace>,
+    /// What pods use, as a metrics server scrapes it for autoscalers.
+    #[serde(default)]
+    pub usage: Vec<super::usage::Usage>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -137,6 +140,11 @@ pub struct Cluster {
     /// `--event-ttl`; 1h by default.
     #[serde(rename = "eventTTL")]
     pub event_ttl: Option<Span>,
+    /// Addresses of pods, of which each node gets a /24 (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Option<String>,
+    /// `--metric-resolution` of the metrics server; 15s by default.
+    pub metrics_resolution: Option<Span>,
 }
 
 /// A Kubernetes version.

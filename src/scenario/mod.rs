@@ -24,6 +24,7 @@ mod target;
 pub mod traces;
 
 mod convert;
+mod convert_control;
 mod convert_pod;
 mod convert_workload;
 mod defaults;
@@ -36,6 +37,7 @@ mod readers;
 mod scheduler;
 pub mod source;
 mod typed;
+pub mod usage;
 mod validate;
 mod validate_pod;
 

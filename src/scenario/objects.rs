@@ -24,7 +24,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 9] = [
+const MODELLED: [Kind; 17] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -34,6 +34,14 @@ const MODELLED: [Kind; 9] = [
     Kind::DaemonSet,
     Kind::Job,
     Kind::PriorityClass,
+    Kind::ReplicationController,
+    Kind::CronJob,
+    Kind::ControllerRevision,
+    Kind::HorizontalPodAutoscaler,
+    Kind::PodDisruptionBudget,
+    Kind::EndpointSlice,
+    Kind::Endpoints,
+    Kind::ServiceAccount,
 ];
 
 /// Where an object stands, for messages about it.
@@ -173,6 +181,22 @@ impl Known {
             || self.arrivals.iter().any(|(of, base)| of == ns.as_str() && begins(base))
     }
 
+    /// The selector of a workload's pods.
+    pub(crate) fn selector_of(&self, target: &Target) -> Option<crate::api::Selector> {
+        let key = (target.kind, target.ns.as_str(), target.name.to_string());
+        let found = self.objects.get(&key)?;
+        if let Obj::Deployment(o) = found {
+            return Some(o.selector.clone());
+        }
+        if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = found {
+            return Some(o.selector.clone());
+        }
+        if let Obj::StatefulSet(o) = found {
+            return Some(o.selector.clone());
+        }
+        if let Obj::DaemonSet(o) = found { Some(o.selector.clone()) } else { None }
+    }
+
     /// The pod template of a workload.
     pub(crate) fn template_of(&self, target: &Target) -> Option<&PodTemplate> {
         let key = (target.kind, target.ns.as_str(), target.name.to_string());
@@ -187,13 +211,9 @@ fn template(obj: &Obj) -> Option<&PodTemplate> {
         Obj::StatefulSet(o) => Some(&o.template),
         Obj::DaemonSet(o) => Some(&o.template),
         Obj::Job(o) => Some(&o.template),
-        Obj::Pod(_)
-        | Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => None,
+        Obj::ReplicationController(o) => Some(&o.template),
+        Obj::CronJob(o) => Some(&o.template.template),
+        _other => None,
     }
 }
 

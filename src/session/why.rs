@@ -155,6 +155,7 @@ fn event_words(event: Event) -> String {
         Event::Api(ApiEvent::Compact) => "etcd is compacted",
         Event::Api(ApiEvent::Expire) => "leases of Kubernetes Events expire",
         Event::Watch { .. } => "changes reach a watch",
+        Event::Scrape => "the metrics server scrapes",
         Event::Answer { to, .. } => return format!("an answer reaches {}", to.role.name()),
         Event::Scheduler(SchedulerEvent::Cycle) => "a scheduling cycle begins",
         Event::Scheduler(SchedulerEvent::Bind) => "a scheduling cycle ends",

@@ -78,6 +78,7 @@ fn event_words(event: Event) -> &'static str {
         Event::Api(_)
         | Event::Watch { .. }
         | Event::Answer { .. }
+        | Event::Scrape
         | Event::Scheduler(_)
         | Event::Controller { .. }
         | Event::Node { .. }

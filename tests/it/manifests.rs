@@ -78,12 +78,10 @@ fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
         Obj::StatefulSet(d) => Some((*d.template.spec).clone()),
         Obj::DaemonSet(d) => Some((*d.template.spec).clone()),
         Obj::Job(d) => Some((*d.template.spec).clone()),
-        Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => None,
+        Obj::ReplicationController(d) => Some((*d.template.spec).clone()),
+        Obj::CronJob(d) => Some((*d.template.template.spec).clone()),
+        Obj::ControllerRevision(d) => Some((*d.template.spec).clone()),
+        _other => None,
     };
     if let (Some(mut a), Some(mut b)) = (spec(a), spec(b)) {
         (a.doc, b.doc) = (None, None);

@@ -38,24 +38,15 @@ impl Admission {
     ) -> Result<(), ApiError> {
         self.namespace_lifecycle(request, cx)?;
         match &mut request.op {
-            Op::Create { object, .. } | Op::Apply(object) => match object {
-                Obj::Node(node) => taint_by_condition(Arc::make_mut(node), cx),
-                Obj::Pod(pod) => {
+            Op::Create { object, .. } | Op::Apply(object) => {
+                if let Obj::Node(node) = object {
+                    taint_by_condition(Arc::make_mut(node), cx);
+                } else if let Obj::Pod(pod) = object {
                     let pod = Arc::make_mut(pod);
                     pod.spec = self.admit_spec(&pod.spec, cx)?;
                     pod.status.qos = qos(&pod.spec);
                 }
-                Obj::Event(_)
-                | Obj::Namespace(_)
-                | Obj::Deployment(_)
-                | Obj::ReplicaSet(_)
-                | Obj::StatefulSet(_)
-                | Obj::DaemonSet(_)
-                | Obj::Job(_)
-                | Obj::PriorityClass(_)
-                | Obj::Lease(_)
-                | Obj::Generic(..) => {}
-            },
+            }
             Op::CreateEvent(_)
             | Op::Update(_)
             | Op::UpdateStatus(_)
@@ -72,7 +63,13 @@ impl Admission {
             | Op::Evict
             | Op::Delete { .. }
             | Op::RemoveFinalizer(_)
-            | Op::RemoveOwners(_) => {}
+            | Op::RemoveOwners(_)
+            | Op::AddOwner { .. }
+            | Op::PutScale(_)
+            | Op::Finalize
+            | Op::DeleteCollection
+            | Op::PodCidr(_)
+            | Op::Metrics(_) => {}
         }
         Ok(())
     }

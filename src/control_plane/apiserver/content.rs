@@ -93,7 +93,7 @@ pub(super) fn content(value: &Obj, before: Option<&Obj>) -> u64 {
             fold.pair(s.observed_generation, s.collisions);
             fold.conditions(&s.conditions);
         }
-        Obj::ReplicaSet(o) => {
+        Obj::ReplicaSet(o) | Obj::ReplicationController(o) => {
             let s = &o.status;
             fold.counts(&[o.replicas, s.replicas, s.fully_labeled, s.ready, s.available]);
             fold.pair(s.observed_generation, 0);
@@ -117,8 +117,39 @@ pub(super) fn content(value: &Obj, before: Option<&Obj>) -> u64 {
             fold.pair(s.start.0, s.completion.0);
             s.uncounted_succeeded.iter().chain(&s.uncounted_failed).for_each(|u| fold.word(u.0));
             fold.conditions(&s.conditions);
+            for (first, last) in s.completed_indexes.0.iter().chain(&s.failed_indexes.0) {
+                fold.counts(&[*first, *last]);
+            }
         }
-        Obj::Namespace(o) => fold.word(u64::from(o.terminating)),
+        Obj::CronJob(o) => {
+            fold.pair(o.status.last_schedule.0, o.status.last_successful.0);
+            o.status.active.iter().for_each(|(_, uid)| fold.word(uid.0));
+        }
+        Obj::ControllerRevision(o) => fold.word(o.revision.cast_unsigned()),
+        Obj::HorizontalPodAutoscaler(o) => {
+            let s = &o.status;
+            fold.counts(&[o.min, o.max, s.current, s.desired]);
+            fold.pair(s.observed_generation, s.last_scale.0);
+            fold.conditions(&s.conditions);
+        }
+        Obj::EndpointSlice(o) => {
+            for e in o.endpoints.iter() {
+                let flags = u32::from(e.ready) | u32::from(e.serving) << 1;
+                fold.pair(e.ip, flags | u32::from(e.terminating) << 2);
+                fold.text(e.hint_zone);
+            }
+        }
+        Obj::Endpoints(o) => {
+            for s in &o.subsets {
+                s.ready.iter().for_each(|a| fold.pair(a.ip, 1));
+                s.not_ready.iter().for_each(|a| fold.pair(a.ip, 0));
+            }
+        }
+        Obj::PodMetrics(_) => {}
+        Obj::Namespace(o) => {
+            fold.word(u64::from(o.terminating));
+            fold.conditions(&o.conditions);
+        }
         Obj::PriorityClass(o) => fold.counts(&[o.value]),
         Obj::Lease(o) => {
             fold.text(o.holder);

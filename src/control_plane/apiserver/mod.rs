@@ -9,8 +9,8 @@
 mod admission;
 mod content;
 mod delete;
-mod handlers;
-mod patch;
+pub(in crate::control_plane) mod handlers;
+pub(in crate::control_plane) mod patch;
 
 pub use super::etcd::CommitLatency;
 
@@ -24,6 +24,7 @@ use crate::engine::id::Id;
 use crate::engine::{SimDuration, Sym};
 use crate::event::record::Stage;
 use crate::event::{Address, ApiEvent, Context, Event, What};
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// Seats of the server: max-requests-inflight 400 + max-mutating-requests-inflight 200
@@ -81,6 +82,8 @@ pub struct ApiServer {
     admission: admission::Admission,
     names: handlers::NameOrdinals,
     expiry_armed: bool,
+    /// Deletions of whole collections under way: what is left of each.
+    sweeps: FxHashMap<Id, VecDeque<ObjRef>>,
     /// How many pods each pin has placed.
     pinned: Vec<usize>,
     counts: Counts,
@@ -113,6 +116,7 @@ impl ApiServer {
             admission: admission::Admission::default(),
             names: handlers::NameOrdinals::default(),
             expiry_armed: false,
+            sweeps: FxHashMap::default(),
             pinned,
             counts: Counts::default(),
         }
@@ -207,7 +211,37 @@ impl ApiServer {
         Ok(cx.trace_from(hop, || What::Stage(Stage::Etcd)))
     }
 
+    /// A collection is deleted object by object, one transaction after the other (one worker, as
+    /// `--delete-collection-workers` has it); true while more are to come.
+    fn sweep(&mut self, id: Id, cx: &mut Context<'_>) -> bool {
+        let Some(request) = cx.in_flight(id).map(|f| &f.request) else { return false };
+        if !matches!(request.op, Op::DeleteCollection) {
+            return false;
+        }
+        let (kind, ns, who) = (request.kind, request.ns, (request.user, request.op.verb()));
+        let list = self.sweeps.entry(id).or_insert_with(|| collection(kind, ns, cx));
+        if let Some(object) = list.pop_front()
+            && let Some(old) = cx.versions().current(kind, object).cloned()
+            && let Ok(plan) = delete::delete(object, &old, (None, None, None), cx)
+        {
+            // One that has gone meanwhile is no error.
+            let gone = self.carry_out(plan, kind, who, cx);
+            debug_assert!(gone.is_ok(), "an object of a collection could not be deleted");
+        }
+        if self.sweeps.get(&id).is_none_or(VecDeque::is_empty) {
+            self.sweeps.remove(&id);
+            return false;
+        }
+        let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
+        let at = self.etcd.propose(about, cx.now(), cx);
+        cx.schedule(at, Event::Api(ApiEvent::Commit(id)));
+        true
+    }
+
     fn commit(&mut self, id: Id, cx: &mut Context<'_>) {
+        if self.sweep(id, cx) {
+            return;
+        }
         self.in_service -= 1;
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
         let request = std::mem::replace(&mut in_flight.request, placeholder());
@@ -252,6 +286,16 @@ impl ApiServer {
     fn execute(&mut self, request: Request, cx: &mut Context<'_>) -> Outcome {
         let (kind, user, verb) = (request.kind, request.user, request.op.verb());
         let plan = self.plan(request, cx)?;
+        self.carry_out(plan, kind, (user, verb), cx)
+    }
+
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        kind: Kind,
+        (user, verb): (User, (&'static str, &'static str)),
+        cx: &mut Context<'_>,
+    ) -> Outcome {
         match plan {
             Plan::Unchanged(success) => Ok(success),
             Plan::Put(object, compare, value) => {
@@ -360,6 +404,15 @@ impl ApiServer {
     pub fn idle(&self) -> bool {
         self.in_service == 0 && self.waiting.is_empty()
     }
+}
+
+/// The objects of a kind in a namespace, in the order of their keys.
+fn collection(kind: Kind, ns: Sym, cx: &Context<'_>) -> VecDeque<ObjRef> {
+    let all = cx.versions().iter(kind).filter(|(_, obj)| obj.key().0 == ns);
+    let mut found: Vec<(String, ObjRef)> =
+        all.map(|(object, obj)| (obj.key().1.to_string(), object)).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.into_iter().map(|(_, object)| object).collect()
 }
 
 /// What the stages before etcd look at in a request that makes nothing: a scale, or nothing at all.

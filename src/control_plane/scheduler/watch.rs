@@ -199,8 +199,8 @@ impl Scheduler {
         } else if kind == Kind::Service {
             let selector = service_selector(&change.value).filter(|_| live);
             self.cache.set_service(ns, name, selector);
-        } else if kind == Kind::ReplicationController {
-            let selector = service_selector(&change.value).filter(|_| live);
+        } else if let Obj::ReplicationController(set) = &change.value {
+            let selector = live.then(|| set.selector.clone());
             self.cache.set_owner(kind, ns, name, selector);
         } else {
             return;
