@@ -21,7 +21,13 @@ pub struct Budget {
 }
 
 fn strings(value: Option<&Value>) -> Vec<Sym> {
-    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(Sym::new).collect()
+    value
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(Sym::new)
+        .collect()
 }
 
 /// A label selector out of a document that has been validated.
@@ -39,7 +45,11 @@ fn selector(value: &Value) -> Selector {
             "Exists" => Op::Exists,
             _ => Op::DoesNotExist,
         };
-        all.push(Requirement { key: Sym::new(text("key")), op, values: strings(one.get("values")) });
+        all.push(Requirement {
+            key: Sym::new(text("key")),
+            op,
+            values: strings(one.get("values")),
+        });
     }
     Selector::new(all)
 }
@@ -91,8 +101,15 @@ mod tests {
         assert!(budget.counts("ns".into(), Name::new("db-0"), labels));
         assert!(!budget.counts("ns".into(), Name::new("db-1"), labels), "counted already");
         assert!(!budget.counts("other".into(), Name::new("db-0"), labels));
-        assert!(!budget.counts("ns".into(), Name::new("db-0"), labels.with("tier".into(), "cache".into())));
-        let empty = Budget::of(&Meta::named("ns".into(), "b".into()), &serde_json::json!({"spec": {"selector": {}}}));
+        assert!(!budget.counts(
+            "ns".into(),
+            Name::new("db-0"),
+            labels.with("tier".into(), "cache".into())
+        ));
+        let empty = Budget::of(
+            &Meta::named("ns".into(), "b".into()),
+            &serde_json::json!({"spec": {"selector": {}}}),
+        );
         assert!(!empty.counts("ns".into(), Name::new("db-0"), labels), "protects nothing");
     }
 }

@@ -240,9 +240,12 @@ fn compare_post_filter(diff: &mut Diff, got: &Evaluation, cache: &Cache, want: &
     let nomination = got.said.nomination.as_ref();
     let node = nomination.map(|n| n.node.as_str());
     diff.check(PREEMPTION, node, want["nominated"].as_str());
-    let victims: Vec<String> =
-        nomination.map(|n| victims(cache, &n.victims)).unwrap_or_default();
-    diff.check(PREEMPTION, victims, strings(&want["victims"]).into_iter().map(str::to_owned).collect());
+    let victims: Vec<String> = nomination.map(|n| victims(cache, &n.victims)).unwrap_or_default();
+    diff.check(
+        PREEMPTION,
+        victims,
+        strings(&want["victims"]).into_iter().map(str::to_owned).collect(),
+    );
 }
 
 fn victims(cache: &Cache, victims: &[ObjRef]) -> Vec<String> {
@@ -416,7 +419,11 @@ fn check_sequence(case: &Value, table: &mut Table) {
         if let Some(nomination) = nomination {
             let Nomination { node, victims: gone } = nomination;
             diff.check(PREEMPTION, node.as_str(), step["nominated"].as_str().unwrap_or_default());
-            diff.check(PREEMPTION, victims(&cache, &gone), strings(&step["victims"]).into_iter().map(str::to_owned).collect());
+            diff.check(
+                PREEMPTION,
+                victims(&cache, &gone),
+                strings(&step["victims"]).into_iter().map(str::to_owned).collect(),
+            );
             for victim in gone {
                 cache.remove_pod(victim);
             }

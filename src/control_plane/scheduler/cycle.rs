@@ -353,7 +353,8 @@ impl Scheduler {
     fn bound(&mut self, binding: Binding, outcome: &Outcome, cx: &mut Context<'_>) {
         let pod = Arc::clone(&binding.waiting.pod);
         if let Err(error) = outcome {
-            let why = format!("running Bind plugin \"DefaultBinder\": {}", bind_error(*error, &pod));
+            let why =
+                format!("running Bind plugin \"DefaultBinder\": {}", bind_error(*error, &pod));
             self.unbind(binding, &why, cx);
             return;
         }

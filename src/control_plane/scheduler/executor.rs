@@ -53,9 +53,8 @@ impl Executor {
     /// True if a pod must not be tried again yet, because its victims are still being ended.
     pub(super) fn holds(&self, preemptor: ObjRef, cache: &Cache) -> bool {
         let Some(run) = self.get(preemptor) else { return false };
-        let waits = |(victim, _): &Known| {
-            cache.pod(*victim).is_some_and(|row| !row.pod.meta.terminating())
-        };
+        let waits =
+            |(victim, _): &Known| cache.pod(*victim).is_some_and(|row| !row.pod.meta.terminating());
         !run.last || run.victims.last().is_some_and(waits)
     }
 

@@ -7,9 +7,7 @@
 //! the pods moved cost, and every plugin sees it without knowing.
 
 use super::cache::{Cache, PodRow};
-use super::framework::{
-    Code, CycleState, Moved, Nomination, PostFilter, Reason, Verdict, View,
-};
+use super::framework::{Code, CycleState, Moved, Nomination, PostFilter, Reason, Verdict, View};
 use super::plugins::registry::Points;
 use super::profile::Profile;
 use super::ties::TieRule;
@@ -92,7 +90,8 @@ impl WhatIf<'_> {
     /// The verdict on a node: with the nominated pods, and then without them, since a pod may need
     /// that they are not there just as well.
     pub fn judge(&mut self, at: usize) -> Verdict {
-        let nominated = if self.cache.nominator.is_empty() { Vec::new() } else { self.nominated(at) };
+        let nominated =
+            if self.cache.nominator.is_empty() { Vec::new() } else { self.nominated(at) };
         if !nominated.is_empty() {
             let verdict = self.with_nominated(at, &nominated);
             if !verdict.passed() {
@@ -318,7 +317,12 @@ impl WhatIf<'_> {
     }
 
     /// Takes all of `lower` off the node, then lets back those who do no harm.
-    fn spare(&mut self, at: u32, lower: &[ObjRef], violating: &[bool]) -> Result<Candidate, Failed> {
+    fn spare(
+        &mut self,
+        at: u32,
+        lower: &[ObjRef],
+        violating: &[bool],
+    ) -> Result<Candidate, Failed> {
         let here = at as usize;
         let rows: Vec<PodRow> = lower.iter().map(|object| self.take(*object, here)).collect();
         let empty = self.judge(here);

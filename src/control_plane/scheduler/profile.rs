@@ -272,9 +272,7 @@ impl Profile {
         let view = View { cache, pod };
         let nominated = view.pod.status.nominated;
         if let Some(at) = view.cache.position(nominated).filter(|_| !nominated.is_empty())
-            && scratch
-                .amended(num::u32_of(at), self.judge(view, &scratch.state, skip, at))
-                .passed()
+            && scratch.amended(num::u32_of(at), self.judge(view, &scratch.state, skip, at)).passed()
         {
             scratch.feasible.push(num::u32_of(at));
             return Ok(at);

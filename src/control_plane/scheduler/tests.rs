@@ -10,7 +10,9 @@ use super::ties::TieRule;
 use super::{Scheduler, SchedulerConfig};
 use crate::api::meta::Stamp;
 use crate::api::node::{Node, NodeStatus};
-use crate::api::pod::{Affinity, ConditionType, Container, Effect, NodeSelectorTerm, Phase, Taint, Toleration};
+use crate::api::pod::{
+    Affinity, ConditionType, Container, Effect, NodeSelectorTerm, Phase, Taint, Toleration,
+};
 use crate::api::request::{ApiError, Op, Outcome, Success};
 use crate::api::resources::{Named, Resources};
 use crate::api::version::KubeVersion;

@@ -84,7 +84,8 @@ fn feasible(cache: &Cache, pod: &Pod) -> Vec<String> {
 }
 
 fn candidates(cache: &Cache, pod: &Pod) -> Vec<(String, Vec<String>, u32)> {
-    let found = decide(cache, pod).post_filter.unwrap().candidates;
+    let mut found = decide(cache, pod).post_filter.unwrap().candidates;
+    found.sort_by(|a, b| a.node.cmp_text(b.node));
     found.into_iter().map(|c| (c.node.to_string(), c.victims, c.violations)).collect()
 }
 
@@ -134,7 +135,12 @@ fn nominated_pods_count_for_ports_spread_and_anti_affinity() {
     // Only by the terms of the nominated pod: a topology key nobody else has asked for.
     let mut cache = two_nodes();
     put(&mut cache, 7, "n2", labelled(pod("old", anti_to("mine", ZONE)), "old"));
-    nominate(&mut cache, 1, "n1", labelled(pod("promised", anti_to("mine", "kubernetes.io/hostname")), "x"));
+    nominate(
+        &mut cache,
+        1,
+        "n1",
+        labelled(pod("promised", anti_to("mine", "kubernetes.io/hostname")), "x"),
+    );
     let mine = labelled(pod("mine", spec(100, GIB)), "mine");
     assert!(decide(&cache, &mine).feasible.is_empty());
 }
@@ -333,7 +339,10 @@ fn victims_are_told_and_deleted_and_the_preemptor_waits_for_the_last() {
     w.run(20);
     assert_eq!(writes(&w).len(), 6, "the condition says why");
     let last = w.conditions.last().unwrap();
-    assert!(last.ends_with("not eligible due to a terminating pod on the nominated node."), "{last}");
+    assert!(
+        last.ends_with("not eligible due to a terminating pod on the nominated node."),
+        "{last}"
+    );
     assert_eq!(w.stored(object).status.nominated, Sym::new("n1"));
     w.delete(Kind::Pod, lows[1]);
     w.run(30);
@@ -401,10 +410,14 @@ fn a_pod_of_lower_priority_loses_its_promise() {
 fn the_end_of_a_nominated_pod_helps_pods_of_its_priority_or_less() {
     let (mut w, lows) = full_cluster();
     w.delete(Kind::Pod, lows[0]);
-    let mut promised = pod("middle", PodSpec { preemption: PreemptionPolicy::Never, ..with_priority(7, spec(1500, GIB)) });
+    let mut promised = pod(
+        "middle",
+        PodSpec { preemption: PreemptionPolicy::Never, ..with_priority(7, spec(1500, GIB)) },
+    );
     promised.status.nominated = "n1".into();
     let middle = w.add_pod(promised);
-    let never = PodSpec { preemption: PreemptionPolicy::Never, ..with_priority(5, spec(1000, GIB)) };
+    let never =
+        PodSpec { preemption: PreemptionPolicy::Never, ..with_priority(5, spec(1000, GIB)) };
     w.add_pod(pod("waits", never));
     w.run(10);
     assert!(w.bindings.is_empty());

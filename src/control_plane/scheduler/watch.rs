@@ -258,9 +258,7 @@ impl Scheduler {
             return;
         }
         let topological = match event {
-            ClusterEvent::AssignedPod { old, pod } => {
-                !old.is_some_and(|old| scaled_down(old, pod))
-            }
+            ClusterEvent::AssignedPod { old, pod } => !old.is_some_and(|old| scaled_down(old, pod)),
             ClusterEvent::Other => true,
             ClusterEvent::NodeAdd(_)
             | ClusterEvent::NodeUpdate { .. }

@@ -46,9 +46,12 @@ pub fn ineligible(cache: &Cache, pod: &Pod, nominated: Code) -> Option<&'static 
         return None;
     }
     let at = cache.position(node)?;
-    let waits = cache.at(at).pods.iter().filter_map(|p| cache.pod(*p)).any(|row| {
-        row.pod.spec.priority < pod.spec.priority && leaving(&row.pod)
-    });
+    let waits = cache
+        .at(at)
+        .pods
+        .iter()
+        .filter_map(|p| cache.pod(*p))
+        .any(|row| row.pod.spec.priority < pod.spec.priority && leaving(&row.pod));
     waits.then_some("not eligible due to a terminating pod on the nominated node.")
 }
 

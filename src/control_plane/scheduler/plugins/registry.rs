@@ -171,9 +171,5 @@ pub const PLUGINS: &[PluginRow] = &[
 ];
 
 /// Plugins that are named in a default profile but not modelled, for the report.
-pub const NOT_MODELLED: &[&str] = &[
-    "VolumeRestrictions",
-    "NodeVolumeLimits",
-    "VolumeBinding",
-    "VolumeZone",
-];
+pub const NOT_MODELLED: &[&str] =
+    &["VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"];

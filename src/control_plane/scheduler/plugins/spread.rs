@@ -9,7 +9,8 @@ use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE, Topology};
 use crate::control_plane::scheduler::counts::{GroupKey, Scope};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Moved, Plugin, PreFilter, Reason, Verdict, View,
+    ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Moved, Plugin, PreFilter, Reason, Verdict,
+    View,
 };
 use crate::engine::{Sym, num};
 use smallvec::SmallVec;
@@ -317,7 +318,10 @@ impl SpreadFilter {
                 None => c.self_match == 1,
             };
             let domain = topology(view, c.key).domain[moved.at] as usize;
-            if selected && tally.counts[domain] != UNSEEN && included(c, view.pod, view.cache.node(moved.at)) {
+            if selected
+                && tally.counts[domain] != UNSEEN
+                && included(c, view.pod, view.cache.node(moved.at))
+            {
                 tally.shift(domain, if moved.added { 1 } else { -1 });
             }
         }
@@ -472,9 +476,8 @@ impl Plugin for Spread {
             !c.2.is_empty() && c.2.iter().all(|s| s.matches(labels))
         };
         let any = |labels: LabelSet| hard.iter().any(|c| selects(c, labels));
-        let differs = |a: LabelSet, b: LabelSet| {
-            hard.iter().any(|c| selects(c, a) != selects(c, b))
-        };
+        let differs =
+            |a: LabelSet, b: LabelSet| hard.iter().any(|c| selects(c, a) != selects(c, b));
         let all_keys = |node: &Node| hard.iter().all(|c| node.meta.labels.get(c.0).is_some());
         let near = |other: &Pod| !other.node.is_empty() && other.meta.ns == pod.meta.ns;
         match event {
