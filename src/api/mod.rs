@@ -7,6 +7,7 @@ pub mod budget;
 pub mod kevent;
 pub mod kind;
 pub mod labels;
+pub mod lease;
 pub mod meta;
 pub mod name;
 pub mod node;
@@ -22,6 +23,7 @@ pub mod workload;
 
 pub use kind::Kind;
 pub use labels::{LabelSet, Selector};
+pub use lease::Lease;
 pub use meta::{Meta, Owner, Stamp, Uid};
 pub use name::Name;
 pub use object::Obj;

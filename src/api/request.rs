@@ -8,7 +8,7 @@ use super::object::Obj;
 use super::pod::{Condition, PodStatus, Taint};
 use super::versions::ObjRef;
 use super::{Kind, Name};
-use crate::engine::Sym;
+use crate::engine::{SimTime, Sym};
 use std::sync::Arc;
 
 /// Who asks: decides authorization, fairness and the row in the audit log.
@@ -76,6 +76,8 @@ pub enum Op {
     Nominate(Sym),
     /// PATCH of the node's status by its kubelet (or, for Unknown, by node-lifecycle).
     NodeStatus(Box<NodeStatus>),
+    /// PATCH of the node's status by its kubelet when nothing has changed: heartbeat times alone.
+    Heartbeat(SimTime),
     /// PATCH of node taints: those to take away (by key and effect), then those to add.
     NodeTaints {
         /// Taken away if key and effect are equal.
@@ -115,7 +117,7 @@ impl Op {
     pub fn verb(&self) -> (&'static str, &'static str) {
         match self {
             Self::Create { .. } | Self::CreateEvent(_) => ("create", ""),
-            Self::Update(_) => ("update", ""),
+            Self::Update(_) | Self::Apply(Obj::Lease(_)) => ("update", ""),
             Self::UpdateStatus(_) => ("update", "/status"),
             Self::Apply(_)
             | Self::NodeTaints { .. }
@@ -126,7 +128,8 @@ impl Op {
             Self::PodStatus(_)
             | Self::PodCondition(..)
             | Self::Nominate(_)
-            | Self::NodeStatus(_) => ("patch", "/status"),
+            | Self::NodeStatus(_)
+            | Self::Heartbeat(_) => ("patch", "/status"),
             Self::Scale(_) => ("patch", "/scale"),
             Self::Bind(_) => ("create", "/binding"),
             Self::Evict => ("create", "/eviction"),

@@ -7,7 +7,7 @@ use crate::engine::{SimDuration, SimTime};
 use crate::event::{Record, What};
 use crate::report::export;
 use crate::scenario::InputErrors;
-use crate::session::{History, Session};
+use crate::session::{History, Session, why};
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -77,11 +77,29 @@ fn back(history: &mut History, n: u64) {
 fn to_time(history: &mut History, word: Option<&str>) {
     match SimDuration::parse(word.unwrap_or_default()) {
         Ok(d) => {
-            history.seek_time(SimTime(d.0));
+            travel(history, SimTime(d.0));
             here(history);
         }
         Err(error) => terminal::line(&error),
     }
+}
+
+/// To an instant, with a bar if the way is long.
+fn travel(history: &mut History, target: SimTime) {
+    const EVERY: u64 = 1 << 14;
+    let from = history.session().now();
+    if target <= from {
+        return history.seek_time(target);
+    }
+    let bar = terminal::progress((target.0 - from.0) / 1_000_000, false, "on the way");
+    let mut count = 0_u64;
+    while history.next_time().is_some_and(|t| t <= target) && history.step() {
+        count += 1;
+        if count.is_multiple_of(EVERY) {
+            bar.set_position((history.session().now().0 - from.0) / 1_000_000);
+        }
+    }
+    bar.finish_and_clear();
 }
 
 fn to_object(history: &mut History, word: Option<&str>) {
@@ -140,15 +158,13 @@ fn show(history: &History) {
 }
 
 fn describe(history: &History, record: &Record) -> String {
-    let head = format!("{:>12} #{:<7} <-#{:<7}", record.time, record.seq, record.cause);
-    let versions = &history.session().cluster().shared().versions;
-    let text = if let What::Committed { kind, log, user, verb, .. } = record.what {
-        let (ns, name) = versions.change(kind, log).map(|c| c.value.key()).unwrap_or_default();
-        format!("etcd: {} {kind} {ns}/{name}{} by {user}", verb.0, verb.1)
-    } else if let What::Event(event) = record.what {
-        format!("{event:?}")
-    } else {
-        format!("  {:?}", record.what)
+    let cluster = history.session().cluster();
+    let change = match record.what {
+        What::Committed { kind, log, .. } => cluster.shared().versions.change(kind, log),
+        _other => None,
     };
-    format!("{head} {text}")
+    let indent =
+        if matches!(record.what, What::Event(_) | What::Committed { .. }) { "" } else { "  " };
+    let text = why::words(change, record, cluster.plan());
+    format!("{:>12} #{:<7} <-#{:<7} {indent}{text}", record.time, record.seq, record.cause)
 }

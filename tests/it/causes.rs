@@ -55,6 +55,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Submitted { kind, verb, .. } => format!("sent {kind}{}", verb.1),
         What::Stage(stage) => format!("stage {stage:?}"),
         What::Delivered { to, kind, .. } => format!("delivered {kind} to {:?}", to.role),
+        What::Listed { to, kind, .. } => format!("listed {kind} to {:?}", to.role),
         What::Sync { controller, .. } => format!("sync {controller}"),
         What::Scheduled { .. } => "scheduled".to_owned(),
         What::Scenario { .. } => "scenario".to_owned(),
@@ -156,6 +157,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
                 true
             }
             What::Refused { .. }
+            | What::Listed { .. }
             | What::Sync { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
@@ -301,6 +303,7 @@ fn causes_come_before_effects() {
                     | What::Stage(_)
                     | What::Refused { .. }
                     | What::Delivered { .. }
+                    | What::Listed { .. }
                     | What::Sync { .. }
                     | What::Scheduled { .. }
                     | What::Node { .. }
@@ -349,6 +352,7 @@ impl Observer for Lines {
             | What::Stage(_)
             | What::Refused { .. }
             | What::Delivered { .. }
+            | What::Listed { .. }
             | What::Sync { .. }
             | What::Scheduled { .. }
             | What::Node { .. } => false,

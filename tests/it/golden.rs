@@ -13,13 +13,14 @@ use wavetank::api::budget::Budget;
 use wavetank::api::versions::ObjRef;
 use wavetank::api::{Kind, Meta, Pod, Stamp};
 use wavetank::control_plane::scheduler::cache::Cache;
-use wavetank::control_plane::scheduler::config::{ProfileConfig, SchedulerConfig};
+use wavetank::control_plane::scheduler::config::ProfileConfig;
 use wavetank::control_plane::scheduler::evaluate::{Evaluation, evaluate};
 use wavetank::control_plane::scheduler::framework::Nomination;
 use wavetank::control_plane::scheduler::plugins::registry::{NOT_MODELLED, PLUGINS};
 use wavetank::control_plane::scheduler::profile::{Profile, Turn};
 use wavetank::control_plane::scheduler::ties::TieRule;
 use wavetank::engine::Sym;
+use wavetank::scenario::scheduler_config_from_json;
 
 fn object(slot: usize) -> ObjRef {
     ObjRef { slot: u32::try_from(slot).unwrap(), generation: 0 }
@@ -65,7 +66,7 @@ fn cache_of(case: &Value) -> Cache {
 
 fn profile_of(case: &Value) -> Profile {
     let config = case.get("config").filter(|c| !c.is_null());
-    let parsed = config.map(|c| SchedulerConfig::from_json(c).expect("the config is modelled"));
+    let parsed = config.map(|c| scheduler_config_from_json(c).expect("the config is modelled"));
     let profile = parsed.map_or_else(ProfileConfig::default, |mut c| c.profiles.remove(0));
     Profile::new(&profile)
 }

@@ -1,5 +1,6 @@
 //! Kubernetes JSON of the golden files into API types: just as much as those files use.
 
+use super::golden_read as read;
 use serde_json::Value;
 use std::sync::Arc;
 use wavetank::api::meta::{Deletion, Owner, Stamp, Uid};
@@ -10,7 +11,6 @@ use wavetank::api::pod::{
 };
 use wavetank::api::resources::{Named, Resources};
 use wavetank::api::{Kind, LabelSet, Meta, Name, Pod, PodSpec, PodStatus, Selector};
-use wavetank::control_plane::scheduler::config_file as read;
 use wavetank::engine::Sym;
 
 pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {

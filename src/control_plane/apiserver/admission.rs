@@ -53,6 +53,7 @@ impl Admission {
                 | Obj::DaemonSet(_)
                 | Obj::Job(_)
                 | Obj::PriorityClass(_)
+                | Obj::Lease(_)
                 | Obj::Generic(..) => {}
             },
             Op::CreateEvent(_)
@@ -62,6 +63,7 @@ impl Admission {
             | Op::PodCondition(..)
             | Op::Nominate(_)
             | Op::NodeStatus(_)
+            | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::Scale(_)

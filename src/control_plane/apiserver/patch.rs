@@ -6,7 +6,7 @@ use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
 use crate::api::request::ApiError;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Obj, PodSpec};
-use crate::engine::Sym;
+use crate::engine::{SimTime, Sym};
 use crate::event::Context;
 use std::sync::Arc;
 
@@ -191,6 +191,15 @@ pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
     new
 }
 
+/// The times of the last heartbeat, and nothing else.
+pub(super) fn heartbeat(old: &Obj, at: SimTime) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        node.status.heartbeat_ns = at.0;
+    }
+    new
+}
+
 /// Taints taken away, then added.
 pub(super) fn node_taints(old: &Obj, remove: &[Taint], add: &[Taint]) -> Obj {
     let mut new = old.clone();
@@ -235,6 +244,7 @@ pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
         | Obj::DaemonSet(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     }
     Ok(replace(old, new))
@@ -254,6 +264,7 @@ pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, Ap
         | Obj::Namespace(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     };
     let mut changed = PodTemplate::clone(template);

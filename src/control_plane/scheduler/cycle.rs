@@ -64,7 +64,7 @@ pub struct Scheduler {
     pub(super) topological_rows: u32,
     /// Buffer of [`Scheduler::happened`].
     pub(super) moved: Vec<ObjRef>,
-    start: usize,
+    pub(super) start: usize,
     cycle_armed: bool,
     flush_armed: Option<SimTime>,
     leftover_armed: bool,

@@ -6,7 +6,7 @@ use super::framework::{Code, CycleState, PreFilter, Reason, Verdict, View};
 use super::plugins::default_preemption::ineligible;
 use super::plugins::registry::Points;
 use super::preemption::{Candidate, Failed, PostFiltered, Stuck, WhatIf, post_filter};
-use super::profile::Profile;
+use super::profile::{Profile, enough_nodes};
 use super::report::{Rejection, absent_reason, count, fit_error};
 use super::ties::TieRule;
 use crate::api::Pod;
@@ -39,6 +39,8 @@ pub struct Evaluation {
     pub rejected: Vec<(Sym, Rejection)>,
     /// Why the nodes not looked at were left out, and how many.
     pub absent: Option<(Reason, usize)>,
+    /// Nodes not looked at because enough others fit.
+    pub unseen: usize,
     /// Nodes that fit, in node order.
     pub feasible: Vec<Sym>,
     /// Plugins that rejected something, sorted by name.
@@ -85,6 +87,15 @@ pub struct PostFilterPart {
     pub best: Vec<Sym>,
 }
 
+/// Which nodes are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// All of them, in node order.
+    All,
+    /// Those that a scheduling cycle looks at that begins at this node.
+    From(usize),
+}
+
 /// Evaluates a pod against every node. `draw` is asked only by [`TieRule::Uniform`].
 #[must_use]
 pub fn evaluate(
@@ -92,6 +103,18 @@ pub fn evaluate(
     profile: &Profile,
     pod: &Pod,
     ties: TieRule,
+    draw: impl Fn(u64) -> u64,
+) -> Evaluation {
+    evaluate_at(cache, profile, pod, (ties, Look::All), draw)
+}
+
+/// Evaluates a pod against the nodes that are looked at.
+#[must_use]
+pub fn evaluate_at(
+    cache: &Cache,
+    profile: &Profile,
+    pod: &Pod,
+    (ties, look): (TieRule, Look),
     draw: impl Fn(u64) -> u64,
 ) -> Evaluation {
     let mut out = Evaluation::default();
@@ -105,9 +128,17 @@ pub fn evaluate(
     let mut state = CycleState::default();
     profile.prepare(&mut cache, pod, &mut state);
     let looked = pre_filter(profile, View { cache: &cache, pod }, &mut state, &mut out);
-    let (skip, nodes) = looked.unwrap_or_default();
+    let (skip, mut nodes) = looked.unwrap_or_default();
+    let mut enough = nodes.len();
+    if let Look::From(start) = look
+        && !nodes.is_empty()
+    {
+        enough = enough_nodes(nodes.len(), profile.percentage);
+        let first = start % cache.len() % nodes.len();
+        nodes.rotate_left(first);
+    }
     let what_if = WhatIf { profile, cache: &mut cache, pod, state: &mut state, skip };
-    let (feasible, rejected) = filter(what_if, &nodes, &mut out);
+    let (feasible, rejected) = filter(what_if, (&nodes, enough), &mut out);
     score(profile, View { cache: &cache, pod }, &mut state, &feasible, &mut out);
     if !feasible.is_empty() {
         let i = ties.pick(&cache, &feasible, &out.totals, draw);
@@ -172,7 +203,7 @@ fn pre_filter(
 /// The nodes that fit, and the verdicts on those that do not.
 fn filter(
     mut what_if: WhatIf<'_>,
-    nodes: &[u32],
+    (nodes, enough): (&[u32], usize),
     out: &mut Evaluation,
 ) -> (Vec<u32>, Vec<(u32, Verdict)>) {
     let nominated = what_if.cache.position(what_if.pod.status.nominated).map(num::u32_of);
@@ -183,7 +214,11 @@ fn filter(
         return (vec![at], Vec::new());
     }
     let (mut feasible, mut rejected) = (Vec::new(), Vec::new());
-    for &at in nodes {
+    for (i, &at) in nodes.iter().enumerate() {
+        if feasible.len() == enough {
+            out.unseen = nodes.len() - i;
+            break;
+        }
         let verdict = what_if.judge(at as usize);
         let name = what_if.cache.at(at as usize).name;
         if verdict.passed() {

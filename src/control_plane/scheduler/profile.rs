@@ -11,6 +11,7 @@ use super::statics::Statics;
 use super::ties::TieRule;
 use crate::api::Pod;
 use crate::engine::{Sym, num};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A plugin of a profile.
@@ -109,6 +110,11 @@ pub struct Profile {
     pub rows: Vec<ProfileRow>,
     /// `percentageOfNodesToScore`.
     pub percentage: Option<u32>,
+    /// Per extension point the rows that are called, in order.
+    order: [Vec<u8>; Points::NAMES.len()],
+    /// The rows that begin Filter and are static: their verdicts can be looked up before the others
+    /// are asked, and a node still shows the first plugin that rejects it.
+    static_rows: u32,
     statics: Statics,
     scratch: Scratch,
 }
@@ -131,6 +137,17 @@ pub struct Decision {
     pub evaluated: u32,
     /// Nodes that fit.
     pub feasible: u32,
+}
+
+/// What the last cycle has looked at, by position.
+#[derive(Debug, Clone, Copy)]
+pub struct Looked<'a> {
+    /// Nodes that fit, in the order in which they were found.
+    pub feasible: &'a [u32],
+    /// Nodes that do not, with the verdict.
+    pub rejected: &'a [(u32, Verdict)],
+    /// Totals of the feasible nodes, but for what is the same for all; only if there are several.
+    pub totals: &'a [i64],
 }
 
 /// The nodes to look at.
@@ -166,23 +183,49 @@ impl Profile {
                 weight: enabled.weight,
             })
         };
-        Self {
+        let mut made = Self {
             name: config.scheduler_name,
             rows: config.plugins.iter().filter_map(make).collect(),
             percentage: config.percentage,
+            order: Default::default(),
+            static_rows: 0,
             statics: Statics::default(),
             scratch: Scratch::default(),
+        };
+        for (order, (_, point)) in made.order.iter_mut().zip(Points::NAMES) {
+            let rows = (0_u8..).zip(&made.rows).filter(|(_, row)| row.at(point));
+            *order = rows.map(|(i, _)| i).collect();
+            if let Some((_, names)) = config.order.iter().find(|(p, _)| *p == point) {
+                let rank =
+                    |i: &u8| names.iter().position(|n| *n == made.rows[usize::from(*i)].name);
+                order.sort_by_key(rank);
+            }
         }
+        made.note_static_rows();
+        made
     }
 
     /// Adds a plugin of the user's at the end.
     pub fn add(&mut self, row: ProfileRow) {
+        let at = u8::try_from(self.rows.len()).expect("a profile has fewer than 32 plugins");
+        for (order, (_, point)) in self.order.iter_mut().zip(Points::NAMES) {
+            if row.at(point) {
+                order.push(at);
+            }
+        }
         self.rows.push(row);
+        self.note_static_rows();
     }
 
-    /// The row numbers of the plugins at an extension point.
+    fn note_static_rows(&mut self) {
+        let first = self.rows_at(Points::FILTER).take_while(|(_, r)| r.plugin.is_static());
+        self.static_rows = first.fold(0, |mask, (i, _)| mask | 1 << i);
+    }
+
+    /// The row numbers of the plugins at an extension point, in the order in which they are called.
     pub fn rows_at(&self, point: Points) -> impl Iterator<Item = (u8, &ProfileRow)> {
-        (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
+        let order = &self.order[num::index(u64::from(point.0.trailing_zeros()))];
+        order.iter().map(|&i| (i, &self.rows[usize::from(i)]))
     }
 
     /// `PreEnqueue`: the first plugin that holds the pod back.
@@ -224,6 +267,13 @@ impl Profile {
         };
         self.scratch = scratch;
         decision
+    }
+
+    /// What the last cycle has looked at: for tests that hold it to plainer ways.
+    #[must_use]
+    pub fn looked(&self) -> Looked<'_> {
+        let Scratch { feasible, rejected, totals, .. } = &self.scratch;
+        Looked { feasible, rejected, totals }
     }
 
     /// `PostFilter`: no node fits.
@@ -352,6 +402,8 @@ impl Profile {
         let mut statics = std::mem::take(&mut self.statics);
         let state = &scratch.state;
         let known = statics.of(view.cache, view.pod, |at| self.judge_static(view, state, at));
+        let dynamic: SmallVec<[(u8, &dyn Plugin); 8]> =
+            self.filters(skip | self.static_rows).map(|(row, r)| (row, &*r.plugin)).collect();
         let mut buffer = [Verdict::PASS; CHUNK];
         let mut done = 0;
         while done < n && scratch.feasible.len() < enough {
@@ -363,8 +415,8 @@ impl Profile {
             } else {
                 verdicts.copy_from_slice(&known.verdicts[first..first + len]);
             }
-            for (row, entry) in self.filters(skip).filter(|(_, r)| !r.plugin.is_static()) {
-                entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
+            for &(row, plugin) in &dynamic {
+                plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
             }
             if !scratch.taken.is_empty() {
                 scratch.amend(first, verdicts);
@@ -372,12 +424,13 @@ impl Profile {
             scratch.sort_out(first, verdicts, enough);
             done += len;
         }
+        drop(dynamic);
         self.statics = statics;
     }
 
     /// Static plugins are judged without regard to Skip: what skips also passes.
     fn judge_static(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
-        for (i, row) in self.rows_at(Points::FILTER).filter(|(_, r)| r.plugin.is_static()) {
+        for (i, row) in self.filters(!self.static_rows) {
             let verdict = row.plugin.filter_node(view, state, at);
             if !verdict.passed() {
                 return verdict.by(i);
@@ -423,9 +476,17 @@ impl Profile {
             }
             row.plugin.score(view, state, feasible, scores);
             row.plugin.normalize(view, state, feasible, scores);
-            for (total, score) in totals.iter_mut().zip(&*scores) {
-                *total += row.weight * score;
-            }
+            add_weighted(totals, scores, row.weight);
         }
+    }
+}
+
+/// Adds scores to the totals. A weight of 1 is common, and a 64-bit product does not vectorise.
+fn add_weighted(totals: &mut [i64], scores: &[i64], weight: i64) {
+    let pairs = totals.iter_mut().zip(scores);
+    if weight == 1 {
+        pairs.for_each(|(total, score)| *total += score);
+    } else {
+        pairs.for_each(|(total, score)| *total += weight * score);
     }
 }

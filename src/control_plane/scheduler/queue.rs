@@ -134,6 +134,12 @@ impl SchedulingQueue {
         self.pods.get(&object)
     }
 
+    /// When the backoff of a waiting pod ends.
+    #[must_use]
+    pub fn backoff_end(&self, waiting: &Waiting) -> SimTime {
+        self.rules.end(waiting)
+    }
+
     /// Pods that wait, wherever.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -248,15 +248,9 @@ fn ratio_score(shape: &[(i64, i64)], requested: i64, capacity: i64) -> i64 {
     shape.last().map_or(0, |last| last.1 * 10)
 }
 
-/// Buffers for columns of nodes that do not lie side by side.
-#[derive(Debug)]
-pub struct Lanes([[f64; CHUNK]; 4]);
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self([[0.0; CHUNK]; 4])
-    }
-}
+/// Buffers for columns of nodes that do not lie side by side; made when first needed, since most do.
+#[derive(Debug, Default)]
+pub struct Lanes(Option<[[f64; CHUNK]; 4]>);
 
 /// Four columns at these nodes: slices of the columns themselves where the nodes are consecutive.
 #[must_use]
@@ -266,12 +260,13 @@ pub fn gather<'a>(lanes: &'a mut Lanes, nodes: &[u32], columns: [&'a [f64]; 4]) 
     if nodes[n - 1] as usize == first + n - 1 && nodes[n / 2] as usize == first + n / 2 {
         return columns.map(|c| &c[first..first + n]);
     }
-    for (lane, column) in lanes.0.iter_mut().zip(columns) {
+    let lanes = lanes.0.get_or_insert([[0.0; CHUNK]; 4]);
+    for (lane, column) in lanes.iter_mut().zip(columns) {
         for (slot, &at) in lane.iter_mut().zip(nodes) {
             *slot = column[at as usize];
         }
     }
-    let [a, b, c, d] = &lanes.0;
+    let [a, b, c, d] = &*lanes;
     [&a[..n], &b[..n], &c[..n], &d[..n]]
 }
 
@@ -351,6 +346,9 @@ impl Plugin for Fit {
                 let free = column.alloc[first + i] - column.used[first + i];
                 *slack = min(*slack, free - num::float(want));
             }
+        }
+        if !any_negative(&slack[..n]) {
+            return;
         }
         // The reasons are worked out only where something is short.
         for (i, _) in slack.iter().enumerate().take(n).filter(|(_, s)| **s < 0.0) {
@@ -478,6 +476,20 @@ fn scan(
             }
         }
     }
+}
+
+/// True if a number is below 0. Least values are kept in eight lanes, which vectorises; one running
+/// minimum would not.
+#[inline]
+fn any_negative(numbers: &[f64]) -> bool {
+    let mut least = [0.0_f64; 8];
+    let (lanes, rest) = numbers.as_chunks::<8>();
+    for lane in lanes {
+        for (least, x) in least.iter_mut().zip(lane) {
+            *least = if *x < *least { *x } else { *least };
+        }
+    }
+    least.iter().chain(rest).any(|x| *x < 0.0)
 }
 
 /// Whether a node got more of something the pod asks for (or room for more pods).

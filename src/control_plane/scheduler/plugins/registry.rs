@@ -104,6 +104,8 @@ const QUEUE_TESTS: &str = "unit tests of the queue";
 const FILTERS: Points = Points::PRE_FILTER.and(Points::FILTER);
 const SCORES: Points = Points::PRE_SCORE.and(Points::SCORE);
 const BOTH: Points = FILTERS.and(SCORES);
+const BINDS: Points = Points::RESERVE.and(Points::PRE_BIND);
+const DYNAMIC: Points = Points::PRE_ENQUEUE.and(Points::POST_FILTER).and(BOTH).and(BINDS);
 
 macro_rules! row {
     ($name:literal, $make:expr, $points:expr, $weight:literal, $verified:expr) => {
@@ -141,14 +143,14 @@ pub const PLUGINS: &[PluginRow] = &[
     row!("NodeResourcesFit", Some(|args| Arc::new(args.fit.clone())), BOTH, 1, GOLDEN),
     row!("VolumeRestrictions", None, FILTERS, 0, ""),
     row!("NodeVolumeLimits", None, FILTERS, 0, ""),
-    row!("VolumeBinding", None, BOTH, 1, ""),
+    row!("VolumeBinding", None, BOTH.and(BINDS), 1, ""),
     row!("VolumeZone", None, FILTERS, 0, ""),
     row!("PodTopologySpread", Some(|args| Arc::new(args.spread.clone())), BOTH, 2, GOLDEN),
     row!("InterPodAffinity", Some(|args| Arc::new(args.interpod)), BOTH, 2, GOLDEN),
     row!(
         "DynamicResources",
         Some(|_| Arc::new(DynamicResources)),
-        BOTH.and(Points::POST_FILTER),
+        DYNAMIC,
         2,
         "golden/public.jsonl.gz, for pods without claims"
     ),
