@@ -258,7 +258,7 @@ impl Profile {
         self.prepare(cache, pod, &mut scratch.state);
         let mut node = self.place(cache, pod, turn, &mut scratch, &draw);
         if let Err(failure) = &mut node {
-            self.rescue(cache, pod, turn.ties, &mut scratch, draw(u64::MAX), failure);
+            self.rescue(cache, pod, (turn.ties, draw(u64::MAX)), &mut scratch, failure);
         }
         let decision = Decision {
             node,
@@ -281,9 +281,8 @@ impl Profile {
         &self,
         cache: &mut Cache,
         pod: &Pod,
-        ties: TieRule,
+        (ties, bits): (TieRule, u64),
         scratch: &mut Scratch,
-        bits: u64,
         failure: &mut Failure,
     ) {
         let Scratch { state, rejected, skip, absent, .. } = scratch;

@@ -84,7 +84,8 @@ fn feasible(cache: &Cache, pod: &Pod) -> Vec<String> {
 }
 
 fn candidates(cache: &Cache, pod: &Pod) -> Vec<(String, Vec<String>, u32)> {
-    let found = decide(cache, pod).post_filter.unwrap().candidates;
+    let mut found = decide(cache, pod).post_filter.unwrap().candidates;
+    found.sort_by(|a, b| a.node.cmp_text(b.node));
     found.into_iter().map(|c| (c.node.to_string(), c.victims, c.violations)).collect()
 }
 
