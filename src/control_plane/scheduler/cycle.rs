@@ -88,7 +88,12 @@ struct Reasons {
 impl Scheduler {
     /// A scheduler that knows nothing yet: everything comes by delivery.
     #[must_use]
-    pub fn new(address: Address, config: SchedulerConfig) -> Self {
+    pub fn new(address: Address, mut config: SchedulerConfig) -> Self {
+        if !config.version.dynamic_resources() {
+            for profile in &mut config.profiles {
+                profile.plugins.retain(|p| p.name != "DynamicResources");
+            }
+        }
         let rules = Backoff {
             initial: config.initial_backoff,
             max: config.max_backoff,

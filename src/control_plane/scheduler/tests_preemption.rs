@@ -12,6 +12,7 @@ use crate::api::meta::Stamp;
 use crate::api::pod::{
     Affinity, ConditionType, PodAffinityTerm, Port, PreemptionPolicy, SpreadConstraint,
 };
+use crate::api::version::KubeVersion;
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, LabelSet, Name, Pod, PodSpec, Selector};
 use crate::engine::{SimTime, Sym};
@@ -424,4 +425,16 @@ fn the_end_of_a_nominated_pod_helps_pods_of_its_priority_or_less() {
     w.delete(Kind::Pod, middle);
     w.run(20);
     assert_eq!(w.bindings.last().map(|b| &*b.1), Some("waits"));
+}
+
+#[test]
+fn version_1_29_knows_no_claims() {
+    let version = KubeVersion::V1_29;
+    let mut w = World::new(SchedulerConfig { version, ..SchedulerConfig::default() });
+    w.add_node(node("n1", 1000, "a"));
+    w.add_pod(pod("p1", spec(1100, GIB)));
+    w.run(5);
+    let recorded = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
+                    1 Preemption is not helpful for scheduling.";
+    assert_eq!(w.conditions, [recorded]);
 }
