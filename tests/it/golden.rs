@@ -28,9 +28,9 @@ fn object(slot: usize) -> ObjRef {
 
 /// The cache after all objects of a case.
 ///
-/// The nominated pods of the golden cases are in none of the queues of the scheduler that was asked,
-/// and of such pods it knows nothing but the name (source: `nominatedPodToInfo`): no priority, no
-/// labels, no requests. In a simulated cluster they are in a queue, and count in full.
+/// The nominated pods of the golden cases are in none of the queues of the scheduler that was
+/// asked, and of such pods it knows nothing but the name (source: `nominatedPodToInfo`): no
+/// priority, no labels, no requests. In a simulated cluster they are in a queue, and count in full.
 fn cache_of(case: &Value) -> Cache {
     let mut cache = Cache::default();
     for (i, value) in objects::list(case, "objects").iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What a write says, as one number for the run's digest: "equal digests" means that every written
 //! object was equal. Labels, names and texts have stable hashes; a pod's spec, which never changes,
-//! is folded once, when the pod is made or its spec is replaced; the original document is not walked
-//! (what of it matters stands in the typed form).
+//! is folded once, when the pod is made or its spec is replaced; the original document is not
+//! walked (what of it matters stands in the typed form).
 
 use crate::api::meta::Meta;
 use crate::api::node::Node;

@@ -497,8 +497,8 @@ impl Cache {
         Some(gone)
     }
 
-    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do not
-    /// come back by themselves.
+    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do
+    /// not come back by themselves.
     pub fn restore_ports(&mut self, at: usize, ports: SmallVec<[HostPort; 2]>) {
         self.rows[self.order[at] as usize].ports = ports;
     }

@@ -286,8 +286,8 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
         }
     }
 
-    /// `PreFilter`'s `AddPod` and `RemovePod`: what was worked out for the pod in hand is to follow a
-    /// pod that is taken to be on one node or not. The cache has followed already.
+    /// `PreFilter`'s `AddPod` and `RemovePod`: what was worked out for the pod in hand is to follow
+    /// a pod that is taken to be on one node or not. The cache has followed already.
     fn pod_moved(&self, _view: View<'_>, _state: &mut CycleState, _moved: Moved<'_>) {}
 
     /// `PostFilter`: no node fits.

@@ -242,8 +242,8 @@ impl Scheduler {
             || affine(&self.cache, &waiting.pod, pod)
     }
 
-    /// Tells the unschedulable pods (and the one in hand, if it has been rejected); `at_most` limits
-    /// them to that priority.
+    /// Tells the unschedulable pods (and the one in hand, if it has been rejected); `at_most`
+    /// limits them to that priority.
     pub(super) fn happened(
         &mut self,
         event: &ClusterEvent<'_>,

@@ -41,7 +41,8 @@ fn multi_point_configures_in_place_and_appends() {
         "disabled": [{"name": "NodeAffinity"}, {"name": "ImageLocality"}],
     }}}))
     .unwrap();
-    // What is disabled and enabled goes to the end; a weight that is left out is 1, not the default.
+    // What is disabled and enabled goes to the end; a weight that is left out is 1, not the
+    // default.
     insta::assert_snapshot!(at(&profile, Points::SCORE), @"TaintToleration=1 NodeResourcesFit=1 VolumeBinding=1 PodTopologySpread=2 InterPodAffinity=2 DynamicResources=2 NodeResourcesBalancedAllocation=1 ImageLocality=7");
     assert!(!at(&profile, Points::FILTER).contains("NodeAffinity"));
 }
