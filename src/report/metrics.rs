@@ -157,6 +157,12 @@ impl Metrics {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
     }
@@ -187,7 +193,13 @@ impl Metrics {
             Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
                 self.workloads.object(&change.value, change.deleted, now);
             }
-            Obj::Namespace(_) | Obj::Job(_) | Obj::PriorityClass(_) | Obj::Generic(..) => {}
+            Obj::Namespace(_) | Obj::Job(_) | Obj::PriorityClass(_) | Obj::PersistentVolume(_)
+ | Obj::PersistentVolumeClaim(_)
+ | Obj::StorageClass(_)
+ | Obj::CSINode(_)
+ | Obj::CSIDriver(_)
+ | Obj::CSIStorageCapacity(_)
+ | Obj::Generic(..) => {}
         }
     }
 

@@ -7,6 +7,7 @@ pub mod events;
 pub mod expect;
 pub mod export;
 mod export_pod;
+mod export_storage;
 pub mod faults;
 pub mod html;
 pub mod metrics;

@@ -192,6 +192,12 @@ fn template(obj: &Obj) -> Option<&PodTemplate> {
         | Obj::Event(_)
         | Obj::Namespace(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Generic(..) => None,
     }
 }

@@ -53,6 +53,12 @@ impl Admission {
                 | Obj::DaemonSet(_)
                 | Obj::Job(_)
                 | Obj::PriorityClass(_)
+                | Obj::PersistentVolume(_)
+                | Obj::PersistentVolumeClaim(_)
+                | Obj::StorageClass(_)
+                | Obj::CSINode(_)
+                | Obj::CSIDriver(_)
+                | Obj::CSIStorageCapacity(_)
                 | Obj::Generic(..) => {}
             },
             Op::CreateEvent(_)

@@ -71,6 +71,12 @@ pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
         }
         (Obj::DaemonSet(o), Obj::DaemonSet(f)) => Arc::make_mut(o).status.clone_from(&f.status),
         (Obj::Job(o), Obj::Job(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        (Obj::PersistentVolume(o), Obj::PersistentVolume(f)) => Arc::make_mut(o).phase = f.phase,
+        (Obj::PersistentVolumeClaim(o), Obj::PersistentVolumeClaim(f)) => {
+            let o = Arc::make_mut(o);
+            (o.phase, o.status_modes, o.status_capacity) =
+                (f.phase, f.status_modes, f.status_capacity);
+        }
         // Other kinds have no status in the model.
         _other => {}
     }
@@ -226,6 +232,12 @@ pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
         | Obj::DaemonSet(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     }
     Ok(replace(old, new))
@@ -245,6 +257,12 @@ pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, Ap
         | Obj::Namespace(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     };
     let mut changed = PodTemplate::clone(template);
