@@ -1,8 +1,8 @@
 //! Objects back to documents, as `kubectl get -o yaml` prints them: what the manifest said, with
 //! the live fields laid over it; objects without a manifest are written from their typed form.
 
-use super::export_storage;
 use super::export_pod::{conditions, pod_spec, pod_status, put, resources, set_stamp, taint};
+use super::export_storage;
 use crate::api::kevent::KEvent;
 use crate::api::labels::Op;
 use crate::api::node::Node;

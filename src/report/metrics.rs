@@ -193,13 +193,16 @@ impl Metrics {
             Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
                 self.workloads.object(&change.value, change.deleted, now);
             }
-            Obj::Namespace(_) | Obj::Job(_) | Obj::PriorityClass(_) | Obj::PersistentVolume(_)
- | Obj::PersistentVolumeClaim(_)
- | Obj::StorageClass(_)
- | Obj::CSINode(_)
- | Obj::CSIDriver(_)
- | Obj::CSIStorageCapacity(_)
- | Obj::Generic(..) => {}
+            Obj::Namespace(_)
+            | Obj::Job(_)
+            | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
+            | Obj::Generic(..) => {}
         }
     }
 

@@ -20,11 +20,7 @@ fn modes(list: Option<&Vec<String>>) -> AccessModes {
     AccessModes::of(list.into_iter().flatten().map(String::as_str))
 }
 
-fn bytes(
-    list: Option<&BTreeMap<String, Text>>,
-    at: &At<'_>,
-    problems: &mut Problems,
-) -> i64 {
+fn bytes(list: Option<&BTreeMap<String, Text>>, at: &At<'_>, problems: &mut Problems) -> i64 {
     let text = list.and_then(|l| l.get("storage"));
     text.map_or(0, |t| quantity(t, &at.key("storage"), problems).value())
 }
@@ -57,10 +53,7 @@ pub(crate) fn volume(
         block: spec.volume_mode.as_deref() == Some("Block"),
         class,
         attributes: sym(spec.volume_attributes_class_name.as_ref()),
-        reclaim: reclaim(
-            spec.persistent_volume_reclaim_policy.as_ref(),
-            ReclaimPolicy::Retain,
-        ),
+        reclaim: reclaim(spec.persistent_volume_reclaim_policy.as_ref(), ReclaimPolicy::Retain),
         claim: spec.claim_ref.as_ref().map(|r| ClaimRef {
             ns: sym(r.namespace.as_ref()),
             name: Name::new(r.name.as_deref().unwrap_or_default()),

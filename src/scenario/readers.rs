@@ -3,7 +3,8 @@
 use super::manifest::Mode;
 use super::path::{At, Problem, Problems, Seg, nearest};
 use super::{
-    convert, convert_pod, convert_storage, convert_workload, defaults, kinds, typed, validate, validate_pod,
+    convert, convert_pod, convert_storage, convert_workload, defaults, kinds, typed, validate,
+    validate_pod,
 };
 use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
@@ -218,12 +219,9 @@ const READERS: &[(Kind, Reader)] = &[
     plain!(ConfigMap, core::ConfigMap, validate::config_map),
     plain!(Secret, core::Secret, validate::secret),
     plain!(ServiceAccount, core::ServiceAccount),
-    compact!(
-        PersistentVolume,
-        core::PersistentVolume,
-        validate::persistent_volume,
-        |o, doc, p| convert_storage::volume(&o, doc, p)
-    ),
+    compact!(PersistentVolume, core::PersistentVolume, validate::persistent_volume, |o, doc, p| {
+        convert_storage::volume(&o, doc, p)
+    }),
     compact!(PersistentVolumeClaim, core::PersistentVolumeClaim, validate::claim, |o, doc, p| {
         convert_storage::claim(&o, doc, p)
     }),

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 use wavetank::api::versions::ObjRef;
-use wavetank::api::{Kind, Pod};
+use wavetank::api::{Kind, Name, Pod};
 use wavetank::control_plane::scheduler::cache::Cache;
 use wavetank::control_plane::scheduler::config::{ProfileConfig, SchedulerConfig};
 use wavetank::control_plane::scheduler::evaluate::{Evaluation, evaluate};
@@ -43,7 +43,7 @@ fn cache_of(case: &Value) -> Cache {
                     cache.add_pod(object(i), &pod, pod.node, false);
                 }
             }
-            _ => {}
+            _ => cache.volumes.apply(&objects::storage(value), false),
         }
     }
     cache.settle();
@@ -58,10 +58,7 @@ fn profile_of(case: &Value) -> Profile {
 }
 
 /// Why a case asks for something that is not modelled.
-fn excluded(case: &Value, pods: &[&Value]) -> Option<&'static str> {
-    if pods.iter().any(|p| !objects::list(&p["spec"], "volumes").is_empty()) {
-        return Some("the pod has volumes");
-    }
+fn excluded(case: &Value) -> Option<&'static str> {
     let nominated = objects::list(case, "objects").iter().any(|o| {
         o["kind"] == "Pod"
             && o["spec"]["nodeName"].is_null()
@@ -138,6 +135,50 @@ fn compare_filters(diff: &mut Diff, got: &Evaluation, want: &Value) {
     diff.check("fitError", got.fit_error.as_str(), fit_error);
 }
 
+/// What `VolumeBinding` would bind where, and the message of a cycle that `PreFilter` ended.
+fn compare_volumes(diff: &mut Diff, got: &Evaluation, want: &Value) {
+    let full = |ns: Sym, name: Name| format!("{ns}/{name}");
+    let mine: BTreeMap<&str, Value> = got
+        .volumes
+        .iter()
+        .map(|(node, volumes)| {
+            let bindings: BTreeMap<String, String> = volumes
+                .bindings
+                .iter()
+                .map(|(c, v)| (full(c.meta.ns, c.meta.name), v.meta.name.to_string()))
+                .collect();
+            let mut provision: Vec<String> =
+                volumes.provisions.iter().map(|c| full(c.meta.ns, c.meta.name)).collect();
+            provision.sort_unstable();
+            let mut out = serde_json::Map::new();
+            if !bindings.is_empty() {
+                out.insert("staticBindings".into(), serde_json::json!(bindings));
+            }
+            if !provision.is_empty() {
+                out.insert("provision".into(), serde_json::json!(provision));
+            }
+            (node.as_str(), out.into())
+        })
+        .collect();
+    let theirs: BTreeMap<&str, Value> = want["volumes"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(node, volumes)| {
+            let mut volumes = volumes.clone();
+            if let Some(list) = volumes.get_mut("provision").and_then(Value::as_array_mut) {
+                list.sort_by_key(ToString::to_string);
+            }
+            (node.as_str(), volumes)
+        })
+        .collect();
+    diff.check("VolumeBinding", mine, theirs);
+    if got.pre_filter.is_some() {
+        let message = format!("{} {}", got.fit_error, got.post_filter);
+        diff.check("DynamicResources", message.as_str(), want["fitError"].as_str().unwrap());
+    }
+}
+
 fn compare_scores(diff: &mut Diff, got: &Evaluation, want: &Value) {
     let scores = &want["scores"];
     if scores.is_null() {
@@ -192,7 +233,8 @@ fn compare_fast(diff: &mut Diff, case: &Value, got: &Evaluation, pod: &Pod) {
     match fast.node {
         Ok(at) => diff.check("fast path", Some(cache.at(at).name), got.pick),
         Err(failure) => {
-            let message = got.fit_error.chars().take(1024).collect::<String>();
+            let message = format!("{} {}", got.fit_error, got.post_filter);
+            let message = message.trim_end().chars().take(1024).collect::<String>();
             diff.check("fast path", failure.message, message);
         }
     }
@@ -219,6 +261,7 @@ fn compare(case: &Value) -> Diff {
     });
     diff.check("PreFilter", pre, want_pre);
     compare_filters(&mut diff, &got, want);
+    compare_volumes(&mut diff, &got, want);
     compare_scores(&mut diff, &got, want);
     compare_fast(&mut diff, case, &got, &pod);
     diff
@@ -283,7 +326,7 @@ fn lines(path: &Path) -> impl Iterator<Item = Value> {
 fn check_file(path: &Path) {
     let mut table = Table::default();
     for case in lines(path) {
-        if let Some(why) = excluded(&case, &[&case["pod"]]) {
+        if let Some(why) = excluded(&case) {
             *table.left_out.entry(why).or_default() += 1;
             continue;
         }
@@ -349,9 +392,8 @@ fn sequences_equal_those_of_kube_scheduler() {
     let Some(shared) = shared_dir() else { return };
     let mut table = Table::default();
     for case in lines(&shared.join("golden/sequences_public.jsonl.gz")) {
-        let pods: Vec<&Value> = objects::list(&case, "pending").iter().collect();
         let preempts = (case["mode"] == "preempt").then_some("mode preempt");
-        match excluded(&case, &pods).or(preempts) {
+        match excluded(&case).or(preempts) {
             Some(why) => *table.left_out.entry(why).or_default() += 1,
             None => check_sequence(&case, &mut table),
         }

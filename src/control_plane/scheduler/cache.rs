@@ -8,6 +8,7 @@ use super::columns::Columns;
 use super::counts::{Counts, GroupKey};
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
+use super::volumes::VolumeIndex;
 use crate::api::node::Node;
 use crate::api::pod::{Effect, Protocol};
 use crate::api::resources::Resources;
@@ -98,6 +99,8 @@ pub struct Cache {
     log: Vec<u32>,
     epoch: u64,
     namespaces: FxHashMap<Sym, LabelSet>,
+    /// Storage.
+    pub volumes: VolumeIndex,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
 }
@@ -485,6 +488,7 @@ impl Cache {
             self.columns.set_used(row.at as usize, row);
         }
         self.counts.count(index, pod, add);
+        self.volumes.count(index, pod, add);
     }
 
     // ----- other objects -----

@@ -4,6 +4,7 @@
 use super::cache::Cache;
 use super::framework::{CycleState, PreFilter, Reason, View};
 use super::plugins::registry::Points;
+use super::plugins::volume_binding::{PodVolumes, pod_volumes};
 use super::profile::Profile;
 use super::report::{Rejection, absent_reason, fit_error};
 use super::ties::TieRule;
@@ -24,7 +25,7 @@ pub struct PluginScores {
 }
 
 /// A decision in full.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
     /// A `PreEnqueue` plugin holds the pod back; then nothing else is filled.
     pub pre_enqueue: Option<(&'static str, Reason)>,
@@ -38,6 +39,8 @@ pub struct Evaluation {
     pub absent: Option<(Reason, usize)>,
     /// Nodes that fit, in node order.
     pub feasible: Vec<Sym>,
+    /// What binding the pod's claims takes, per feasible node with something to bind.
+    pub volumes: Vec<(Sym, PodVolumes)>,
     /// Plugins that rejected something, sorted by name.
     pub rejectors: Vec<&'static str>,
     /// Score plugins whose `PreScore` answered Skip.
@@ -52,6 +55,8 @@ pub struct Evaluation {
     pub pick: Option<Sym>,
     /// The message if nothing fits (without `PostFilter`'s part).
     pub fit_error: String,
+    /// What `PostFilter` adds to it after `PreFilter` has ended the cycle.
+    pub post_filter: &'static str,
 }
 
 /// Evaluates a pod against every node. `draw` is asked only by [`TieRule::Uniform`].
@@ -76,6 +81,7 @@ pub fn evaluate(
     let view = View { cache: &cache, pod };
     if let Some((skip, nodes)) = pre_filter(profile, view, &mut state, &mut out) {
         let feasible = filter(profile, view, &state, (skip, &nodes), &mut out);
+        out.volumes = volumes(profile, view, &feasible);
         score(profile, view, &mut state, &feasible, &mut out);
         if !feasible.is_empty() {
             let i = ties.pick(&cache, &feasible, &out.totals, draw);
@@ -85,6 +91,18 @@ pub fn evaluate(
     out.rejectors.sort_unstable();
     out.rejectors.dedup();
     out
+}
+
+/// What `VolumeBinding` would bind where.
+fn volumes(profile: &Profile, view: View<'_>, feasible: &[u32]) -> Vec<(Sym, PodVolumes)> {
+    if !profile.binds_volumes() {
+        return Vec::new();
+    }
+    let on = |at: &u32| {
+        let found = pod_volumes(view.cache, view.pod, *at as usize);
+        (view.cache.at(*at as usize).name, found)
+    };
+    feasible.iter().map(on).filter(|(_, volumes)| !volumes.is_empty()).collect()
 }
 
 /// The rows to skip and the positions to look at; none if the cycle ends here.
@@ -115,6 +133,7 @@ fn pre_filter(
                 let why = reasons.join(", ");
                 out.fit_error = format!("0/{} nodes are available: {why}.", view.cache.len());
                 out.rejectors.push(row.name);
+                out.post_filter = profile.after_pre_filter();
                 out.pre_filter = Some(Rejection { plugin: row.name, code, reasons });
                 return None;
             }

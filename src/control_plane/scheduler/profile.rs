@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::config::ProfileConfig;
 use super::framework::{Batch, CycleState, Plugin, PreFilter, Verdict, View};
+use super::plugins::dynamic_resources::NO_STATE;
 use super::plugins::fit::CHUNK;
 use super::plugins::registry::{PLUGINS, Points};
 use super::report::{Failure, Rejection};
@@ -148,6 +149,20 @@ impl Profile {
         (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
     }
 
+    /// True if volumes are bound before pods are.
+    #[must_use]
+    pub fn binds_volumes(&self) -> bool {
+        self.rows_at(Points::RESERVE).any(|(_, row)| row.name == "VolumeBinding")
+    }
+
+    /// What `PostFilter` says once `PreFilter` has ended the cycle: the error of `DynamicResources`
+    /// comes before anybody's preemption.
+    #[must_use]
+    pub fn after_pre_filter(&self) -> &'static str {
+        let there = self.rows_at(Points::POST_FILTER).any(|(_, r)| r.name == "DynamicResources");
+        if there { NO_STATE } else { "" }
+    }
+
     /// `PreEnqueue`: the first plugin that holds the pod back.
     #[must_use]
     pub fn pre_enqueue(&self, pod: &Pod) -> Option<(u8, super::framework::Reason)> {
@@ -250,7 +265,8 @@ impl Profile {
                 }
                 PreFilter::Reject(code, reasons) => {
                     let rejection = Rejection { plugin: row.name, code, reasons };
-                    return Err(Failure::of_pod(i, view.cache.len(), &rejection));
+                    let after = self.after_pre_filter();
+                    return Err(Failure::of_pod(i, view.cache.len(), &rejection, after));
                 }
             }
         }

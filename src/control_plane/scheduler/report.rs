@@ -75,11 +75,13 @@ impl Failure {
         Self { rejectors: 0, message, resolvable: false }
     }
 
-    /// `PreFilter` refused the pod.
+    /// `PreFilter` refused the pod; `after` is what `PostFilter` adds.
     #[must_use]
-    pub fn of_pod(row: u8, n: usize, rejection: &Rejection) -> Self {
+    pub fn of_pod(row: u8, n: usize, rejection: &Rejection, after: &str) -> Self {
         let why = rejection.reasons.join(", ");
-        let message = format!("0/{n} nodes are available: {why}.");
+        let mut message = format!("0/{n} nodes are available: {why}. {after}");
+        message.truncate(message.trim_end().len());
+        truncate(&mut message);
         Self { rejectors: 1 << row, message, resolvable: rejection.code == Code::Unschedulable }
     }
 

@@ -197,7 +197,10 @@ impl Scheduler {
         if !self.queue.any_unschedulable() {
             return;
         }
-        let topological = matches!(event, ClusterEvent::AssignedPod { .. } | ClusterEvent::Other);
+        let topological = matches!(
+            event,
+            ClusterEvent::AssignedPod { .. } | ClusterEvent::Storage(_) | ClusterEvent::Other
+        );
         if topological && !self.queue.any_rejected_by(self.topological_rows) {
             return;
         }

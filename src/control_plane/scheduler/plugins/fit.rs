@@ -408,6 +408,7 @@ impl Plugin for Fit {
             ClusterEvent::Own { old } => Hint::of(old.spec.requests != pod.spec.requests),
             ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

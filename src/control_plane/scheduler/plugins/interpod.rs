@@ -304,9 +304,10 @@ impl Plugin for InterPodAffinity {
                     Hint::of(old.meta.labels != new.meta.labels)
                 }
                 ClusterEvent::AssignedPod { .. } => Hint::Skip,
-                ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                    Hint::Unregistered
-                }
+                ClusterEvent::NodeDelete(_)
+                | ClusterEvent::Own { .. }
+                | ClusterEvent::Storage(_)
+                | ClusterEvent::Other => Hint::Unregistered,
             };
         };
         match event {
@@ -316,9 +317,10 @@ impl Plugin for InterPodAffinity {
             }
             ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
             ClusterEvent::NodeUpdate { old, new } => Hint::of(old.meta.labels != new.meta.labels),
-            ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                Hint::Unregistered
-            }
+            ClusterEvent::NodeDelete(_)
+            | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
+            | ClusterEvent::Other => Hint::Unregistered,
         }
     }
 }

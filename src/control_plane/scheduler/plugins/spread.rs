@@ -395,6 +395,7 @@ impl Plugin for Spread {
             | ClusterEvent::NodeDelete(_)
             | ClusterEvent::NodeUpdate { .. }
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Queue,
         }
     }
