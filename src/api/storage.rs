@@ -1,9 +1,9 @@
 //! Storage: volumes, claims, classes, and what CSI drivers say about themselves.
 
+use super::Name;
 use super::labels::{LabelSet, Selector};
 use super::meta::{Meta, Uid};
 use super::pod::NodeSelectorTerm;
-use super::{Kind, Name};
 use crate::engine::Sym;
 use std::sync::Arc;
 
@@ -461,12 +461,21 @@ pub fn find_matching<'a>(
     smallest
 }
 
-/// The kinds of this page.
-pub const STORAGE_KINDS: [Kind; 6] = [
-    Kind::PersistentVolume,
-    Kind::PersistentVolumeClaim,
-    Kind::StorageClass,
-    Kind::CSINode,
-    Kind::CSIDriver,
-    Kind::CSIStorageCapacity,
-];
+/// The volume bound to the claim, and whether that changes it
+/// (source: `pv_helpers.go` `GetBindVolumeToClaim`).
+#[must_use]
+pub fn bind_volume_to_claim(
+    volume: &PersistentVolume,
+    claim: &PersistentVolumeClaim,
+) -> (PersistentVolume, bool) {
+    let mut bound = volume.clone();
+    let wanted = ClaimRef { ns: claim.meta.ns, name: claim.meta.name, uid: claim.meta.uid };
+    let mut dirty = bound.claim != Some(wanted);
+    bound.claim = Some(wanted);
+    let by_user = volume.refers_to(claim);
+    if !by_user && bound.meta.annotation(keys::BOUND_BY_CONTROLLER).is_none() {
+        bound.meta.set_annotation(keys::BOUND_BY_CONTROLLER, "yes");
+        dirty = true;
+    }
+    (bound, dirty)
+}

@@ -39,7 +39,8 @@ pub struct Evaluation {
     pub absent: Option<(Reason, usize)>,
     /// Nodes that fit, in node order.
     pub feasible: Vec<Sym>,
-    /// What binding the pod's claims takes, per feasible node with something to bind.
+    /// What binding the pod's claims takes, per node that `VolumeBinding` let pass and that has
+    /// something to bind.
     pub volumes: Vec<(Sym, PodVolumes)>,
     /// Plugins that rejected something, sorted by name.
     pub rejectors: Vec<&'static str>,
@@ -81,7 +82,7 @@ pub fn evaluate(
     let view = View { cache: &cache, pod };
     if let Some((skip, nodes)) = pre_filter(profile, view, &mut state, &mut out) {
         let feasible = filter(profile, view, &state, (skip, &nodes), &mut out);
-        out.volumes = volumes(profile, view, &feasible);
+        out.volumes = volumes(profile, view, &out);
         score(profile, view, &mut state, &feasible, &mut out);
         if !feasible.is_empty() {
             let i = ties.pick(&cache, &feasible, &out.totals, draw);
@@ -93,16 +94,20 @@ pub fn evaluate(
     out
 }
 
-/// What `VolumeBinding` would bind where.
-fn volumes(profile: &Profile, view: View<'_>, feasible: &[u32]) -> Vec<(Sym, PodVolumes)> {
-    if !profile.binds_volumes() {
+/// What `VolumeBinding` would bind where: on every node that it has let pass, whatever a later
+/// plugin says.
+fn volumes(profile: &Profile, view: View<'_>, out: &Evaluation) -> Vec<(Sym, PodVolumes)> {
+    if view.pod.spec.volumes.is_empty() || !profile.binds_volumes() {
         return Vec::new();
     }
-    let on = |at: &u32| {
-        let found = pod_volumes(view.cache, view.pod, *at as usize);
-        (view.cache.at(*at as usize).name, found)
+    let place = |name: &str| profile.rows.iter().position(|row| row.name == name);
+    let later = |plugin: &str| place(plugin) > place("VolumeBinding");
+    let rejected = out.rejected.iter().filter(|(_, r)| later(r.plugin)).map(|(node, _)| node);
+    let on = |node: &Sym| {
+        let at = view.cache.position(*node)?;
+        Some((*node, pod_volumes(view.cache, view.pod, at))).filter(|(_, v)| !v.is_empty())
     };
-    feasible.iter().map(on).filter(|(_, volumes)| !volumes.is_empty()).collect()
+    out.feasible.iter().chain(rejected).filter_map(on).collect()
 }
 
 /// The rows to skip and the positions to look at; none if the cycle ends here.

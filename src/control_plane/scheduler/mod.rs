@@ -21,6 +21,7 @@ pub mod requests;
 pub mod statics;
 pub mod ties;
 pub mod tree;
+pub mod volume_binder;
 pub mod volumes;
 pub mod watch;
 
