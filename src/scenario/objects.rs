@@ -211,9 +211,11 @@ fn of_the_past(obj: &Obj) -> bool {
 fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let Some(spec) = spec else { return Vec::new() };
-    let claims = |v: &VolumeSource| matches!(v, VolumeSource::Claim(..) | VolumeSource::Ephemeral);
+    let ephemeral = |v: &VolumeSource| matches!(v, VolumeSource::Ephemeral);
+    let resource_claims = |doc: &Value| doc.get("resourceClaims").is_some();
     [
-        (spec.volumes.iter().any(|v| claims(&v.source)), "volumes bound to claims"),
+        (spec.volumes.iter().any(|v| ephemeral(&v.source)), "ephemeral volumes' claims"),
+        (spec.doc.as_deref().is_some_and(resource_claims), "resourceClaims"),
         (!spec.readiness_gates.is_empty(), "readinessGates"),
         (!spec.runtime_class.is_empty(), "runtimeClassName"),
     ]

@@ -10,6 +10,7 @@ mod admission;
 mod delete;
 mod handlers;
 mod patch;
+mod storage_admission;
 
 pub use super::etcd::CommitLatency;
 
