@@ -27,6 +27,8 @@ pub mod watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;
 
 pub use config::SchedulerConfig;
 pub use cycle::Scheduler;
