@@ -15,3 +15,4 @@ mod support;
 mod tidy;
 mod timelines;
 mod timelines_status;
+mod volumes;

@@ -196,11 +196,8 @@ fn the_smallest_volume_that_fits_is_taken_and_large_ones_are_left() {
         .collect();
     let want = [("y", "small"), ("x", "middle")].map(|(c, v)| (c.to_owned(), v.to_owned()));
     assert_eq!(pairs, want);
-    let text = reasons(&mut cache, &{
-        let huge = Obj::PersistentVolumeClaim(Arc::new(claim("z", "local", 500)));
-        cache.volumes.apply(&huge, false);
-        using(&["z"])
-    });
+    learn(&mut cache, [Obj::PersistentVolumeClaim(Arc::new(claim("z", "local", 500)))]);
+    let text = reasons(&mut cache, &using(&["z"]));
     assert!(text.contains("3 node(s) didn't find available persistent volumes to bind"), "{text}");
 }
 
