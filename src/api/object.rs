@@ -1,6 +1,7 @@
 //! Any object, as etcd stores it: a shared pointer to its typed form.
 
 use super::kevent::KEvent;
+use super::lease::Lease;
 use super::meta::Meta;
 use super::node::Node;
 use super::pod::Pod;
@@ -49,6 +50,8 @@ pub enum Obj {
     CSIDriver(Arc<CsiDriver>),
     /// A `CSIStorageCapacity`.
     CSIStorageCapacity(Arc<CsiStorageCapacity>),
+    /// A Lease that a component renews.
+    Lease(Arc<Lease>),
     /// Any other kind.
     Generic(Kind, Arc<Generic>),
 }
@@ -74,6 +77,7 @@ impl Obj {
             Self::CSINode(_) => Kind::CSINode,
             Self::CSIDriver(_) => Kind::CSIDriver,
             Self::CSIStorageCapacity(_) => Kind::CSIStorageCapacity,
+            Self::Lease(_) => Kind::Lease,
             Self::Generic(kind, _) => *kind,
         }
     }
@@ -98,6 +102,7 @@ impl Obj {
             Self::CSINode(o) => &o.meta,
             Self::CSIDriver(o) => &o.meta,
             Self::CSIStorageCapacity(o) => &o.meta,
+            Self::Lease(o) => &o.meta,
             Self::Generic(_, o) => &o.meta,
         })
     }
@@ -121,6 +126,7 @@ impl Obj {
             Self::CSINode(o) => &mut Arc::make_mut(o).meta,
             Self::CSIDriver(o) => &mut Arc::make_mut(o).meta,
             Self::CSIStorageCapacity(o) => &mut Arc::make_mut(o).meta,
+            Self::Lease(o) => &mut Arc::make_mut(o).meta,
             Self::Generic(_, o) => &mut Arc::make_mut(o).meta,
         })
     }
@@ -145,6 +151,7 @@ impl Obj {
             | Self::CSINode(_)
             | Self::CSIDriver(_)
             | Self::CSIStorageCapacity(_)
+            | Self::Lease(_)
             | Self::Generic(..) => self.meta().map(|m| (m.ns, m.name)).unwrap_or_default(),
         }
     }
@@ -153,6 +160,12 @@ impl Obj {
     #[must_use]
     pub fn as_pod(&self) -> Option<&Arc<Pod>> {
         if let Self::Pod(o) = self { Some(o) } else { None }
+    }
+
+    /// The lease, if it is one that a component renews.
+    #[must_use]
+    pub fn as_lease(&self) -> Option<&Arc<Lease>> {
+        if let Self::Lease(o) = self { Some(o) } else { None }
     }
 
     /// The node, if it is one.

@@ -8,7 +8,7 @@ use super::events::{EVENTS_HEAD, event_row};
 use super::faults::{FaultRow, begins};
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
-use super::requests::Requests;
+use super::requests::{Refusals, Requests};
 use super::rows::{Line, RowSink, Stream};
 use super::timeseries::{Gauges, TimeSeries};
 use super::workloads::{Counts, WorkloadTable};
@@ -17,7 +17,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::spec::{Agent, FaultKind, Plan};
+use crate::cluster::spec::{Agent, FaultKind, Plan, SchedulerSpec};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -50,6 +50,8 @@ pub struct Metrics {
     pub faults: Vec<FaultRow>,
     /// Requests.
     pub requests: Requests,
+    /// The user's requests that were refused.
+    pub refused: Refusals,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -92,6 +94,7 @@ impl Metrics {
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
             requests: Requests::default(),
+            refused: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
             decisions: Decisions::default(),
@@ -163,6 +166,7 @@ impl Metrics {
             | Obj::CSINode(_)
             | Obj::CSIDriver(_)
             | Obj::CSIStorageCapacity(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
     }
@@ -202,6 +206,7 @@ impl Metrics {
             | Obj::CSINode(_)
             | Obj::CSIDriver(_)
             | Obj::CSIStorageCapacity(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => {}
         }
     }
@@ -390,8 +395,20 @@ impl Metrics {
     }
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
-        let index = self.nodes.index(node);
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
+        if !matches!(row.what, FaultKind::NodeCrash | FaultKind::KubeletStop) {
+            // No node goes down with it.
+            if begins(step) {
+                row.begun = row.begun.or(Some(now));
+            } else {
+                row.ended = Some(now);
+            }
+            if row.component.is_empty() {
+                row.nodes.insert(self.nodes.index(node));
+            }
+            return;
+        }
+        let index = self.nodes.index(node);
         let crash = row.what == FaultKind::NodeCrash;
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
@@ -482,7 +499,11 @@ fn slim(plan: &Plan) -> Plan {
 }
 
 /// The scheduler's last word on a pod.
-fn why_waiting(pod: &Pod) -> String {
+fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
+    let name = pod.spec.scheduler_name;
+    if !scheduler.serves(name) {
+        return format!("no profile of the scheduler serves schedulerName {:?}", name.as_str());
+    }
     let condition = pod.status.condition(ConditionType::PodScheduled);
     let message = condition.map_or("", |c| c.message.as_str());
     if message.is_empty() { "not looked at yet".to_owned() } else { message.to_owned() }
@@ -495,7 +516,7 @@ impl Observer for Metrics {
             self.flush_crashes();
         }
         if self.series.due(record.time) {
-            self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
+            self.series.catch_up(record.time, &mut self.gauges, &mut self.nodes);
         }
         match record.what {
             What::Committed { kind, log, object, user, verb } => {
@@ -507,8 +528,11 @@ impl Observer for Metrics {
                     self.committed(change, user, verb);
                 }
             }
-            What::Refused { user, verb, kind, .. } => {
+            What::Refused { user, verb, kind, ns, name, error } => {
                 self.requests.count(user, verb, kind, true);
+                if user == User::Admin {
+                    self.refused.add((verb, kind, ns, name), error);
+                }
             }
             What::Scheduled { pod, node, evaluated, .. } => {
                 self.scheduled(pod, node, evaluated);
@@ -521,6 +545,7 @@ impl Observer for Metrics {
             | What::Sync { .. }
             | What::Node { .. }
             | What::Noticed { .. }
+            | What::Listed { .. }
             | What::Scenario { .. } => {}
         }
     }
@@ -528,7 +553,7 @@ impl Observer for Metrics {
     fn end(&mut self, now: SimTime, versions: &Versions) {
         self.flush_crashes();
         self.ended = now;
-        self.series.close(now, &mut self.gauges, &self.nodes);
+        self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);
         let mut live: Vec<usize> = self.pods.live().collect();
         live.sort_by(|&a, &b| {
@@ -541,7 +566,8 @@ impl Observer for Metrics {
             if row.state == State::Waiting {
                 self.longest_wait = self.longest_wait.max(now.since(row.created).0);
                 let pod = versions.current(Kind::Pod, row.object).and_then(Obj::as_pod);
-                let why = pod.map(|p| why_waiting(p)).unwrap_or_default();
+                let spec = &self.plan.cluster.scheduler;
+                let why = pod.map(|p| why_waiting(p, spec)).unwrap_or_default();
                 *self.unscheduled.entry(why).or_default() += 1;
             }
             self.write_pod(index, SimTime::MAX);

@@ -51,6 +51,8 @@ pub struct Summary {
     pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
     pub requests: Vec<RequestCount>,
+    /// Requests of the scenario's user that were refused.
+    pub refused: Vec<Counted>,
     /// Kubernetes Events written.
     pub events: u64,
     /// Accepted in the input, but not modelled, with counts.
@@ -256,6 +258,7 @@ impl Summary {
                 .map(|(why, n)| Counted::new(why, u64::from(*n)))
                 .collect(),
             requests: metrics.requests.table(),
+            refused: metrics.refused.table().iter().map(|(t, n)| Counted::new(t, *n)).collect(),
             events: metrics.events,
             not_modelled: plan
                 .not_modelled
@@ -345,6 +348,11 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         (FaultKind::KubeletStop, None) if nodes == 1 => format!("Kubelet of {name} stopped"),
         (FaultKind::NodeCrash, None) => format!("{nodes} nodes lost"),
         (FaultKind::KubeletStop, None) => format!("Kubelets of {nodes} nodes stopped"),
+        (FaultKind::Restart, _) => format!("{} restarted", row.component),
+        (FaultKind::WatchLoss, _) if !row.component.is_empty() => {
+            format!("Watches of {} cut", row.component)
+        }
+        (FaultKind::WatchLoss, _) => format!("Watches of {nodes} kubelets cut"),
     }
 }
 

@@ -29,6 +29,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.extend(fit(summary));
     lines.push(efficiency(summary));
     lines.extend(batch(summary));
+    lines.extend(refused(summary));
     lines.extend(not_modelled(summary));
     lines.extend(summary.expectations.iter().map(|v| {
         let word = if v.pass { "PASS" } else { "FAIL" };
@@ -323,13 +324,29 @@ fn batch(s: &Summary) -> Vec<String> {
     lines
 }
 
+/// What the scenario asked for in vain.
+fn refused(s: &Summary) -> Vec<String> {
+    let items: Vec<String> =
+        s.refused.iter().map(|c| format!("{} (x{})", c.what, c.count)).collect();
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let total: u64 = s.refused.iter().map(|c| c.count).sum();
+    let word = if total == 1 { "request" } else { "requests" };
+    let list = super::expect::listed(&items, 3);
+    vec![format!("Refused: {total} {word} of the scenario's user: {list}.")]
+}
+
+/// The most frequent fields and kinds that nothing acts upon; summary.json has all.
 fn not_modelled(s: &Summary) -> Vec<String> {
     if s.not_modelled.is_empty() {
         return Vec::new();
     }
-    let items: Vec<String> =
-        s.not_modelled.iter().map(|c| format!("{} x{}", c.what, c.count)).collect();
-    vec![format!("Accepted, not modelled: {}.", super::expect::listed(&items, 6))]
+    let mut rows: Vec<_> = s.not_modelled.iter().collect();
+    rows.sort_by_key(|c| std::cmp::Reverse(c.count));
+    let items: Vec<String> = rows.iter().map(|c| format!("{} x{}", c.what, c.count)).collect();
+    let rest = if items.len() > 6 { " (all in summary.json)" } else { "" };
+    vec![format!("Accepted, not modelled: {}{rest}.", super::expect::listed(&items, 6))]
 }
 
 /// The measures that runs are compared by: name, unit in it, and value.

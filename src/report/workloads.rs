@@ -292,6 +292,7 @@ impl WorkloadTable {
             | Obj::CSINode(_)
             | Obj::CSIDriver(_)
             | Obj::CSIStorageCapacity(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => return,
         };
         let kind = object.kind();

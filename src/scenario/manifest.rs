@@ -131,6 +131,7 @@ pub fn pod_spec_from_value(value: &Value, mode: Mode) -> Result<PodSpec, InputEr
         | Obj::CSINode(_)
         | Obj::CSIDriver(_)
         | Obj::CSIStorageCapacity(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => Err(vec![InputError::new("", "is no pod spec")]),
     }
 }

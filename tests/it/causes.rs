@@ -16,7 +16,8 @@ use wavetank::report::text::render;
 use wavetank::session::{Observer, Recorder, Session, why};
 
 /// Scenarios whose traces are looked at.
-const SMALL: [&str; 4] = ["crash-loop", "first-steps", "rolling-update", "zone-outage"];
+const SMALL: [&str; 5] =
+    ["crash-loop", "first-steps", "preemption", "rolling-update", "zone-outage"];
 
 /// The stages of a request, effect first.
 const STAGES: [&str; 8] = [
@@ -54,6 +55,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Submitted { kind, verb, .. } => format!("sent {kind}{}", verb.1),
         What::Stage(stage) => format!("stage {stage:?}"),
         What::Delivered { to, kind, .. } => format!("delivered {kind} to {:?}", to.role),
+        What::Listed { to, kind, .. } => format!("listed {kind} to {:?}", to.role),
         What::Sync { controller, .. } => format!("sync {controller}"),
         What::Scheduled { .. } => "scheduled".to_owned(),
         What::Scenario { .. } => "scenario".to_owned(),
@@ -155,6 +157,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
                 true
             }
             What::Refused { .. }
+            | What::Listed { .. }
             | What::Sync { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
@@ -300,6 +303,7 @@ fn causes_come_before_effects() {
                     | What::Stage(_)
                     | What::Refused { .. }
                     | What::Delivered { .. }
+                    | What::Listed { .. }
                     | What::Sync { .. }
                     | What::Scheduled { .. }
                     | What::Node { .. }
@@ -348,6 +352,7 @@ impl Observer for Lines {
             | What::Stage(_)
             | What::Refused { .. }
             | What::Delivered { .. }
+            | What::Listed { .. }
             | What::Sync { .. }
             | What::Scheduled { .. }
             | What::Node { .. } => false,

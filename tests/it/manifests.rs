@@ -88,6 +88,7 @@ fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
         | Obj::CSINode(_)
         | Obj::CSIDriver(_)
         | Obj::CSIStorageCapacity(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => None,
     };
     if let (Some(mut a), Some(mut b)) = (spec(a), spec(b)) {

@@ -61,6 +61,7 @@ impl Admission {
                 | Obj::CSINode(_)
                 | Obj::CSIDriver(_)
                 | Obj::CSIStorageCapacity(_)
+                | Obj::Lease(_)
                 | Obj::Generic(..) => {}
             },
             Op::CreateEvent(_)
@@ -68,7 +69,9 @@ impl Admission {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
+            | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::Scale(_)

@@ -58,7 +58,9 @@ impl ApiServer {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
+            | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::Scale(_)
@@ -94,8 +96,10 @@ impl ApiServer {
         let id = mix(mix(key, kind.index() as u64), mix(cx.now().0, cx.draws().seed()));
         meta.uid = Uid(id.max(1));
         meta.created = stamp;
-        let counted =
-            !matches!(kind, Kind::Node | Kind::Namespace | Kind::ConfigMap | Kind::Secret);
+        let counted = !matches!(
+            kind,
+            Kind::Node | Kind::Namespace | Kind::ConfigMap | Kind::Secret | Kind::Lease
+        );
         meta.generation = u32::from(counted && (kind != Kind::Pod || version.pod_generation()));
         meta.deletion = None;
         if let Obj::Pod(pod) = &mut object {
@@ -204,7 +208,9 @@ fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, 
         Op::Bind(node) => patch::bind(&old, node, cx)?,
         Op::PodStatus(status) => patch::pod_status(&old, *status),
         Op::PodCondition(condition, nominated) => patch::pod_condition(&old, condition, nominated),
+        Op::Nominate(node) => patch::nominate(&old, node),
         Op::NodeStatus(status) => patch::node_status(&old, *status),
+        Op::Heartbeat(at) => patch::heartbeat(&old, at),
         Op::NodeTaints { remove, add } => patch::node_taints(&old, &remove, &add),
         Op::Cordon(on) => patch::cordon(&old, on),
         Op::Scale(replicas) => patch::scale(&old, replicas)?,

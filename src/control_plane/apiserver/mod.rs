@@ -7,6 +7,7 @@
 //! ends up doing.
 
 mod admission;
+mod content;
 mod delete;
 mod handlers;
 mod patch;
@@ -35,6 +36,9 @@ const MAX_WAITING: usize = 50 * 128;
 
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
+
+/// Revisions between two looks for versions that nobody needs any more.
+const TRIM_EVERY: u64 = 1024;
 
 /// Settings of an API server.
 #[derive(Debug, Clone)]
@@ -138,7 +142,7 @@ impl ApiServer {
             ApiEvent::Arrive(id) => self.arrive(id, cx),
             ApiEvent::Commit(id) => self.commit(id, cx),
             ApiEvent::Compact => {
-                self.etcd.compact(cx);
+                self.etcd.compact(&self.watches.held(), cx);
                 cx.after(COMPACT_INTERVAL, Event::Api(ApiEvent::Compact));
             }
             ApiEvent::Expire => self.expire(cx),
@@ -182,7 +186,8 @@ impl ApiServer {
             Ok(hop) => {
                 self.in_service += 1;
                 let handed = cx.now() + self.config.work;
-                let at = self.etcd.propose(handed, cx);
+                let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
+                let at = self.etcd.propose(about, handed, cx);
                 cx.at_hop(hop, |cx| cx.schedule(at, Event::Api(ApiEvent::Commit(id))));
             }
             Err(error) => self.refuse(id, error, cx),
@@ -295,12 +300,13 @@ impl ApiServer {
         let value = change.value.clone();
         let (ns, name) = value.key();
         let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
-        let content = value.as_pod().map_or(0, |p| {
-            mix(p.node.stable_hash(), p.status.phase as u64 + (u64::from(p.ready()) << 8))
-        });
-        cx.fold(mix(identity, content ^ (kind.index() as u64) << 40));
+        let content = content::content(&value, change.before.as_ref());
+        cx.fold(mix(identity, content ^ u64::from(change.deleted)));
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
+        if rev.is_multiple_of(TRIM_EVERY) {
+            Etcd::trim(&self.watches.held(), cx);
+        }
         self.watches.notify(kind, log, node, cx);
         self.counts.pod_revisions += u64::from(kind == Kind::Pod);
         if kind == Kind::Event && verb.0 == "create" {
@@ -360,6 +366,17 @@ impl ApiServer {
 /// What the stages before etcd look at in a request that makes nothing: a scale, or nothing at all.
 fn scale_of(op: &Op) -> Op {
     if let Op::Scale(replicas) = op { Op::Scale(*replicas) } else { Op::Evict }
+}
+
+/// The object that a request is about, as a stable hash, and whether it is a heartbeat.
+fn subject(request: &Request) -> (u64, bool) {
+    let name = mix(request.ns.stable_hash(), request.name.stable_hash());
+    let heartbeat = match (&request.op, request.user) {
+        (Op::Apply(Obj::Lease(_)), User::Kubelet(_)) => true,
+        (Op::Heartbeat(_), _) => true,
+        _other => false,
+    };
+    (mix(name, request.kind.index() as u64), heartbeat)
 }
 
 /// Stands in for a request that is being handled.

@@ -6,7 +6,7 @@ use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
 use crate::api::request::ApiError;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Obj, PodSpec};
-use crate::engine::Sym;
+use crate::engine::{SimTime, Sym};
 use crate::event::Context;
 use std::sync::Arc;
 
@@ -175,6 +175,15 @@ pub(super) fn pod_condition(old: &Obj, condition: Condition, nominated: Option<S
     new
 }
 
+/// `nominatedNodeName`.
+pub(super) fn nominate(old: &Obj, node: Sym) -> Obj {
+    let mut new = old.clone();
+    if let Some(pod) = pod_mut(&mut new) {
+        pod.status.nominated = node;
+    }
+    new
+}
+
 /// The node's status as a whole.
 pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
     let mut new = old.clone();
@@ -185,6 +194,15 @@ pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
         for condition in reported.0 {
             node.status.conditions.set(condition);
         }
+    }
+    new
+}
+
+/// The times of the last heartbeat, and nothing else.
+pub(super) fn heartbeat(old: &Obj, at: SimTime) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        node.status.heartbeat_ns = at.0;
     }
     new
 }
@@ -239,6 +257,7 @@ pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
         | Obj::CSINode(_)
         | Obj::CSIDriver(_)
         | Obj::CSIStorageCapacity(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     }
     Ok(replace(old, new))
@@ -264,6 +283,7 @@ pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, Ap
         | Obj::CSINode(_)
         | Obj::CSIDriver(_)
         | Obj::CSIStorageCapacity(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     };
     let mut changed = PodTemplate::clone(template);

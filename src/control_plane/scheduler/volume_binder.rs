@@ -335,7 +335,7 @@ impl Scheduler {
         let Some(work) = self.volume_work.remove(&token) else { return };
         unreserve(&mut self.cache.volumes, &work.volumes);
         let text = format!("running PreBind plugin \"VolumeBinding\": {text}");
-        self.give_up(work.object, work.node, work.waiting, &text, cx);
+        self.give_up((work.object, work.node), work.waiting, &text, cx);
     }
 
     /// Something about storage, or the pod itself, has changed: whoever polls looks at it.

@@ -147,7 +147,8 @@ fn claims_that_cannot_be_used_end_the_cycle() {
     let mut cache = cluster();
     let text = reasons(&mut cache, &using(&["nowhere"]));
     assert_eq!(text, "0/3 nodes are available: persistentvolumeclaim \"nowhere\" not found.");
-    assert_eq!(decide(&mut cache, &using(&["nowhere"])).post_filter, "not found");
+    let said = decide(&mut cache, &using(&["nowhere"])).post_filter.unwrap().said.message;
+    assert_eq!(said, "not found");
     let now = class("now", DRIVER, false);
     let mut lost = claim("lost", "now", 1);
     (lost.phase, lost.volume) = (ClaimPhase::Lost, "v".into());

@@ -228,6 +228,7 @@ impl VolumeIndex {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => {}
         }
     }

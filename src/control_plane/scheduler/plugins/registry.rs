@@ -108,6 +108,8 @@ const QUEUE_TESTS: &str = "unit tests of the queue";
 const FILTERS: Points = Points::PRE_FILTER.and(Points::FILTER);
 const SCORES: Points = Points::PRE_SCORE.and(Points::SCORE);
 const BOTH: Points = FILTERS.and(SCORES);
+const BINDS: Points = Points::RESERVE.and(Points::PRE_BIND);
+const DYNAMIC: Points = Points::PRE_ENQUEUE.and(Points::POST_FILTER).and(BOTH).and(BINDS);
 
 macro_rules! row {
     ($name:literal, $make:expr, $points:expr, $weight:literal, $verified:expr) => {
@@ -158,11 +160,17 @@ pub const PLUGINS: &[PluginRow] = &[
     row!(
         "DynamicResources",
         Some(|_| Arc::new(DynamicResources)),
-        BOTH.and(Points::POST_FILTER),
+        DYNAMIC,
         2,
-        "golden/public.jsonl.gz (kube-scheduler v1.35.4), pods without resource claims"
+        "golden/public.jsonl.gz, for pods without claims"
     ),
-    row!("DefaultPreemption", None, Points::POST_FILTER, 0, ""),
+    row!(
+        "DefaultPreemption",
+        Some(|args| Arc::new(args.preemption)),
+        Points::PRE_ENQUEUE.and(Points::POST_FILTER),
+        0,
+        "golden/public.jsonl.gz and sequences_public.jsonl.gz (kube-scheduler v1.35.4)"
+    ),
     row!(
         "NodeResourcesBalancedAllocation",
         Some(|args| Arc::new(args.balanced.clone())),
@@ -175,4 +183,4 @@ pub const PLUGINS: &[PluginRow] = &[
 ];
 
 /// Plugins that are named in a default profile but not modelled, for the report.
-pub const NOT_MODELLED: &[&str] = &["DefaultPreemption"];
+pub const NOT_MODELLED: &[&str] = &[];

@@ -6,7 +6,8 @@ use crate::api::storage::AccessModes;
 use crate::api::{Name, Pod};
 use crate::control_plane::scheduler::cache::Cache;
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, StorageEvent, Verdict, View,
+    ClusterEvent, Code, CycleState, Hint, Moved, Plugin, PreFilter, Reason, StorageEvent, Verdict,
+    View,
 };
 use crate::engine::Sym;
 
@@ -19,8 +20,10 @@ pub struct VolumeRestrictions;
 pub struct RestrictionState {
     /// The pod uses disks that cannot be shared.
     disks: bool,
-    /// How many of its `ReadWriteOncePod` claims are in use.
-    conflicts: u32,
+    /// Its `ReadWriteOncePod` claims.
+    once: Vec<Name>,
+    /// How many of them are in use.
+    conflicts: i32,
 }
 
 const DISK: u16 = 1;
@@ -91,9 +94,18 @@ impl Plugin for VolumeRestrictions {
         }
         let taken = once.iter().filter(|name| index.in_use(pod.meta.ns, **name)).count();
         let mine = &mut state.volumes.restrictions;
-        mine.conflicts = crate::engine::num::u32_of(taken);
+        mine.conflicts = i32::try_from(taken).unwrap_or(i32::MAX);
+        mine.once = once;
         mine.disks = pod.spec.volumes.iter().any(|v| restricted(&v.source));
         if mine.disks || mine.conflicts > 0 { PreFilter::Run } else { PreFilter::Skip }
+    }
+
+    /// Upstream counts by name of the claim, whatever the namespace of the pod that moves.
+    fn pod_moved(&self, _view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        let mine = &mut state.volumes.restrictions;
+        let n = named_claims(moved.pod).filter(|name| mine.once.contains(name)).count();
+        let n = i32::try_from(n).unwrap_or(i32::MAX);
+        mine.conflicts += if moved.added { n } else { -n };
     }
 
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
