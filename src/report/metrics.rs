@@ -160,6 +160,12 @@ impl Metrics {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
             | Obj::Lease(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
@@ -194,6 +200,12 @@ impl Metrics {
             Obj::Namespace(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
             | Obj::Lease(_)
             | Obj::Generic(..) => {}
         }

@@ -192,6 +192,12 @@ fn template(obj: &Obj) -> Option<&PodTemplate> {
         | Obj::Event(_)
         | Obj::Namespace(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Lease(_)
         | Obj::Generic(..) => None,
     }
@@ -284,9 +290,11 @@ fn by_default(key: &str, value: &Value) -> bool {
 fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let Some(spec) = spec else { return Vec::new() };
-    let claims = |v: &VolumeSource| matches!(v, VolumeSource::Claim(..) | VolumeSource::Ephemeral);
+    let ephemeral = |v: &VolumeSource| matches!(v, VolumeSource::Ephemeral);
+    let resource_claims = |doc: &Value| doc.get("resourceClaims").is_some();
     [
-        (spec.volumes.iter().any(|v| claims(&v.source)), "volumes bound to claims"),
+        (spec.volumes.iter().any(|v| ephemeral(&v.source)), "ephemeral volumes' claims"),
+        (spec.doc.as_deref().is_some_and(resource_claims), "resourceClaims"),
         (!spec.readiness_gates.is_empty(), "readinessGates"),
         (!spec.runtime_class.is_empty(), "runtimeClassName"),
     ]

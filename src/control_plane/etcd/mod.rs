@@ -313,7 +313,11 @@ fn size_of_value(value: &Obj) -> u64 {
         Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => 1_500,
         Obj::Job(_) => 1_500,
         Obj::Namespace(_) | Obj::PriorityClass(_) | Obj::Lease(_) => 300,
-        Obj::Generic(..) => 1_000,
+        Obj::StorageClass(_) | Obj::CSIDriver(_) | Obj::CSINode(_) => 400,
+        Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::CSIStorageCapacity(_)
+        | Obj::Generic(..) => 1_000,
     }
 }
 

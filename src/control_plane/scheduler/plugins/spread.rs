@@ -555,7 +555,7 @@ impl Plugin for Spread {
                         || all_keys(new) && (moved() || old.taints != new.taints),
                 )
             }
-            ClusterEvent::Other => Hint::Unregistered,
+            ClusterEvent::Storage(_) | ClusterEvent::Other => Hint::Unregistered,
         }
     }
 }
