@@ -109,17 +109,13 @@ impl VolumeWork {
     fn waits_for(&self, value: &Obj) -> bool {
         let (ns, name) = value.key();
         let claim = |c: &Arc<PersistentVolumeClaim>| (c.meta.ns, c.meta.name) == (ns, name);
-        match value {
-            Obj::PersistentVolumeClaim(_) => {
-                self.volumes.bindings.iter().any(|(c, _)| claim(c))
-                    || self.volumes.provisions.iter().any(claim)
-            }
-            // The volume of a claim that is provisioned has a name that nobody knows yet.
-            _volume => {
-                !self.volumes.provisions.is_empty()
-                    || self.volumes.bindings.iter().any(|(_, v)| v.meta.name == name)
-            }
+        if let Obj::PersistentVolumeClaim(_) = value {
+            return self.volumes.bindings.iter().any(|(c, _)| claim(c))
+                || self.volumes.provisions.iter().any(claim);
         }
+        // The volume of a claim that is provisioned has a name that nobody knows yet.
+        !self.volumes.provisions.is_empty()
+            || self.volumes.bindings.iter().any(|(_, v)| v.meta.name == name)
     }
 
     /// Source: `checkBindings`.
@@ -127,14 +123,14 @@ impl VolumeWork {
         for ((claim, volume), written) in self.volumes.bindings.iter().zip(&self.written) {
             match check_binding(index, claim, (volume.meta.name, *written), (self.node, labels)) {
                 Check::Bound => {}
-                other => return other,
+                other @ (Check::NotYet | Check::Failed(_)) => return other,
             }
         }
         let written = self.written.iter().skip(self.volumes.bindings.len());
         for (claim, written) in self.volumes.provisions.iter().zip(written) {
             match check_provision(index, claim, *written, (self.node, labels)) {
                 Check::Bound => {}
-                other => return other,
+                other @ (Check::NotYet | Check::Failed(_)) => return other,
             }
         }
         Check::Bound
