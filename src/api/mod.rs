@@ -17,6 +17,7 @@ pub mod qos;
 pub mod quantity;
 pub mod request;
 pub mod resources;
+pub mod storage;
 pub mod version;
 pub mod versions;
 pub mod workload;

@@ -5,6 +5,9 @@ use super::lease::Lease;
 use super::meta::Meta;
 use super::node::Node;
 use super::pod::Pod;
+use super::storage::{
+    CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
+};
 use super::workload::{
     DaemonSet, Deployment, Generic, Job, Namespace, PriorityClass, ReplicaSet, StatefulSet,
 };
@@ -35,6 +38,18 @@ pub enum Obj {
     Job(Arc<Job>),
     /// A PriorityClass.
     PriorityClass(Arc<PriorityClass>),
+    /// A `PersistentVolume`.
+    PersistentVolume(Arc<PersistentVolume>),
+    /// A `PersistentVolumeClaim`.
+    PersistentVolumeClaim(Arc<PersistentVolumeClaim>),
+    /// A `StorageClass`.
+    StorageClass(Arc<StorageClass>),
+    /// A `CSINode`.
+    CSINode(Arc<CsiNode>),
+    /// A `CSIDriver`.
+    CSIDriver(Arc<CsiDriver>),
+    /// A `CSIStorageCapacity`.
+    CSIStorageCapacity(Arc<CsiStorageCapacity>),
     /// A Lease that a component renews.
     Lease(Arc<Lease>),
     /// Any other kind.
@@ -56,6 +71,12 @@ impl Obj {
             Self::DaemonSet(_) => Kind::DaemonSet,
             Self::Job(_) => Kind::Job,
             Self::PriorityClass(_) => Kind::PriorityClass,
+            Self::PersistentVolume(_) => Kind::PersistentVolume,
+            Self::PersistentVolumeClaim(_) => Kind::PersistentVolumeClaim,
+            Self::StorageClass(_) => Kind::StorageClass,
+            Self::CSINode(_) => Kind::CSINode,
+            Self::CSIDriver(_) => Kind::CSIDriver,
+            Self::CSIStorageCapacity(_) => Kind::CSIStorageCapacity,
             Self::Lease(_) => Kind::Lease,
             Self::Generic(kind, _) => *kind,
         }
@@ -75,6 +96,12 @@ impl Obj {
             Self::DaemonSet(o) => &o.meta,
             Self::Job(o) => &o.meta,
             Self::PriorityClass(o) => &o.meta,
+            Self::PersistentVolume(o) => &o.meta,
+            Self::PersistentVolumeClaim(o) => &o.meta,
+            Self::StorageClass(o) => &o.meta,
+            Self::CSINode(o) => &o.meta,
+            Self::CSIDriver(o) => &o.meta,
+            Self::CSIStorageCapacity(o) => &o.meta,
             Self::Lease(o) => &o.meta,
             Self::Generic(_, o) => &o.meta,
         })
@@ -93,6 +120,12 @@ impl Obj {
             Self::DaemonSet(o) => &mut Arc::make_mut(o).meta,
             Self::Job(o) => &mut Arc::make_mut(o).meta,
             Self::PriorityClass(o) => &mut Arc::make_mut(o).meta,
+            Self::PersistentVolume(o) => &mut Arc::make_mut(o).meta,
+            Self::PersistentVolumeClaim(o) => &mut Arc::make_mut(o).meta,
+            Self::StorageClass(o) => &mut Arc::make_mut(o).meta,
+            Self::CSINode(o) => &mut Arc::make_mut(o).meta,
+            Self::CSIDriver(o) => &mut Arc::make_mut(o).meta,
+            Self::CSIStorageCapacity(o) => &mut Arc::make_mut(o).meta,
             Self::Lease(o) => &mut Arc::make_mut(o).meta,
             Self::Generic(_, o) => &mut Arc::make_mut(o).meta,
         })
@@ -112,6 +145,12 @@ impl Obj {
             | Self::DaemonSet(_)
             | Self::Job(_)
             | Self::PriorityClass(_)
+            | Self::PersistentVolume(_)
+            | Self::PersistentVolumeClaim(_)
+            | Self::StorageClass(_)
+            | Self::CSINode(_)
+            | Self::CSIDriver(_)
+            | Self::CSIStorageCapacity(_)
             | Self::Lease(_)
             | Self::Generic(..) => self.meta().map(|m| (m.ns, m.name)).unwrap_or_default(),
         }

@@ -160,6 +160,12 @@ impl Metrics {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
             | Obj::Lease(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
@@ -194,6 +200,12 @@ impl Metrics {
             Obj::Namespace(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
             | Obj::Lease(_)
             | Obj::Generic(..) => {}
         }
@@ -489,7 +501,7 @@ fn slim(plan: &Plan) -> Plan {
 /// The scheduler's last word on a pod.
 fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
     let name = pod.spec.scheduler_name;
-    if !scheduler.serves(name) {
+    if !name.is_empty() && !scheduler.serves(name) {
         return format!("no profile of the scheduler serves schedulerName {:?}", name.as_str());
     }
     let condition = pod.status.condition(ConditionType::PodScheduled);

@@ -8,6 +8,7 @@ pub mod expect;
 pub mod explain;
 pub mod export;
 mod export_pod;
+mod export_storage;
 pub mod faults;
 pub mod html;
 pub mod metrics;

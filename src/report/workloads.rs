@@ -286,6 +286,12 @@ impl WorkloadTable {
             | Obj::Namespace(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::PersistentVolume(_)
+            | Obj::PersistentVolumeClaim(_)
+            | Obj::StorageClass(_)
+            | Obj::CSINode(_)
+            | Obj::CSIDriver(_)
+            | Obj::CSIStorageCapacity(_)
             | Obj::Lease(_)
             | Obj::Generic(..) => return,
         };

@@ -125,6 +125,12 @@ pub fn pod_spec_from_value(value: &Value, mode: Mode) -> Result<PodSpec, InputEr
         | Obj::DaemonSet(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Lease(_)
         | Obj::Generic(..) => Err(vec![InputError::new("", "is no pod spec")]),
     }

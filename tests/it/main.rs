@@ -23,4 +23,5 @@ mod support;
 mod tidy;
 mod timelines;
 mod timelines_status;
+mod volumes;
 mod watches;

@@ -82,6 +82,12 @@ fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
         | Obj::Event(_)
         | Obj::Namespace(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Lease(_)
         | Obj::Generic(..) => None,
     };

@@ -1,6 +1,8 @@
 //! Admission, as far as wave 1 has it: `NamespaceLifecycle`, `TaintNodesByCondition`, Priority and
-//! `DefaultTolerationSeconds`, in upstream's order (behaviour reference §1.6).
+//! `DefaultTolerationSeconds`, `DefaultStorageClass` and
+//! `StorageObjectInUseProtection`, in upstream's order (behaviour reference §1.6).
 
+use super::storage_admission;
 use crate::api::node::keys;
 use crate::api::pod::{Effect, PreemptionPolicy, Qos, Taint, Toleration};
 use crate::api::request::{ApiError, Op, Request};
@@ -39,6 +41,8 @@ impl Admission {
         self.namespace_lifecycle(request, cx)?;
         match &mut request.op {
             Op::Create { object, .. } | Op::Apply(object) => match object {
+                Obj::PersistentVolume(o) => storage_admission::volume(Arc::make_mut(o)),
+                Obj::PersistentVolumeClaim(o) => storage_admission::claim(Arc::make_mut(o), cx),
                 Obj::Node(node) => taint_by_condition(Arc::make_mut(node), cx),
                 Obj::Pod(pod) => {
                     let pod = Arc::make_mut(pod);
@@ -53,6 +57,10 @@ impl Admission {
                 | Obj::DaemonSet(_)
                 | Obj::Job(_)
                 | Obj::PriorityClass(_)
+                | Obj::StorageClass(_)
+                | Obj::CSINode(_)
+                | Obj::CSIDriver(_)
+                | Obj::CSIStorageCapacity(_)
                 | Obj::Lease(_)
                 | Obj::Generic(..) => {}
             },

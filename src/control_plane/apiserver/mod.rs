@@ -11,6 +11,7 @@ mod content;
 mod delete;
 mod handlers;
 mod patch;
+mod storage_admission;
 
 pub use super::etcd::CommitLatency;
 

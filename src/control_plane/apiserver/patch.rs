@@ -38,6 +38,7 @@ pub(super) fn apply(old: &Obj, mut new: Obj) -> Obj {
         meta.finalizers.clone_from(&before.finalizers);
         meta.owners.clone_from(&before.owners);
     }
+    super::storage_admission::keep_binding(old, &mut new);
     if let (Obj::Pod(before), Obj::Pod(pod)) = (old, &mut new) {
         Arc::make_mut(pod).node = before.node;
     }
@@ -71,6 +72,12 @@ pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
         }
         (Obj::DaemonSet(o), Obj::DaemonSet(f)) => Arc::make_mut(o).status.clone_from(&f.status),
         (Obj::Job(o), Obj::Job(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        (Obj::PersistentVolume(o), Obj::PersistentVolume(f)) => Arc::make_mut(o).phase = f.phase,
+        (Obj::PersistentVolumeClaim(o), Obj::PersistentVolumeClaim(f)) => {
+            let o = Arc::make_mut(o);
+            (o.phase, o.status_modes, o.status_capacity) =
+                (f.phase, f.status_modes, f.status_capacity);
+        }
         // Other kinds have no status in the model.
         _other => {}
     }
@@ -244,6 +251,12 @@ pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
         | Obj::DaemonSet(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     }
@@ -264,6 +277,12 @@ pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, Ap
         | Obj::Namespace(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
         | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     };

@@ -16,10 +16,13 @@ pub mod deployment;
 pub mod gc;
 pub mod job;
 pub mod nodelifecycle;
+pub mod persistentvolume;
 pub mod podgc;
+pub mod provisioner;
 pub mod replicaset;
 pub mod statefulset;
 pub mod tainteviction;
+pub mod volumeprotection;
 
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;
@@ -51,11 +54,17 @@ pub enum ControllerId {
     GarbageCollector,
     /// Ended, unbound and lost pods.
     PodGc,
+    /// Claims and volumes.
+    PersistentVolume,
+    /// Volumes of CSI drivers; in reality a process of its own.
+    Provisioner,
+    /// Finalizers of claims and volumes.
+    VolumeProtection,
 }
 
 impl ControllerId {
     /// How many there are.
-    pub const N: usize = 9;
+    pub const N: usize = 12;
 
     /// All, in row order.
     pub const ALL: [Self; Self::N] = [
@@ -68,6 +77,9 @@ impl ControllerId {
         Self::TaintEviction,
         Self::GarbageCollector,
         Self::PodGc,
+        Self::PersistentVolume,
+        Self::Provisioner,
+        Self::VolumeProtection,
     ];
 
     /// The row.
@@ -118,6 +130,9 @@ pub struct ControllerManager {
     tainteviction: Runner<tainteviction::TaintEviction>,
     gc: Runner<gc::GarbageCollector>,
     podgc: Runner<podgc::PodGc>,
+    persistentvolume: Runner<persistentvolume::VolumeBinder>,
+    provisioner: Runner<provisioner::Provisioner>,
+    volumeprotection: Runner<volumeprotection::VolumeProtection>,
 }
 
 /// The kinds a manager watches, owners before what they own.
@@ -128,6 +143,10 @@ const KINDS: &[Kind] = &[
     Kind::Job,
     Kind::StatefulSet,
     Kind::DaemonSet,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::PersistentVolume,
+    Kind::PersistentVolumeClaim,
     Kind::Pod,
 ];
 
@@ -141,6 +160,7 @@ impl ControllerManager {
         let lifecycle = nodelifecycle::NodeLifecycle::new(Id::NodeLifecycle.row(), grace, draws);
         let collector = gc::GarbageCollector::new(KINDS);
         let podgc = podgc::PodGc::new(Id::PodGc.row(), draws);
+        let binder = persistentvolume::VolumeBinder::new(Id::PersistentVolume.row());
         Self {
             caches: Cache::default(),
             enabled: [true; ControllerId::N],
@@ -158,6 +178,14 @@ impl ControllerManager {
             ),
             gc: Runner::new(collector, Id::GarbageCollector.row(), address, limit()),
             podgc: Runner::new(podgc, Id::PodGc.row(), address, limit()),
+            persistentvolume: Runner::new(binder, Id::PersistentVolume.row(), address, limit()),
+            provisioner: Runner::new(Default::default(), Id::Provisioner.row(), address, limit()),
+            volumeprotection: Runner::new(
+                Default::default(),
+                Id::VolumeProtection.row(),
+                address,
+                limit(),
+            ),
         }
     }
 
@@ -237,8 +265,27 @@ impl ControllerManager {
                 self.podgc.on_change(change, before, caches, cx);
             }
         }
+        if matches!(kind, Kind::StorageClass | Kind::PersistentVolume | Kind::PersistentVolumeClaim)
+        {
+            self.on_storage(change, before, cx);
+        }
+        let caches = &self.caches;
         if is(ControllerId::GarbageCollector) {
             self.gc.on_change(change, before, caches, cx);
+        }
+    }
+
+    /// A class, a volume or a claim.
+    fn on_storage(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+        let caches = &self.caches;
+        if self.enabled[9] {
+            self.persistentvolume.on_change(change, before, caches, cx);
+        }
+        if self.enabled[10] {
+            self.provisioner.on_change(change, before, caches, cx);
+        }
+        if self.enabled[11] {
+            self.volumeprotection.on_change(change, before, caches, cx);
         }
     }
 
@@ -276,6 +323,9 @@ impl ControllerManager {
         if self.enabled[8] {
             self.podgc.on_change(change, before, caches, cx);
         }
+        if self.enabled[11] {
+            self.volumeprotection.on_change(change, before, caches, cx);
+        }
     }
 
     /// An event of a controller.
@@ -292,6 +342,9 @@ impl ControllerManager {
             ControllerId::TaintEviction => self.tainteviction.handle(event, caches, cx),
             ControllerId::GarbageCollector => self.gc.handle(event, caches, cx),
             ControllerId::PodGc => self.podgc.handle(event, caches, cx),
+            ControllerId::PersistentVolume => self.persistentvolume.handle(event, caches, cx),
+            ControllerId::Provisioner => self.provisioner.handle(event, caches, cx),
+            ControllerId::VolumeProtection => self.volumeprotection.handle(event, caches, cx),
         }
     }
 
@@ -319,6 +372,13 @@ impl ControllerManager {
             }
             ControllerId::GarbageCollector => self.gc.on_answer(token, outcome, caches, cx),
             ControllerId::PodGc => self.podgc.on_answer(token, outcome, caches, cx),
+            ControllerId::PersistentVolume => {
+                self.persistentvolume.on_answer(token, outcome, caches, cx);
+            }
+            ControllerId::Provisioner => self.provisioner.on_answer(token, outcome, caches, cx),
+            ControllerId::VolumeProtection => {
+                self.volumeprotection.on_answer(token, outcome, caches, cx);
+            }
         }
     }
 }

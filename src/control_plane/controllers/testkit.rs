@@ -378,6 +378,16 @@ fn with_status(base: Obj, from: &Obj) -> Obj {
             Arc::make_mut(&mut a).status = b.status.clone();
             Obj::DaemonSet(a)
         }
+        (Obj::PersistentVolume(mut a), Obj::PersistentVolume(b)) => {
+            Arc::make_mut(&mut a).phase = b.phase;
+            Obj::PersistentVolume(a)
+        }
+        (Obj::PersistentVolumeClaim(mut a), Obj::PersistentVolumeClaim(b)) => {
+            let claim = Arc::make_mut(&mut a);
+            claim.phase = b.phase;
+            (claim.status_modes, claim.status_capacity) = (b.status_modes, b.status_capacity);
+            Obj::PersistentVolumeClaim(a)
+        }
         (Obj::Pod(mut a), Obj::Pod(b)) => {
             Arc::make_mut(&mut a).status = b.status.clone();
             Obj::Pod(a)

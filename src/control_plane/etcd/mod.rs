@@ -21,7 +21,8 @@ use std::collections::VecDeque;
 /// Default of `--quota-backend-bytes`: 2 GiB (source: etcd `server/storage/quota.go`).
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
-/// How long a superseded version can be read in any case: the fresh window of a watch cache (source:
+/// How long a superseded version can be read in any case: the fresh window of a watch cache
+/// (source:
 /// `storagebackend/config.go` `DefaultEventsHistoryWindow`).
 const HISTORY: SimDuration = SimDuration::from_secs(75);
 
@@ -312,7 +313,11 @@ fn size_of_value(value: &Obj) -> u64 {
         Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => 1_500,
         Obj::Job(_) => 1_500,
         Obj::Namespace(_) | Obj::PriorityClass(_) | Obj::Lease(_) => 300,
-        Obj::Generic(..) => 1_000,
+        Obj::StorageClass(_) | Obj::CSIDriver(_) | Obj::CSINode(_) => 400,
+        Obj::PersistentVolume(_)
+        | Obj::PersistentVolumeClaim(_)
+        | Obj::CSIStorageCapacity(_)
+        | Obj::Generic(..) => 1_000,
     }
 }
 

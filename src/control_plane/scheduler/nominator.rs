@@ -1,5 +1,5 @@
-//! Pods that wait for a node they were promised (source: `sched/backend/queue/nominator.go`):
-//! kept from deliveries and from the scheduler's own preemptions, which it knows before they are
+//! Pods that wait for a node they were promised (source: `sched/backend/queue/nominator.go`): kept
+//! from deliveries and from the scheduler's own preemptions, which it knows before they are
 //! written.
 
 use crate::api::Pod;

@@ -228,6 +228,12 @@ impl Profile {
         order.iter().map(|&i| (i, &self.rows[usize::from(i)]))
     }
 
+    /// True if volumes are bound before pods are.
+    #[must_use]
+    pub fn binds_volumes(&self) -> bool {
+        self.rows_at(Points::RESERVE).any(|(_, row)| row.name == "VolumeBinding")
+    }
+
     /// `PreEnqueue`: the first plugin that holds the pod back.
     #[must_use]
     pub fn pre_enqueue(&self, pod: &Pod) -> Option<(u8, super::framework::Reason)> {

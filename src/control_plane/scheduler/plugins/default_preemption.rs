@@ -105,6 +105,7 @@ impl Plugin for DefaultPreemption {
             | ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }
