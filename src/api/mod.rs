@@ -21,6 +21,7 @@ pub mod quantity;
 pub mod request;
 pub mod resources;
 pub mod service;
+pub mod storage;
 pub mod version;
 pub mod versions;
 pub mod workload;

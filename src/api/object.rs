@@ -8,6 +8,9 @@ use super::meta::Meta;
 use super::node::Node;
 use super::pod::Pod;
 use super::service::{EndpointSlice, Endpoints};
+use super::storage::{
+    CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
+};
 use super::workload::{
     ControllerRevision, DaemonSet, Deployment, Generic, Job, Namespace, PriorityClass, ReplicaSet,
     StatefulSet,
@@ -73,6 +76,12 @@ objects! {
     Job(Job) "A Job.";
     CronJob(CronJob) "A CronJob.";
     PriorityClass(PriorityClass) "A PriorityClass.";
+    PersistentVolume(PersistentVolume) "A `PersistentVolume`.";
+    PersistentVolumeClaim(PersistentVolumeClaim) "A `PersistentVolumeClaim`.";
+    StorageClass(StorageClass) "A `StorageClass`.";
+    CSINode(CsiNode) "A `CSINode`.";
+    CSIDriver(CsiDriver) "A `CSIDriver`.";
+    CSIStorageCapacity(CsiStorageCapacity) "A `CSIStorageCapacity`.";
     Lease(Lease) "A Lease that a component renews.";
     ControllerRevision(ControllerRevision) "A revision of a template.";
     HorizontalPodAutoscaler(HorizontalPodAutoscaler) "A `HorizontalPodAutoscaler`.";

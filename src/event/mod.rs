@@ -139,6 +139,8 @@ pub enum SchedulerEvent {
     FlushBackoff,
     /// Pods that have waited for five minutes are tried again.
     FlushUnschedulable,
+    /// A pod in `PreBind` looks whether its volumes are bound.
+    PollVolumes(u32),
 }
 
 /// Events of a controller.

@@ -3,6 +3,7 @@
 
 use super::export_control as control;
 use super::export_pod::{conditions, pod_spec, pod_status, put, resources, set_stamp, taint};
+use super::export_storage;
 use crate::api::kevent::KEvent;
 use crate::api::labels::Op;
 use crate::api::node::Node;
@@ -46,6 +47,12 @@ pub fn to_value(obj: &Obj, epoch_s: u32) -> Value {
             doc.insert("preemptionPolicy".into(), policy.into());
             doc
         }
+        Obj::PersistentVolume(o) => export_storage::volume(o),
+        Obj::PersistentVolumeClaim(o) => export_storage::claim(o),
+        Obj::StorageClass(o) => export_storage::class(o),
+        Obj::CSINode(o) => export_storage::csi_node(o),
+        Obj::CSIDriver(o) => export_storage::csi_driver(o),
+        Obj::CSIStorageCapacity(o) => export_storage::csi_capacity(o),
         Obj::Lease(o) => lease(o, epoch_s),
         Obj::ReplicationController(o) => control::replication_controller(o),
         Obj::CronJob(o) => control::cron_job(o),

@@ -473,7 +473,7 @@ fn slim(plan: &Plan) -> Plan {
 /// The scheduler's last word on a pod.
 fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
     let name = pod.spec.scheduler_name;
-    if !scheduler.serves(name) {
+    if !name.is_empty() && !scheduler.serves(name) {
         return format!("no profile of the scheduler serves schedulerName {:?}", name.as_str());
     }
     let condition = pod.status.condition(ConditionType::PodScheduled);

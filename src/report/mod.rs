@@ -9,6 +9,7 @@ pub mod explain;
 pub mod export;
 mod export_control;
 mod export_pod;
+mod export_storage;
 pub mod faults;
 pub mod html;
 pub mod metrics;

@@ -26,6 +26,7 @@ pub mod traces;
 mod convert;
 mod convert_control;
 mod convert_pod;
+mod convert_storage;
 mod convert_workload;
 mod defaults;
 mod files;

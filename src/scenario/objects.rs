@@ -24,7 +24,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 17] = [
+const MODELLED: [Kind; 16] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -38,7 +38,6 @@ const MODELLED: [Kind; 17] = [
     Kind::CronJob,
     Kind::ControllerRevision,
     Kind::HorizontalPodAutoscaler,
-    Kind::PodDisruptionBudget,
     Kind::EndpointSlice,
     Kind::Endpoints,
     Kind::ServiceAccount,
@@ -257,15 +256,18 @@ const CONTAINER_FIELDS: [&str; 9] = [
     "startupProbe",
 ];
 
-/// Fields of a pod spec's document that are kept and that nothing acts upon, each once per pod spec.
+/// Fields of a pod spec's document that are kept and that nothing acts upon, each once per pod
+/// spec.
 fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let mut ignored = BTreeSet::new();
     let Some(doc) = spec.and_then(|s| s.doc.as_ref()).and_then(|d| d.as_object()) else {
         return ignored;
     };
-    let other = |key: &&String| !SPEC_FIELDS.contains(&key.as_str()) && *key != "volumes";
-    ignored.extend(doc.keys().filter(other).map(|key| format!("spec.{key}")));
+    let other = |(key, value): &(&String, &Value)| {
+        !SPEC_FIELDS.contains(&key.as_str()) && *key != "volumes" && !by_default(key, value)
+    };
+    ignored.extend(doc.iter().filter(other).map(|(key, _)| format!("spec.{key}")));
     for list in ["containers", "initContainers"] {
         for container in doc.get(list).and_then(|c| c.as_array()).into_iter().flatten() {
             let fields = container.as_object().into_iter().flatten();
@@ -275,21 +277,37 @@ fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
     ignored
 }
 
-/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its time.
+/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its
+/// time.
 fn ignored_of(list: &str, key: &str, value: &Value) -> Option<String> {
     if key == "lifecycle" {
         return value.get("postStart").map(|_| format!("spec.{list}[].lifecycle.postStart"));
     }
-    (!CONTAINER_FIELDS.contains(&key)).then(|| format!("spec.{list}[].{key}"))
+    let ignored = !CONTAINER_FIELDS.contains(&key) && !by_default(key, value);
+    ignored.then(|| format!("spec.{list}[].{key}"))
+}
+
+/// True for what the API server fills in where nothing is said: nobody asked for it.
+fn by_default(key: &str, value: &Value) -> bool {
+    match key {
+        "dnsPolicy" => value == "ClusterFirst",
+        "enableServiceLinks" => value == true,
+        "securityContext" => value.as_object().is_some_and(serde_json::Map::is_empty),
+        "terminationMessagePath" => value == "/dev/termination-log",
+        "terminationMessagePolicy" => value == "File",
+        _ => false,
+    }
 }
 
 /// Fields of a pod spec that are read and kept, and that nothing acts upon yet.
 fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let Some(spec) = spec else { return Vec::new() };
-    let claims = |v: &VolumeSource| matches!(v, VolumeSource::Claim(..) | VolumeSource::Ephemeral);
+    let ephemeral = |v: &VolumeSource| matches!(v, VolumeSource::Ephemeral);
+    let resource_claims = |doc: &Value| doc.get("resourceClaims").is_some();
     [
-        (spec.volumes.iter().any(|v| claims(&v.source)), "volumes bound to claims"),
+        (spec.volumes.iter().any(|v| ephemeral(&v.source)), "ephemeral volumes' claims"),
+        (spec.doc.as_deref().is_some_and(resource_claims), "resourceClaims"),
         (!spec.readiness_gates.is_empty(), "readinessGates"),
         (!spec.runtime_class.is_empty(), "runtimeClassName"),
     ]

@@ -3,8 +3,8 @@
 use super::manifest::Mode;
 use super::path::{At, Problem, Problems, Seg, nearest};
 use super::{
-    convert, convert_control, convert_pod, convert_workload, defaults, kinds, typed, validate,
-    validate_pod,
+    convert, convert_control, convert_pod, convert_storage, convert_workload, defaults, kinds,
+    typed, validate, validate_pod,
 };
 use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
@@ -242,8 +242,12 @@ const READERS: &[(Kind, Reader)] = &[
     plain!(ConfigMap, core::ConfigMap, validate::config_map),
     plain!(Secret, core::Secret, validate::secret),
     plain!(ServiceAccount, core::ServiceAccount),
-    plain!(PersistentVolume, core::PersistentVolume, validate::persistent_volume),
-    plain!(PersistentVolumeClaim, core::PersistentVolumeClaim, validate::claim),
+    compact!(PersistentVolume, core::PersistentVolume, validate::persistent_volume, |o, doc, f| {
+        convert_storage::volume(&o, doc, &mut f.errors)
+    }),
+    compact!(PersistentVolumeClaim, core::PersistentVolumeClaim, validate::claim, |o, doc, f| {
+        convert_storage::claim(&o, doc, &mut f.errors)
+    }),
     compact!(
         ReplicationController,
         core::ReplicationController,
@@ -278,11 +282,19 @@ const READERS: &[(Kind, Reader)] = &[
     plain!(RoleBinding, rbac::RoleBinding),
     plain!(ClusterRole, rbac::ClusterRole),
     plain!(ClusterRoleBinding, rbac::ClusterRoleBinding),
-    plain!(StorageClass, storage::StorageClass, validate::storage_class),
+    compact!(StorageClass, storage::StorageClass, validate::storage_class, |o, doc, _f| {
+        convert_storage::class(&o, doc)
+    }),
     plain!(VolumeAttachment, storage::VolumeAttachment),
-    plain!(CSIDriver, storage::CSIDriver),
-    plain!(CSINode, storage::CSINode),
-    plain!(CSIStorageCapacity, storage::CSIStorageCapacity),
+    compact!(CSIDriver, storage::CSIDriver, validate::nothing, |o, doc, _f| {
+        convert_storage::csi_driver(&o, doc)
+    }),
+    compact!(CSINode, storage::CSINode, validate::nothing, |o, doc, _f| {
+        convert_storage::csi_node(&o, doc)
+    }),
+    compact!(CSIStorageCapacity, storage::CSIStorageCapacity, validate::nothing, |o, doc, f| {
+        convert_storage::csi_capacity(&o, doc, &mut f.errors)
+    }),
     plain!(VolumeAttributesClass, storage::VolumeAttributesClass),
     compact!(EndpointSlice, discovery::EndpointSlice, validate::nothing, |o, doc, _f| {
         convert_control::endpoint_slice(&o, doc)

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Usage {
-    /// The workload, as kubectl names it: `deployment/web`. Without one the metrics belong to no pod.
+    /// The workload: `deployment/web`. Without one the metrics belong to no pod.
     pub workload: Option<String>,
     /// Namespace of metrics that belong to no pod; `default` if not given.
     pub namespace: Option<String>,

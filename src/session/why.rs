@@ -163,6 +163,9 @@ fn event_words(event: Event) -> String {
         Event::Scheduler(SchedulerEvent::FlushUnschedulable) => {
             "the scheduler looks at pods that have long been unschedulable"
         }
+        Event::Scheduler(SchedulerEvent::PollVolumes(_)) => {
+            "the scheduler looks whether a pod's volumes are bound"
+        }
         Event::Controller { event: ControllerEvent::Work, .. } => "a controller takes its next key",
         Event::Controller { event: ControllerEvent::Due(_), .. } => "a delayed key is due",
         Event::Controller { event: ControllerEvent::Tick, .. } => "a controller's periodic pass",

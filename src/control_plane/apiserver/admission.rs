@@ -1,6 +1,8 @@
 //! Admission, as far as wave 1 has it: `NamespaceLifecycle`, `TaintNodesByCondition`, Priority and
-//! `DefaultTolerationSeconds`, in upstream's order (behaviour reference §1.6).
+//! `DefaultTolerationSeconds`, `DefaultStorageClass` and
+//! `StorageObjectInUseProtection`, in upstream's order (behaviour reference §1.6).
 
+use super::storage_admission;
 use crate::api::node::keys;
 use crate::api::pod::{Effect, PreemptionPolicy, Qos, Taint, Toleration};
 use crate::api::request::{ApiError, Op, Request};
@@ -39,7 +41,11 @@ impl Admission {
         self.namespace_lifecycle(request, cx)?;
         match &mut request.op {
             Op::Create { object, .. } | Op::Apply(object) => {
-                if let Obj::Node(node) = object {
+                if let Obj::PersistentVolume(o) = object {
+                    storage_admission::volume(Arc::make_mut(o));
+                } else if let Obj::PersistentVolumeClaim(o) = object {
+                    storage_admission::claim(Arc::make_mut(o), cx);
+                } else if let Obj::Node(node) = object {
                     taint_by_condition(Arc::make_mut(node), cx);
                 } else if let Obj::Pod(pod) = object {
                     let pod = Arc::make_mut(pod);

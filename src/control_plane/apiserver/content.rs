@@ -1,12 +1,13 @@
 //! What a write says, as one number for the run's digest: "equal digests" means that every written
 //! object was equal. Labels, names and texts have stable hashes; a pod's spec, which never changes,
-//! is folded once, when the pod is made or its spec is replaced; the original document is not walked
-//! (what of it matters stands in the typed form).
+//! is folded once, when the pod is made or its spec is replaced; the original document is not
+//! walked (what of it matters stands in the typed form).
 
 use crate::api::meta::Meta;
 use crate::api::node::Node;
 use crate::api::pod::{Conditions, Container, ContainerState, ContainerStatus, Pod, PodSpec};
 use crate::api::resources::Resources;
+use crate::api::storage::{PersistentVolume, PersistentVolumeClaim};
 use crate::api::{Obj, Stamp};
 use crate::engine::digest::{hash_bytes, mix};
 use crate::engine::{Sym, num};
@@ -70,6 +71,38 @@ impl Fold {
             self.word(meta.controller().map_or(0, |o| o.uid.0));
         }
     }
+}
+
+fn annotations(meta: &Meta, fold: &mut Fold) {
+    for (key, value) in meta.annotations.as_deref().unwrap_or_default() {
+        fold.text(*key);
+        fold.word(hash_bytes(value.as_bytes()));
+    }
+}
+
+fn volume(o: &PersistentVolume, fold: &mut Fold) {
+    fold.word(hash_bytes(o.phase.as_str().as_bytes()));
+    fold.signed(o.capacity);
+    fold.text(o.class);
+    if let Some(claim) = o.claim {
+        fold.word(mix(claim.ns.stable_hash(), claim.name.stable_hash()));
+        fold.word(claim.uid.0);
+    }
+    for requirement in o.affinity.iter().flat_map(|terms| terms.iter()).flat_map(|t| &t.expressions)
+    {
+        fold.text(requirement.key);
+        requirement.values.iter().for_each(|value| fold.text(*value));
+    }
+    annotations(&o.meta, fold);
+}
+
+fn claim(o: &PersistentVolumeClaim, fold: &mut Fold) {
+    fold.word(hash_bytes(o.phase.as_str().as_bytes()));
+    fold.signed(o.request);
+    fold.signed(o.status_capacity);
+    fold.word(o.volume.stable_hash());
+    fold.text(o.class.unwrap_or_default());
+    annotations(&o.meta, fold);
 }
 
 /// The content of a written object, beside what it was before.
@@ -157,8 +190,14 @@ pub(super) fn content(value: &Obj, before: Option<&Obj>) -> u64 {
             fold.word(o.acquired.map_or(0, |at| at.0));
             fold.pair(o.transitions, o.duration_s);
         }
+        Obj::PersistentVolume(o) => volume(o, &mut fold),
+        Obj::PersistentVolumeClaim(o) => claim(o, &mut fold),
         // Nothing in the model changes them: metadata is all.
-        Obj::Generic(..) => {}
+        Obj::StorageClass(_)
+        | Obj::CSINode(_)
+        | Obj::CSIDriver(_)
+        | Obj::CSIStorageCapacity(_)
+        | Obj::Generic(..) => {}
     }
     fold.0
 }

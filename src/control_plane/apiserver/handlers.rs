@@ -180,7 +180,7 @@ pub(in crate::control_plane) fn left_over(kind: Kind, ns: Sym, cx: &Context<'_>)
     Obj::Generic(kind, Arc::new(Generic { meta: Meta::default(), doc: Arc::new(doc) }))
 }
 
-/// Metrics are the answer of the server behind the API: what it has scraped of the pods asked about.
+/// Metrics are the answer of the server behind the API: what it has scraped of the pods.
 fn metrics(ns: Sym, query: &MetricQuery, cx: &Context<'_>) -> Result<Plan, ApiError> {
     let Some(pods) = cx.usage().query(ns, query) else {
         let text = "the server is currently unable to handle the request";

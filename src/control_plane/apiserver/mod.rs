@@ -11,6 +11,7 @@ mod content;
 mod delete;
 pub(in crate::control_plane) mod handlers;
 pub(in crate::control_plane) mod patch;
+mod storage_admission;
 
 pub use super::etcd::CommitLatency;
 

@@ -38,6 +38,7 @@ pub(super) fn apply(old: &Obj, mut new: Obj) -> Obj {
         meta.finalizers.clone_from(&before.finalizers);
         meta.owners.clone_from(&before.owners);
     }
+    super::storage_admission::keep_binding(old, &mut new);
     if let (Obj::Pod(before), Obj::Pod(pod)) = (old, &mut new) {
         Arc::make_mut(pod).node = before.node;
     }
@@ -72,6 +73,14 @@ pub(in crate::control_plane) fn status_of(of: &Obj, from: &Obj) -> Obj {
                     if o.doc.get("status") != f.doc.get("status") {
                         document_status(Arc::make_mut(o), f);
                     }
+                }
+                (Obj::PersistentVolume(o), Obj::PersistentVolume(f)) => {
+                    Arc::make_mut(o).phase = f.phase;
+                }
+                (Obj::PersistentVolumeClaim(o), Obj::PersistentVolumeClaim(f)) => {
+                    let o = Arc::make_mut(o);
+                    (o.phase, o.status_modes, o.status_capacity) =
+                        (f.phase, f.status_modes, f.status_capacity);
                 }
                 // Other kinds have no status in the model.
                 _other => {}

@@ -212,7 +212,8 @@ impl Claims {
         self.awaited.get(&key).is_some_and(|(_, since)| now.since(*since) < TIMEOUT)
     }
 
-    /// The adoptions and releases to ask for now, of children that the owner accepts. What becomes of them goes to [`Claims::settled`].
+    /// The adoptions and releases to ask for now, of children that the owner accepts. What becomes
+    /// of them goes to [`Claims::settled`].
     pub(super) fn take(
         &mut self,
         key: Key,

@@ -1,5 +1,6 @@
 //! The rules of Jobs apart from any API: which pods count as what, failure and success policies,
-//! indexes (source: `ctl/job/{job_controller,pod_failure_policy,success_policy,indexed_job_utils}.go`).
+//! indexes (source: `ctl/job/`: `job_controller.go`, `pod_failure_policy.go`, `success_policy.go`,
+//! `indexed_job_utils.go`).
 
 use super::support::pods_of;
 use crate::api::pod::{Condition, ConditionType, ContainerState, Phase, Truth};

@@ -35,12 +35,15 @@ pub mod job;
 pub mod namespace;
 pub mod nodeipam;
 pub mod nodelifecycle;
+pub mod persistentvolume;
 pub mod podgc;
+pub mod provisioner;
 pub mod replicaset;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod tainteviction;
 pub mod ttlafterfinished;
+pub mod volumeprotection;
 
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;
@@ -258,6 +261,17 @@ controllers! {
         [], |p| p.owned() || p.held;
     /// Ended, unbound and lost pods.
     PodGc podgc: podgc::PodGc = |s| podgc::PodGc::new(s.row, s.draws), [Node], |_p| true;
+    /// Claims and volumes.
+    PersistentVolume persistentvolume: persistentvolume::VolumeBinder
+        = |s| persistentvolume::VolumeBinder::new(s.row),
+        [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+    /// Volumes of CSI drivers; in reality a process of its own.
+    Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
+        [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+    /// Finalizers of claims and volumes.
+    VolumeProtection volumeprotection: volumeprotection::VolumeProtection
+        = |_s| Default::default(), [StorageClass PersistentVolume PersistentVolumeClaim],
+        |_p| true;
     /// CronJobs.
     CronJob cronjob: cronjob::CronJobController = |_s| Default::default(), [CronJob Job],
         |_p| false;
@@ -305,6 +319,9 @@ const KINDS: &[Kind] = &[
     Kind::StatefulSet,
     Kind::DaemonSet,
     Kind::ControllerRevision,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::PersistentVolume,
     Kind::PersistentVolumeClaim,
     Kind::EndpointSlice,
     Kind::Endpoints,

@@ -668,8 +668,9 @@ fn the_client_limit_spreads_pods_and_events_are_dropped_rather_than_late() {
     kit.run(60.0);
     let creates = kit.writes.iter().filter(|w| w.1 == "create" && w.2 == Kind::Pod);
     let last = creates.map(|w| w.0).fold(0.0, f64::max);
-    // 200 pods and 25 events, 30 of them at once and 20 a second from there.
-    assert!((9.0..10.5).contains(&last), "{last}");
+    // 30 requests go at once and 20 a second from there. The 25 events share the pods' tokens as
+    // they go out, one after the other: the last pod waits for all of them at most.
+    assert!((8.5..9.8).contains(&last), "{last}");
     assert_eq!(kit.events.len(), 25, "an object has 25 events, then one in five minutes");
 }
 

@@ -21,7 +21,8 @@ use std::collections::VecDeque;
 /// Default of `--quota-backend-bytes`: 2 GiB (source: etcd `server/storage/quota.go`).
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
-/// How long a superseded version can be read in any case: the fresh window of a watch cache (source:
+/// How long a superseded version can be read in any case: the fresh window of a watch cache
+/// (source:
 /// `storagebackend/config.go` `DefaultEventsHistoryWindow`).
 const HISTORY: SimDuration = SimDuration::from_secs(75);
 
@@ -317,6 +318,7 @@ fn size_of_value(value: &Obj) -> u64 {
     match value.kind() {
         Kind::Event => 450,
         Kind::Namespace | Kind::PriorityClass | Kind::Lease => 300,
+        Kind::StorageClass | Kind::CSIDriver | Kind::CSINode => 400,
         Kind::Deployment
         | Kind::ReplicaSet
         | Kind::ReplicationController

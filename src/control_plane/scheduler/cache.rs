@@ -9,6 +9,7 @@ use super::counts::{Counts, GroupKey};
 use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
+use super::volumes::VolumeIndex;
 use crate::api::budget::Budget;
 use crate::api::node::Node;
 use crate::api::pod::{Effect, Protocol};
@@ -104,6 +105,8 @@ pub struct Cache {
     log: Vec<u32>,
     epoch: u64,
     namespaces: FxHashMap<Sym, LabelSet>,
+    /// Storage.
+    pub volumes: VolumeIndex,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
     budgets: Vec<Budget>,
@@ -497,8 +500,8 @@ impl Cache {
         Some(gone)
     }
 
-    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do not
-    /// come back by themselves.
+    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do
+    /// not come back by themselves.
     pub fn restore_ports(&mut self, at: usize, ports: SmallVec<[HostPort; 2]>) {
         self.rows[self.order[at] as usize].ports = ports;
     }
@@ -532,6 +535,7 @@ impl Cache {
             self.columns.set_used(row.at as usize, row);
         }
         self.counts.count(index, pod, add);
+        self.volumes.count(index, pod, add);
     }
 
     // ----- other objects -----

@@ -3,8 +3,8 @@
 //! `RunFilterPluginsWithNominatedPods`).
 //!
 //! A supposition is made on the cache itself and taken back: the pods of one node come and go as in
-//! a delivery, and plugins that keep sums for the pod in hand follow by `pod_moved`. So it costs what
-//! the pods moved cost, and every plugin sees it without knowing.
+//! a delivery, and plugins that keep sums for the pod in hand follow by `pod_moved`. So it costs
+//! what the pods moved cost, and every plugin sees it without knowing.
 
 use super::cache::{Cache, PodRow};
 use super::framework::{Code, CycleState, Moved, Nomination, PostFilter, Reason, Verdict, View};

@@ -12,6 +12,7 @@ use crate::api::meta::Stamp;
 use crate::api::pod::{
     Affinity, ConditionType, PodAffinityTerm, Port, PreemptionPolicy, SpreadConstraint,
 };
+use crate::api::version::KubeVersion;
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, LabelSet, Name, Pod, PodSpec, Selector};
 use crate::engine::{SimTime, Sym};
@@ -84,7 +85,8 @@ fn feasible(cache: &Cache, pod: &Pod) -> Vec<String> {
 }
 
 fn candidates(cache: &Cache, pod: &Pod) -> Vec<(String, Vec<String>, u32)> {
-    let found = decide(cache, pod).post_filter.unwrap().candidates;
+    let mut found = decide(cache, pod).post_filter.unwrap().candidates;
+    found.sort_by(|a, b| a.node.cmp_text(b.node));
     found.into_iter().map(|c| (c.node.to_string(), c.victims, c.violations)).collect()
 }
 
@@ -423,4 +425,16 @@ fn the_end_of_a_nominated_pod_helps_pods_of_its_priority_or_less() {
     w.delete(Kind::Pod, middle);
     w.run(20);
     assert_eq!(w.bindings.last().map(|b| &*b.1), Some("waits"));
+}
+
+#[test]
+fn version_1_29_knows_no_claims() {
+    let version = KubeVersion::V1_29;
+    let mut w = World::new(SchedulerConfig { version, ..SchedulerConfig::default() });
+    w.add_node(node("n1", 1000, "a"));
+    w.add_pod(pod("p1", spec(1100, GIB)));
+    w.run(5);
+    let recorded = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are \
+                    available: 1 Preemption is not helpful for scheduling.";
+    assert_eq!(w.conditions, [recorded]);
 }
