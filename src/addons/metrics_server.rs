@@ -147,21 +147,8 @@ impl MetricsServer {
                 cx.usage_mut().add(load.ns, load.metric, sample);
                 continue;
             }
-            let ready = self.pods[i].values().filter(|p| p.ready).count();
-            let share = i64::try_from(ready).ok().and_then(|n| amount.checked_div(n)).unwrap_or(0);
-            let resource = matches!(load.metric.as_str(), "cpu" | "memory");
-            for pod in self.pods[i].values_mut() {
-                let milli = match (load.shared, pod.ready) {
-                    (true, true) => share,
-                    (true, false) => 0,
-                    (false, _) => amount,
-                };
-                if std::mem::replace(&mut pod.seen, true) || !resource {
-                    let container = if resource { pod.container } else { Sym::EMPTY };
-                    let metric = PodMetric { uid: pod.uid, container, milli, ..metric };
-                    let sample = Sample { labels: Some(pod.labels), metric };
-                    cx.usage_mut().add(load.ns, load.metric, sample);
-                }
+            for sample in samples(load, &mut self.pods[i], metric) {
+                cx.usage_mut().add(load.ns, load.metric, sample);
             }
         }
         cx.schedule(self.grid.after(now), Event::Scrape);
@@ -186,4 +173,32 @@ impl MetricsServer {
             }
         }
     }
+}
+
+/// What a scrape sees of the pods of a load. The first look at a pod says nothing of resources:
+/// usage is the difference of two.
+fn samples(
+    load: &Load,
+    pods: &mut BTreeMap<(u32, u32), Running>,
+    metric: PodMetric,
+) -> Vec<Sample> {
+    let ready = i64::try_from(pods.values().filter(|p| p.ready).count()).unwrap_or(i64::MAX);
+    let share = metric.milli.checked_div(ready).unwrap_or(0);
+    let resource = matches!(load.metric.as_str(), "cpu" | "memory");
+    let mut samples = Vec::with_capacity(pods.len());
+    for pod in pods.values_mut() {
+        let seen = std::mem::replace(&mut pod.seen, true);
+        if resource && !seen {
+            continue;
+        }
+        let milli = match (load.shared, pod.ready) {
+            (true, true) => share,
+            (true, false) => 0,
+            (false, _) => metric.milli,
+        };
+        let container = if resource { pod.container } else { Sym::EMPTY };
+        let metric = PodMetric { uid: pod.uid, container, milli, ..metric };
+        samples.push(Sample { labels: Some(pod.labels), metric });
+    }
+    samples
 }

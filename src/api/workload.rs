@@ -357,6 +357,7 @@ pub struct JobStatus {
 
 /// A StatefulSet.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the API with two values")]
 pub struct StatefulSet {
     /// Metadata.
     pub meta: Meta,

@@ -9,6 +9,9 @@ use crate::engine::Sym;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 
+/// Objects without a controller, by their labels.
+type Orphans = FxHashMap<LabelSet, BTreeSet<(u32, u32)>>;
+
 /// Caches of one process (kube-controller-manager shares one set among its controllers).
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -19,14 +22,14 @@ pub struct Cache {
     /// Pods by node, in order of delivery.
     on_node: FxHashMap<Sym, Vec<ObjRef>>,
     /// Pods and `ReplicaSets` that no controller owns, by namespace and labels (slot, generation).
-    orphans: FxHashMap<(Kind, Sym), FxHashMap<LabelSet, BTreeSet<(u32, u32)>>>,
+    orphans: FxHashMap<(Kind, Sym), Orphans>,
     /// Live objects per kind in order of delivery, for kinds that do not churn ([`is_listed`]).
     listed: Vec<Vec<ObjRef>>,
 }
 
-/// True for kinds whose live objects are kept as a list.
+/// True for kinds whose live objects are kept as a list: those that somebody lists.
 const fn is_listed(kind: Kind) -> bool {
-    !matches!(kind, Kind::Pod | Kind::Event | Kind::Job | Kind::ReplicaSet)
+    matches!(kind, Kind::Node | Kind::DaemonSet | Kind::StorageClass)
 }
 
 impl Default for Cache {
@@ -193,8 +196,7 @@ impl Cache {
         self.on_node.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// Live objects of a kind in order of delivery; empty for kinds that churn (pods, Kubernetes
-    /// Events, jobs and `ReplicaSet`s come and go by the hundred thousand, and nobody lists them).
+    /// Live objects of a kind in order of delivery; empty for kinds that nobody lists.
     #[must_use]
     pub fn list(&self, kind: Kind) -> &[ObjRef] {
         &self.listed[kind.index()]

@@ -204,16 +204,22 @@ impl Known {
 }
 
 fn template(obj: &Obj) -> Option<&PodTemplate> {
-    match obj {
-        Obj::Deployment(o) => Some(&o.template),
-        Obj::ReplicaSet(o) => Some(&o.template),
-        Obj::StatefulSet(o) => Some(&o.template),
-        Obj::DaemonSet(o) => Some(&o.template),
-        Obj::Job(o) => Some(&o.template),
-        Obj::ReplicationController(o) => Some(&o.template),
-        Obj::CronJob(o) => Some(&o.template.template),
-        _other => None,
+    if let Obj::Deployment(o) = obj {
+        return Some(&o.template);
     }
+    if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::StatefulSet(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::DaemonSet(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::Job(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::CronJob(o) = obj { Some(&o.template.template) } else { None }
 }
 
 /// Only an object that a cluster has stored has a creation time.

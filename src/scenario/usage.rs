@@ -42,6 +42,7 @@ pub struct Amounts {
 /// How an amount goes over time.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "read once per scenario")]
 pub enum Amount {
     /// Always the same.
     Constant(Quantity),

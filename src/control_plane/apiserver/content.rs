@@ -8,6 +8,7 @@ use crate::api::node::Node;
 use crate::api::pod::{Conditions, Container, ContainerState, ContainerStatus, Pod, PodSpec};
 use crate::api::resources::Resources;
 use crate::api::storage::{PersistentVolume, PersistentVolumeClaim};
+use crate::api::workload::Job;
 use crate::api::{Obj, Stamp};
 use crate::engine::digest::{hash_bytes, mix};
 use crate::engine::{Sym, num};
@@ -105,6 +106,43 @@ fn claim(o: &PersistentVolumeClaim, fold: &mut Fold) {
     annotations(&o.meta, fold);
 }
 
+fn job(o: &Job, fold: &mut Fold) {
+    let s = &o.status;
+    fold.counts(&[o.parallelism, s.active, s.ready, s.terminating, s.succeeded, s.failed]);
+    fold.pair(s.start.0, s.completion.0);
+    s.uncounted_succeeded.iter().chain(&s.uncounted_failed).for_each(|u| fold.word(u.0));
+    fold.conditions(&s.conditions);
+    for (first, last) in s.completed_indexes.0.iter().chain(&s.failed_indexes.0) {
+        fold.counts(&[*first, *last]);
+    }
+}
+
+/// What controllers alone write.
+fn controlled(value: &Obj, fold: &mut Fold) {
+    if let Obj::CronJob(o) = value {
+        fold.pair(o.status.last_schedule.0, o.status.last_successful.0);
+        o.status.active.iter().for_each(|(_, uid)| fold.word(uid.0));
+    } else if let Obj::ControllerRevision(o) = value {
+        fold.word(o.revision.cast_unsigned());
+    } else if let Obj::HorizontalPodAutoscaler(o) = value {
+        let s = &o.status;
+        fold.counts(&[o.min, o.max, s.current, s.desired]);
+        fold.pair(s.observed_generation, s.last_scale.0);
+        fold.conditions(&s.conditions);
+    } else if let Obj::EndpointSlice(o) = value {
+        for e in o.endpoints.iter() {
+            let flags = u32::from(e.ready) | u32::from(e.serving) << 1;
+            fold.pair(e.ip, flags | u32::from(e.terminating) << 2);
+            fold.text(e.hint_zone);
+        }
+    } else if let Obj::Endpoints(o) = value {
+        for s in &o.subsets {
+            s.ready.iter().for_each(|a| fold.pair(a.ip, 1));
+            s.not_ready.iter().for_each(|a| fold.pair(a.ip, 0));
+        }
+    }
+}
+
 /// The content of a written object, beside what it was before.
 pub(super) fn content(value: &Obj, before: Option<&Obj>) -> u64 {
     let mut fold = Fold(value.kind().index() as u64);
@@ -144,41 +182,13 @@ pub(super) fn content(value: &Obj, before: Option<&Obj>) -> u64 {
             fold.counts(&[s.desired, s.current, s.misscheduled, s.ready, s.available, s.updated]);
             fold.pair(s.observed_generation, s.unavailable.cast_unsigned());
         }
-        Obj::Job(o) => {
-            let s = &o.status;
-            fold.counts(&[o.parallelism, s.active, s.ready, s.terminating, s.succeeded, s.failed]);
-            fold.pair(s.start.0, s.completion.0);
-            s.uncounted_succeeded.iter().chain(&s.uncounted_failed).for_each(|u| fold.word(u.0));
-            fold.conditions(&s.conditions);
-            for (first, last) in s.completed_indexes.0.iter().chain(&s.failed_indexes.0) {
-                fold.counts(&[*first, *last]);
-            }
-        }
-        Obj::CronJob(o) => {
-            fold.pair(o.status.last_schedule.0, o.status.last_successful.0);
-            o.status.active.iter().for_each(|(_, uid)| fold.word(uid.0));
-        }
-        Obj::ControllerRevision(o) => fold.word(o.revision.cast_unsigned()),
-        Obj::HorizontalPodAutoscaler(o) => {
-            let s = &o.status;
-            fold.counts(&[o.min, o.max, s.current, s.desired]);
-            fold.pair(s.observed_generation, s.last_scale.0);
-            fold.conditions(&s.conditions);
-        }
-        Obj::EndpointSlice(o) => {
-            for e in o.endpoints.iter() {
-                let flags = u32::from(e.ready) | u32::from(e.serving) << 1;
-                fold.pair(e.ip, flags | u32::from(e.terminating) << 2);
-                fold.text(e.hint_zone);
-            }
-        }
-        Obj::Endpoints(o) => {
-            for s in &o.subsets {
-                s.ready.iter().for_each(|a| fold.pair(a.ip, 1));
-                s.not_ready.iter().for_each(|a| fold.pair(a.ip, 0));
-            }
-        }
-        Obj::PodMetrics(_) => {}
+        Obj::Job(o) => job(o, &mut fold),
+        Obj::CronJob(_)
+        | Obj::ControllerRevision(_)
+        | Obj::HorizontalPodAutoscaler(_)
+        | Obj::EndpointSlice(_)
+        | Obj::Endpoints(_)
+        | Obj::PodMetrics(_) => controlled(value, &mut fold),
         Obj::Namespace(o) => {
             fold.word(u64::from(o.terminating));
             fold.conditions(&o.conditions);

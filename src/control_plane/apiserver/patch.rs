@@ -69,10 +69,10 @@ pub(in crate::control_plane) fn status_of(of: &Obj, from: &Obj) -> Obj {
                     o.terminating = f.terminating;
                     o.conditions.clone_from(&f.conditions);
                 }
-                (Obj::Generic(_, o), Obj::Generic(_, f)) => {
-                    if o.doc.get("status") != f.doc.get("status") {
-                        document_status(Arc::make_mut(o), f);
-                    }
+                (Obj::Generic(_, o), Obj::Generic(_, f))
+                    if o.doc.get("status") != f.doc.get("status") =>
+                {
+                    document_status(Arc::make_mut(o), f);
                 }
                 (Obj::PersistentVolume(o), Obj::PersistentVolume(f)) => {
                     Arc::make_mut(o).phase = f.phase;

@@ -98,6 +98,17 @@ pub(super) fn selector_of(obj: &Obj) -> Option<&Selector> {
     None
 }
 
+/// `spec.replicas` of what has a `/scale`.
+pub(super) fn replicas_of(obj: &Obj) -> Option<i32> {
+    if let Obj::Deployment(o) = obj {
+        return Some(o.replicas);
+    }
+    if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = obj {
+        return Some(o.replicas);
+    }
+    if let Obj::StatefulSet(o) = obj { Some(o.replicas) } else { None }
+}
+
 /// What a controller of one kind has yet to adopt or release.
 #[derive(Debug, Clone)]
 pub(super) struct Claims {

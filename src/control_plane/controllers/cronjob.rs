@@ -1,8 +1,10 @@
-//! CronJobs: jobs on a schedule (source: `ctl/cronjob/{cronjob_controllerv2,utils}.go`).
+//! `CronJobs`: jobs on a schedule (source: `ctl/cronjob/{cronjob_controllerv2,utils}.go`).
 
 use super::jobplan::finished;
 use super::schedule::{Schedule, zone};
-use super::support::{Reporter, error_text, owned_by, owner_key, put_status, reports, text};
+use super::support::{
+    Reporter, error_text, namespace_going, owned_by, owner_key, put_status, reports, text,
+};
 use crate::api::cronjob::{Concurrency, CronJob, CronJobStatus};
 use crate::api::pod::ConditionType;
 use crate::api::request::{ApiError, Op, Outcome, Propagation};
@@ -160,9 +162,9 @@ impl CronJobController {
         state.status = cron.status.clone();
         state.jobs = caches
             .owned(cron.meta.uid, Kind::Job)
-            .filter_map(|object| match caches.get(cx.versions(), Kind::Job, object)? {
-                Obj::Job(job) => Some((object, Arc::clone(job))),
-                _other => None,
+            .filter_map(|object| {
+                let found = caches.get(cx.versions(), Kind::Job, object)?;
+                if let Obj::Job(job) = found { Some((object, Arc::clone(job))) } else { None }
             })
             .collect();
         state.cron = Some(Arc::clone(&cron));
@@ -335,9 +337,7 @@ impl CronJobController {
             }
             // Our own job that the cache does not show yet.
             Some(Err(ApiError::AlreadyExists)) => {}
-            Some(Err(ApiError::Forbidden(why))) if why.as_str().contains("being terminated") => {
-                return Next::Done;
-            }
+            Some(Err(error)) if namespace_going(*error) => return Next::Done,
             Some(Err(error)) => {
                 let message = format!("Error creating job: {}", error_text(*error));
                 self.warn(&cron, "FailedCreate", &message, cx);

@@ -5,8 +5,8 @@ use super::claims::Claims;
 use super::daemonplan::{View, node_of, tolerations};
 use super::history::{self, Newest, Revision};
 use super::support::{
-    Expectations, Reporter, create_pod, delete, error_text, next_batch, owned_by, owner_key,
-    pod_of, put_status, reports, text,
+    Expectations, Reporter, create_pod, delete, error_text, namespace_going, next_batch, owned_by,
+    owner_key, pod_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::labels::{Op as LabelOp, Requirement};
@@ -349,6 +349,7 @@ impl DaemonSetController {
                     let text = Text::CreatedPod(success.value.key().1);
                     self.reporter.normal(Kind::DaemonSet, &set.meta, "SuccessfulCreate", text, cx);
                 }
+                Err(error) if namespace_going(*error) => self.expected.created(key, 1),
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failed = true;

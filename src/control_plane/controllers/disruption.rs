@@ -1,7 +1,7 @@
 //! Disruption budgets: how many pods of a set may be evicted now
 //! (source: `ctl/disruption/disruption.go`).
 
-use super::claims::SelectorIndex;
+use super::claims::{SelectorIndex, replicas_of};
 use super::support::{Reporter, put_status, reports, text};
 use crate::api::pdb::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use crate::api::request::Outcome;
@@ -272,20 +272,13 @@ fn scale(
 ) -> Option<(Uid, i32)> {
     let (_, obj) = caches.named(cx.versions(), kind, ns, name)?;
     let meta = obj.meta().filter(|m| m.uid == uid)?;
-    if let Obj::StatefulSet(o) = obj {
-        return Some((uid, o.replicas));
-    }
-    if let Obj::ReplicationController(o) = obj {
-        return Some((uid, o.replicas));
-    }
-    let Obj::ReplicaSet(set) = obj else { return None };
     let above = meta.controller().filter(|o| o.kind == Kind::Deployment);
-    let Some(owner) = above else { return Some((uid, set.replicas)) };
-    let (_, deployment) = caches.named(cx.versions(), Kind::Deployment, ns, owner.name)?;
-    match deployment {
-        Obj::Deployment(d) if d.meta.uid == owner.uid => Some((owner.uid, d.replicas)),
-        _other => None,
-    }
+    let Some(owner) = above.filter(|_| kind == Kind::ReplicaSet) else {
+        return Some((uid, replicas_of(obj)?));
+    };
+    let (_, above) = caches.named(cx.versions(), Kind::Deployment, ns, owner.name)?;
+    let same = above.meta().is_some_and(|m| m.uid == owner.uid);
+    Some((owner.uid, replicas_of(above).filter(|_| same)?))
 }
 
 fn pod_named<'c>(

@@ -2,7 +2,7 @@
 //! (source: `ctl/endpoint/endpoints_controller.go`).
 
 use super::endpointslice::{Services, labels, ports};
-use super::support::{Reporter, error_text, put, reports, text};
+use super::support::{Reporter, error_text, namespace_going, put, reports, text};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::service::{Address, Endpoints, Service, Subset};
 use crate::api::versions::Change;
@@ -105,9 +105,7 @@ impl EndpointsController {
     fn answered(&mut self, key: Key, answers: &[Outcome], cx: &Context<'_>) -> Next {
         match answers.first() {
             Some(Ok(_) | Err(ApiError::NotFound)) | None => Next::Done,
-            Some(Err(ApiError::Forbidden(why))) if why.as_str().contains("being terminated") => {
-                Next::Done
-            }
+            Some(Err(error)) if namespace_going(*error) => Next::Done,
             Some(Err(error)) => {
                 if let Some(service) = self.services.get(key) {
                     let message =

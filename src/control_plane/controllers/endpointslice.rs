@@ -1,10 +1,10 @@
-//! EndpointSlices: the addresses behind a Service, up to a hundred each
+//! `EndpointSlices`: the addresses behind a Service, up to a hundred each
 //! (source: `ctl/endpointslice/endpointslice_controller.go`; how they are packed stands in
 //! `slicepacking`).
 
 use super::members::Members;
-use super::slicepacking::{self, Packed};
-use super::support::{Reporter, delete, error_text, put, reports, text};
+use super::slicepacking::{self, Group, Packed};
+use super::support::{Reporter, delete, error_text, namespace_going, put, reports, text};
 use crate::api::node::keys;
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::service::{
@@ -226,8 +226,8 @@ impl EndpointSliceController {
         service: &Service,
         caches: &Cache,
         cx: &Context<'_>,
-    ) -> (Vec<(Vec<EndpointPort>, Vec<Endpoint>)>, bool) {
-        let mut wanted: Vec<(Vec<EndpointPort>, Vec<Endpoint>)> = Vec::new();
+    ) -> (Vec<Group>, bool) {
+        let mut wanted: Vec<Group> = Vec::new();
         let mut incomplete = false;
         for pod in self.services.pods(key, caches, cx) {
             let found = caches.named(cx.versions(), Kind::Node, Sym::EMPTY, pod.node.into());
@@ -264,7 +264,7 @@ impl EndpointSliceController {
                 }
                 Err(ApiError::NotFound) => {}
                 // In a namespace that is going away there is nothing left to do.
-                Err(ApiError::Forbidden(why)) if why.as_str().contains("being terminated") => {}
+                Err(error) if namespace_going(*error) => {}
                 Err(error) => {
                     failed = true;
                     let message = format!(
@@ -333,7 +333,7 @@ fn calls(packed: Packed, blank: &EndpointSlice) -> Vec<Call> {
         let op = Op::Create { object: Obj::EndpointSlice(Arc::new(slice)), generate: true };
         calls.push(Call { kind, ns: blank.meta.ns, name: blank.meta.name, target: None, op });
     }
-    for (object, slice, ports, endpoints) in packed.update {
+    for ((object, slice), (ports, endpoints)) in packed.update {
         let mut slice =
             EndpointSlice { ports: ports.into(), endpoints: endpoints.into(), ..(*slice).clone() };
         slice.meta.labels = blank.meta.labels;

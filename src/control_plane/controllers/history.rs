@@ -45,6 +45,7 @@ pub(super) fn same(a: &Arc<PodTemplate>, b: &Arc<PodTemplate>) -> bool {
 
 /// What is to be done about the newest revision.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once per sync, taken apart at once")]
 pub(super) enum Newest {
     /// It is there, as the last one.
     There(Arc<ControllerRevision>),

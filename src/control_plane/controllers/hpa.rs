@@ -1,7 +1,7 @@
 //! Horizontal Pod Autoscalers (source: `ctl/podautoscaler/horizontal.go`). What a metric asks for
 //! stands in `hpareplicas`, how far and how fast it is followed in `hpascale`.
 
-use super::claims::selector_of;
+use super::claims::{replicas_of, selector_of};
 use super::hpareplicas::{Proposal, Question, Tolerance};
 use super::hpascale::{History, Limited};
 use super::members::Members;
@@ -75,13 +75,7 @@ struct Target {
 fn target(hpa: &HorizontalPodAutoscaler, caches: &Cache, cx: &Context<'_>) -> Option<Target> {
     let (kind, name) = hpa.target?;
     let (_, obj) = caches.named(cx.versions(), kind, hpa.meta.ns, name)?;
-    let replicas = match obj {
-        Obj::Deployment(o) => o.replicas,
-        Obj::ReplicaSet(o) | Obj::ReplicationController(o) => o.replicas,
-        Obj::StatefulSet(o) => o.replicas,
-        _other => return None,
-    };
-    Some(Target { replicas, selector: selector_of(obj)?.clone() })
+    Some(Target { replicas: replicas_of(obj)?, selector: selector_of(obj)?.clone() })
 }
 
 impl State {
@@ -199,12 +193,10 @@ impl HpaController {
         let mut failure: Option<String> = None;
         for (metric, answer) in hpa.metrics.iter().zip(answers) {
             let proposal = match answer {
-                Ok(success) => match &success.value {
-                    Obj::PodMetrics(list) => {
-                        propose(metric, &hpa, (&pods, &list.pods), state.current, cx)
-                    }
-                    _other => Err("no metrics returned".to_owned()),
-                },
+                Ok(success) => {
+                    let metrics = samples(&success.value);
+                    propose(metric, &hpa, (&pods, metrics), state.current, cx)
+                }
                 Err(error) => Err(error_text(*error)),
             };
             match proposal {
@@ -368,6 +360,11 @@ fn query(metric: &Metric, hpa: &HorizontalPodAutoscaler, selector: &Selector) ->
     let op = Op::Metrics(Arc::new(MetricQuery { name: name_of(metric), pods }));
     let (ns, name) = (hpa.meta.ns, Name::default());
     Call { kind: Kind::PodMetrics, ns, name, target: None, op }
+}
+
+/// What the metrics API has answered.
+fn samples(answer: &Obj) -> &[PodMetric] {
+    if let Obj::PodMetrics(list) = answer { &list.pods } else { &[] }
 }
 
 /// What a metric asks for.

@@ -1,4 +1,4 @@
-//! How far a HorizontalPodAutoscaler goes from a recommendation: stabilisation and rates
+//! How far a `HorizontalPodAutoscaler` goes from a recommendation: stabilisation and rates
 //! (source: `ctl/podautoscaler/horizontal.go`), apart from any API.
 
 use crate::api::autoscaling::{HorizontalPodAutoscaler, ScalingPolicy, ScalingRules, SelectPolicy};

@@ -4,8 +4,8 @@
 use super::claims::Claims;
 use super::jobplan::{self, Pods};
 use super::support::{
-    BURST, Expectations, Reporter, condition, create_pod, delete, error_text, next_batch, owned_by,
-    owner_key, pod_of, put_status, reports, text,
+    BURST, Expectations, Reporter, condition, create_pod, delete, error_text, namespace_going,
+    next_batch, owned_by, owner_key, pod_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{Condition, ConditionType, Truth};
@@ -44,6 +44,9 @@ impl Failures {
         self.last + jobplan::backoff(self.n)
     }
 }
+
+/// The end of a pod: when, whether it succeeded, its index and how often that has failed by now.
+type End = (SimTime, bool, Option<(i32, i32)>);
 
 /// The Job controller.
 #[derive(Debug, Clone)]
@@ -235,7 +238,7 @@ impl JobController {
     /// Source: the first half of `trackJobStatusAndRemoveFinalizers`.
     fn note_ended(&mut self, job: &Job, pods: &Pods, state: &mut State, cx: &Context<'_>) {
         let failures = self.failures.entry(job.meta.uid).or_default();
-        let mut ends: Vec<(SimTime, bool, Option<(i32, i32)>)> = Vec::new();
+        let mut ends: Vec<End> = Vec::new();
         let all = pods.succeeded.iter().map(|p| (p, true));
         for ((object, pod), ok) in all.chain(pods.failed.iter().map(|p| (p, false))) {
             if state.ended.len() >= MAX_UNCOUNTED {
@@ -581,6 +584,7 @@ impl JobController {
                     let text = Text::CreatedPod(success.value.key().1);
                     self.reporter.normal(Kind::Job, &job.meta, "SuccessfulCreate", text, cx);
                 }
+                Err(error) if namespace_going(*error) => self.expected.created(key, 1),
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failed = true;

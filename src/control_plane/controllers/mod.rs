@@ -272,7 +272,7 @@ controllers! {
     VolumeProtection volumeprotection: volumeprotection::VolumeProtection
         = |_s| Default::default(), [StorageClass PersistentVolume PersistentVolumeClaim],
         |_p| true;
-    /// CronJobs.
+    /// `CronJobs`.
     CronJob cronjob: cronjob::CronJobController = |_s| Default::default(), [CronJob Job],
         |_p| false;
     /// Jobs that have ended.

@@ -4,7 +4,7 @@ use super::claims::Claims;
 use super::ranking::{self, Candidate};
 use super::support::{
     BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted, error_text,
-    next_batch, owned_by, owner_key, pod_of, pods_of, put_status, reports, text,
+    namespace_going, next_batch, owned_by, owner_key, pod_of, pods_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{ConditionType, Truth};
@@ -268,6 +268,7 @@ impl ReplicaSetController {
                     let text = Text::CreatedPod(success.value.key().1);
                     self.reporter.normal(self.kind, &set.meta, "SuccessfulCreate", text, cx);
                 }
+                Err(error) if namespace_going(*error) => self.expected.created(key, 1),
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failure = Some(("FailedCreate", *error));

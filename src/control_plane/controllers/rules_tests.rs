@@ -26,6 +26,7 @@ fn delete(kit: &mut Kit, kind: Kind, name: &str) {
     kit.user(kind, name, op);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with json!")]
 fn generic(kind: Kind, name: &str, spec: serde_json::Value) -> Obj {
     let meta = Meta { generation: 1, ..meta(name) };
     Obj::Generic(kind, Arc::new(Generic { meta, doc: Arc::new(json!({ "spec": spec })) }))

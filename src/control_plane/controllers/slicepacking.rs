@@ -13,20 +13,19 @@ const MOST: usize = 100;
 
 type Slice = (ObjRef, Arc<EndpointSlice>);
 
+/// Endpoints with the ports that they share.
+pub(super) type Group = (Vec<EndpointPort>, Vec<Endpoint>);
+
 /// What is to be written.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
-    pub(super) create: Vec<(Vec<EndpointPort>, Vec<Endpoint>)>,
-    pub(super) update: Vec<(ObjRef, Arc<EndpointSlice>, Vec<EndpointPort>, Vec<Endpoint>)>,
+    pub(super) create: Vec<Group>,
+    pub(super) update: Vec<(Slice, Group)>,
     pub(super) delete: Vec<Slice>,
 }
 
 /// Packs the endpoints wanted, by ports, into the slices that are there.
-pub(super) fn pack(
-    slices: &[Slice],
-    wanted: Vec<(Vec<EndpointPort>, Vec<Endpoint>)>,
-    labels: LabelSet,
-) -> Packed {
+pub(super) fn pack(slices: &[Slice], wanted: Vec<Group>, labels: LabelSet) -> Packed {
     let mut packed = Packed::default();
     let mut kept = 0;
     for (object, slice) in slices {
@@ -36,7 +35,7 @@ pub(super) fn pack(
     }
     for (ports, endpoints) in wanted {
         let own: Vec<&Slice> = slices.iter().filter(|(_, s)| *s.ports == *ports).collect();
-        kept += pack_ports(&own, ports, endpoints, labels, &mut packed);
+        kept += pack_ports(&own, (ports, endpoints), labels, &mut packed);
     }
     if kept == 0 && packed.create.is_empty() && packed.update.is_empty() {
         placeholder(&mut packed, labels);
@@ -46,7 +45,7 @@ pub(super) fn pack(
     let made: Vec<_> = packed.create.drain(..reused).collect();
     let freed: Vec<Slice> = packed.delete.drain(..reused).collect();
     for ((object, slice), (ports, endpoints)) in freed.into_iter().zip(made) {
-        packed.update.push((object, slice, ports, endpoints));
+        packed.update.push(((object, slice), (ports, endpoints)));
     }
     packed
 }
@@ -66,8 +65,7 @@ fn placeholder(packed: &mut Packed, labels: LabelSet) {
 /// The slices of one set of ports; gives how many stay as they are.
 fn pack_ports(
     slices: &[&Slice],
-    ports: Vec<EndpointPort>,
-    endpoints: Vec<Endpoint>,
+    (ports, endpoints): Group,
     labels: LabelSet,
     packed: &mut Packed,
 ) -> usize {
@@ -108,7 +106,7 @@ fn pack_ports(
         }
     }
     for ((object, slice), list) in changed {
-        packed.update.push((*object, Arc::clone(slice), ports.clone(), list));
+        packed.update.push(((*object, Arc::clone(slice)), (ports.clone(), list)));
     }
     unchanged.len()
 }
@@ -130,7 +128,7 @@ mod tests {
 
     fn sizes(packed: &Packed) -> (Vec<usize>, Vec<(u32, usize)>, usize) {
         let created = packed.create.iter().map(|(_, e)| e.len()).collect();
-        let updated = packed.update.iter().map(|(o, _, _, e)| (o.slot, e.len())).collect();
+        let updated = packed.update.iter().map(|((o, _), (_, e))| (o.slot, e.len())).collect();
         (created, updated, packed.delete.len())
     }
 

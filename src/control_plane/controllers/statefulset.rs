@@ -5,8 +5,8 @@ use super::claims::Claims;
 use super::history::{self, Newest, Revision};
 use super::setclaims;
 use super::support::{
-    Reporter, available, create_pod, delete, error_text, next_batch, owned_by, owner_key, pod_of,
-    pods_of, put_status, reports, text,
+    Reporter, available, create_pod, delete, error_text, namespace_going, next_batch, owned_by,
+    owner_key, pod_of, pods_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::request::{ApiError, Outcome};
@@ -165,7 +165,7 @@ impl View<'_> {
         for (ordinal, (_, pod)) in condemned {
             let leaving = pod.meta.terminating();
             let held = !self.running_and_available(pod, cx) && unhealthy != Some(*ordinal);
-            if !leaving && !(monotonic && held) {
+            if !leaving && (!monotonic || !held) {
                 todo.push(Action::Delete(*ordinal));
             }
             if monotonic {
@@ -477,6 +477,7 @@ impl StatefulSetController {
                 }
                 // Our own pod that the cache does not show yet: its delivery wakes us.
                 Err(ApiError::AlreadyExists | ApiError::NotFound) => {}
+                Err(error) if namespace_going(*error) => {}
                 Err(error) if creating => {
                     self.failed(state, &set, text(&error_text(*error)), cx);
                 }

@@ -336,6 +336,12 @@ pub(super) fn error_text(error: ApiError) -> String {
     }
 }
 
+/// The namespace is going away: nothing more is to be done in it, and nothing to be reported
+/// (source: `NamespaceTerminatingCause`).
+pub(super) fn namespace_going(error: ApiError) -> bool {
+    matches!(error, ApiError::Forbidden(why) if why.as_str().contains("it is being terminated"))
+}
+
 /// Sizes of slow-start batches: 1, 2, 4, … of what remains.
 /// Source: `replica_set.go` `slowStartBatch`.
 pub(super) fn next_batch(last: i32, remaining: i32) -> i32 {

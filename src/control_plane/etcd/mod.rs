@@ -315,19 +315,27 @@ fn size_of_value(value: &Obj) -> u64 {
     if let Obj::EndpointSlice(slice) = value {
         return 500 + 250 * slice.endpoints.len() as u64;
     }
-    match value.kind() {
-        Kind::Event => 450,
-        Kind::Namespace | Kind::PriorityClass | Kind::Lease => 300,
-        Kind::StorageClass | Kind::CSIDriver | Kind::CSINode => 400,
-        Kind::Deployment
-        | Kind::ReplicaSet
-        | Kind::ReplicationController
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::ControllerRevision
-        | Kind::Job
-        | Kind::CronJob => 1_500,
-        _other => 1_000,
+    const WITH_TEMPLATES: [Kind; 8] = [
+        Kind::Deployment,
+        Kind::ReplicaSet,
+        Kind::ReplicationController,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::ControllerRevision,
+        Kind::Job,
+        Kind::CronJob,
+    ];
+    let kind = value.kind();
+    if WITH_TEMPLATES.contains(&kind) {
+        1_500
+    } else if kind == Kind::Event {
+        450
+    } else if matches!(kind, Kind::Namespace | Kind::PriorityClass | Kind::Lease) {
+        300
+    } else if matches!(kind, Kind::StorageClass | Kind::CSIDriver | Kind::CSINode) {
+        400
+    } else {
+        1_000
     }
 }
 

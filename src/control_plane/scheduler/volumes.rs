@@ -198,27 +198,28 @@ impl VolumeIndex {
 
     /// Takes in an object of a storage kind; others are ignored.
     pub fn apply(&mut self, value: &Obj, deleted: bool) {
-        match value {
-            Obj::PersistentVolume(volume) => self.set_volume(volume, deleted),
-            Obj::PersistentVolumeClaim(claim) => {
-                let key = (claim.meta.ns, claim.meta.name);
-                if deleted {
-                    self.claims.remove(&key);
-                } else {
-                    self.claims.insert(key, Row { api: Arc::clone(claim), assumed: None });
-                }
+        if let Obj::PersistentVolume(volume) = value {
+            self.set_volume(volume, deleted);
+        } else if let Obj::PersistentVolumeClaim(claim) = value {
+            let key = (claim.meta.ns, claim.meta.name);
+            if deleted {
+                self.claims.remove(&key);
+            } else {
+                self.claims.insert(key, Row { api: Arc::clone(claim), assumed: None });
             }
-            Obj::StorageClass(o) => put(&mut self.classes, o.meta.name, o, deleted),
-            Obj::CSINode(o) => put(&mut self.csi_nodes, o.meta.name, o, deleted),
-            Obj::CSIDriver(o) => put(&mut self.drivers, o.meta.name, o, deleted),
-            Obj::CSIStorageCapacity(o) => self.set_capacity(o, deleted),
-            Obj::Generic(crate::api::Kind::VolumeAttachment, o) => {
-                self.attachments.retain(|a| a.name != o.meta.name);
-                if !deleted {
-                    self.attachments.extend(attachment(o.meta.name, &o.doc));
-                }
+        } else if let Obj::StorageClass(o) = value {
+            put(&mut self.classes, o.meta.name, o, deleted);
+        } else if let Obj::CSINode(o) = value {
+            put(&mut self.csi_nodes, o.meta.name, o, deleted);
+        } else if let Obj::CSIDriver(o) = value {
+            put(&mut self.drivers, o.meta.name, o, deleted);
+        } else if let Obj::CSIStorageCapacity(o) = value {
+            self.set_capacity(o, deleted);
+        } else if let Obj::Generic(crate::api::Kind::VolumeAttachment, o) = value {
+            self.attachments.retain(|a| a.name != o.meta.name);
+            if !deleted {
+                self.attachments.extend(attachment(o.meta.name, &o.doc));
             }
-            _other => {}
         }
     }
 
