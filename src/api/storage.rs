@@ -28,7 +28,7 @@ pub mod keys {
     pub const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
     /// The same, in beta.
     pub const BETA_DEFAULT_CLASS: &str = "storageclass.beta.kubernetes.io/is-default-class";
-    /// On a CSINode: in-tree plugins that its kubelet hands to CSI.
+    /// On a `CSINode`: in-tree plugins that its kubelet hands to CSI.
     pub const MIGRATED_PLUGINS: &str = "storage.alpha.kubernetes.io/migrated-plugins";
     /// Finalizer of claims.
     pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";

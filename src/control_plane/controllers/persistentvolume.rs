@@ -409,33 +409,31 @@ impl Reconcile for VolumeBinder {
     ) {
         let (claims, volumes) = (Kind::PersistentVolumeClaim, Kind::PersistentVolume);
         let own = Key::of(&change.value);
-        match &change.value {
-            Obj::PersistentVolumeClaim(claim) => {
-                wake.push((own, SimDuration::ZERO));
-                if change.deleted {
-                    self.told.remove(&claim.meta.uid);
-                }
-                if !claim.volume.is_empty() {
-                    let key = Key { kind: volumes, ns: Sym::EMPTY, name: claim.volume };
-                    wake.push((key, SimDuration::ZERO));
-                }
+        if let Obj::PersistentVolumeClaim(claim) = &change.value {
+            wake.push((own, SimDuration::ZERO));
+            if change.deleted {
+                self.told.remove(&claim.meta.uid);
             }
-            Obj::PersistentVolume(volume) => {
-                wake.push((own, SimDuration::ZERO));
-                if let Some(Obj::PersistentVolume(old)) = before {
-                    self.list(old, false);
-                }
-                if !change.deleted {
-                    self.list(volume, true);
-                }
-                if let Some(r) = volume.claim {
-                    let key = Key { kind: claims, ns: r.ns, name: r.name };
-                    wake.push((key, SimDuration::ZERO));
-                }
-                self.arm(cx);
+            if !claim.volume.is_empty() {
+                let key = Key { kind: volumes, ns: Sym::EMPTY, name: claim.volume };
+                wake.push((key, SimDuration::ZERO));
             }
-            _class => self.arm(cx),
+            return;
         }
+        if let Obj::PersistentVolume(volume) = &change.value {
+            wake.push((own, SimDuration::ZERO));
+            if let Some(Obj::PersistentVolume(old)) = before {
+                self.list(old, false);
+            }
+            if !change.deleted {
+                self.list(volume, true);
+            }
+            if let Some(r) = volume.claim {
+                let key = Key { kind: claims, ns: r.ns, name: r.name };
+                wake.push((key, SimDuration::ZERO));
+            }
+        }
+        self.arm(cx);
     }
 
     fn on_tick(

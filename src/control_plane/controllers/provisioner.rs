@@ -217,20 +217,18 @@ impl Reconcile for Provisioner {
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
-        let due = match &change.value {
-            Obj::PersistentVolumeClaim(claim) => {
-                if change.deleted || !claim.volume.is_empty() {
-                    self.due.remove(&claim.meta.uid);
-                }
-                asked(claim, caches, cx).is_some()
+        let due = if let Obj::PersistentVolumeClaim(claim) = &change.value {
+            if change.deleted || !claim.volume.is_empty() {
+                self.due.remove(&claim.meta.uid);
             }
-            Obj::PersistentVolume(volume) => {
-                if change.deleted {
-                    self.due.remove(&volume.meta.uid);
-                }
-                to_delete(volume)
+            asked(claim, caches, cx).is_some()
+        } else if let Obj::PersistentVolume(volume) = &change.value {
+            if change.deleted {
+                self.due.remove(&volume.meta.uid);
             }
-            _other => false,
+            to_delete(volume)
+        } else {
+            false
         };
         if due && !change.deleted {
             wake.push((Key::of(&change.value), SimDuration::ZERO));
