@@ -1,6 +1,6 @@
 //! The pvc-protection and pv-protection controllers (source: `ctl/volume/{pvcprotection,
-//! pvprotection}`): a deleted claim stays while a pod on a node uses it, a deleted volume while it is
-//! bound.
+//! pvprotection}`): a deleted claim stays while a pod on a node uses it, a deleted volume while it
+//! is bound.
 
 use super::persistentvolume::{claim_at, volume_at};
 use super::support::Reporter;

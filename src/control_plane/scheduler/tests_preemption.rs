@@ -434,7 +434,7 @@ fn version_1_29_knows_no_claims() {
     w.add_node(node("n1", 1000, "a"));
     w.add_pod(pod("p1", spec(1100, GIB)));
     w.run(5);
-    let recorded = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
-                    1 Preemption is not helpful for scheduling.";
+    let recorded = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are \
+                    available: 1 Preemption is not helpful for scheduling.";
     assert_eq!(w.conditions, [recorded]);
 }
