@@ -9,6 +9,8 @@ mod support;
 mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;
 mod zones;
 
 pub mod daemonset;
