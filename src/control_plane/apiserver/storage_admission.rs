@@ -21,8 +21,8 @@ pub(super) fn claim(claim: &mut PersistentVolumeClaim, cx: &Context<'_>) {
     let named = claim.class.is_some() || claim.meta.annotation(keys::BETA_CLASS).is_some();
     if !named {
         let all = cx.versions().iter(Kind::StorageClass);
-        let classes = all
-            .filter_map(|(_, o)| if let Obj::StorageClass(class) = o { Some(class) } else { None });
+        let classes =
+            all.filter_map(|(_, o)| if let Obj::StorageClass(c) = o { Some(c) } else { None });
         claim.class = default_class(classes).map(|class| class.meta.name.sym());
     }
     protect(&mut claim.meta, keys::CLAIM_PROTECTION);

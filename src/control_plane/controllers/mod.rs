@@ -21,6 +21,8 @@ mod support;
 mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;
 mod zones;
 
 pub mod cronjob;

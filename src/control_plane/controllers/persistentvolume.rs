@@ -423,7 +423,6 @@ impl Reconcile for VolumeBinder {
                 wake.push((key, SimDuration::ZERO));
             }
         }
-        // A volume or a class: claims that wait are looked at again.
         self.arm(cx);
     }
 

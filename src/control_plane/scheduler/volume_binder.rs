@@ -13,7 +13,7 @@ use super::volumes::VolumeIndex;
 use crate::api::request::{ApiError, Op, Outcome, Request, User};
 use crate::api::storage::{PersistentVolume, PersistentVolumeClaim, bind_volume_to_claim, keys};
 use crate::api::versions::ObjRef;
-use crate::api::{Name, Obj, Pod, Uid};
+use crate::api::{Kind, Name, Obj, Pod, Uid};
 use crate::engine::{Grid, SimDuration, SimTime, Sym};
 use crate::event::{Context, Event, SchedulerEvent};
 use std::sync::Arc;
@@ -23,9 +23,6 @@ pub(super) const VOLUME_TOKEN: u32 = 1 << 31;
 
 /// How often bindings are looked at.
 const POLL: SimDuration = SimDuration::from_secs(1);
-
-/// `VolumeBindingArgs.bindTimeoutSeconds`.
-const BIND_TIMEOUT: SimDuration = SimDuration::from_secs(600);
 
 /// A pod in `PreBind` whose volumes are being bound.
 #[derive(Debug, Clone)]
@@ -39,6 +36,8 @@ pub(super) struct VolumeWork {
     written: Vec<u64>,
     /// When the writes were done; ticks count from here.
     since: SimTime,
+    /// How long the controller may take (`VolumeBindingArgs.bindTimeoutSeconds`).
+    timeout: SimDuration,
     armed: Option<SimTime>,
 }
 
@@ -102,14 +101,14 @@ impl VolumeWork {
     }
 
     fn deadline(&self) -> SimTime {
-        self.since + BIND_TIMEOUT
+        self.since + self.timeout
     }
 
     /// True if the object is one of those that are waited for.
     fn waits_for(&self, value: &Obj) -> bool {
         let (ns, name) = value.key();
         let claim = |c: &Arc<PersistentVolumeClaim>| (c.meta.ns, c.meta.name) == (ns, name);
-        if let Obj::PersistentVolumeClaim(_) = value {
+        if value.kind() == Kind::PersistentVolumeClaim {
             return self.volumes.bindings.iter().any(|(c, _)| claim(c))
                 || self.volumes.provisions.iter().any(claim);
         }
@@ -121,16 +120,17 @@ impl VolumeWork {
     /// Source: `checkBindings`.
     fn check(&self, index: &VolumeIndex, labels: crate::api::LabelSet) -> Check {
         for ((claim, volume), written) in self.volumes.bindings.iter().zip(&self.written) {
-            match check_binding(index, claim, (volume.meta.name, *written), (self.node, labels)) {
-                Check::Bound => {}
-                other @ (Check::NotYet | Check::Failed(_)) => return other,
+            let at = (self.node, labels);
+            let check = check_binding(index, claim, (volume.meta.name, *written), at);
+            if check != Check::Bound {
+                return check;
             }
         }
         let written = self.written.iter().skip(self.volumes.bindings.len());
         for (claim, written) in self.volumes.provisions.iter().zip(written) {
-            match check_provision(index, claim, *written, (self.node, labels)) {
-                Check::Bound => {}
-                other @ (Check::NotYet | Check::Failed(_)) => return other,
+            let check = check_provision(index, claim, *written, (self.node, labels));
+            if check != Check::Bound {
+                return check;
             }
         }
         Check::Bound
@@ -229,6 +229,7 @@ impl Scheduler {
         volumes: PodVolumes,
         cx: &mut Context<'_>,
     ) {
+        let timeout = self.config.profiles[waiting.profile].args.volume_bind_timeout.0;
         let work = VolumeWork {
             object,
             node,
@@ -236,6 +237,7 @@ impl Scheduler {
             volumes,
             written: Vec::new(),
             since: cx.now(),
+            timeout,
             armed: None,
         };
         let token = self.next_volume_token;
