@@ -4,7 +4,6 @@
 //! original document, so that patch, apply and "YAML as kubectl prints it" lose nothing.
 
 pub mod autoscaling;
-pub mod budget;
 pub mod cronjob;
 pub mod kevent;
 pub mod kind;

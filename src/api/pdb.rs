@@ -1,5 +1,5 @@
-//! Disruption budgets, as their controller reads and writes them. The object itself is kept as its
-//! document.
+//! Disruption budgets, as their controller and the scheduler read and write them. The object itself is
+//! kept as its document.
 
 use super::labels::{Op, Requirement, Selector};
 use super::meta::{Meta, Stamp};
@@ -82,13 +82,19 @@ impl PodDisruptionBudget {
     /// Reads the document.
     #[must_use]
     pub fn of(object: &Generic) -> Self {
-        let spec = |key: &str| object.doc.get("spec").and_then(|s| s.get(key));
+        Self::read(&object.meta, &object.doc)
+    }
+
+    /// The same, of metadata and document.
+    #[must_use]
+    pub fn read(meta: &Meta, doc: &Value) -> Self {
+        let spec = |key: &str| doc.get("spec").and_then(|s| s.get(key));
         Self {
-            meta: object.meta.clone(),
+            meta: meta.clone(),
             selector: spec("selector").map(selector_of),
             min_available: spec("minAvailable").and_then(int_or_percent),
             max_unavailable: spec("maxUnavailable").and_then(int_or_percent),
-            status: object.doc.get("status").map(status_of).unwrap_or_default(),
+            status: doc.get("status").map(status_of).unwrap_or_default(),
         }
     }
 
@@ -96,6 +102,17 @@ impl PodDisruptionBudget {
     #[must_use]
     pub fn matches(&self, labels: LabelSet) -> bool {
         self.selector.as_ref().is_some_and(|s| s.matches(labels))
+    }
+
+    /// True if preemption counts the end of this pod against the budget. A pod without labels has no
+    /// budget, a selector without requirements protects nothing here, and a pod that is disrupted
+    /// already has been counted (source: `plg/defaultpreemption` `filterPodsWithPDBViolation`).
+    #[must_use]
+    pub fn counts(&self, pod: &Meta) -> bool {
+        self.meta.ns == pod.ns
+            && !pod.labels.is_empty()
+            && self.selector.as_ref().is_some_and(|s| !s.is_empty() && s.matches(pod.labels))
+            && !self.status.disrupted.iter().any(|(name, _)| *name == pod.name)
     }
 }
 
@@ -146,5 +163,32 @@ impl PodDisruptionBudgetStatus {
             }]);
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preemption_counts_what_a_budget_protects() {
+        let read =
+            |doc: &Value| PodDisruptionBudget::read(&Meta::named("ns".into(), "b".into()), doc);
+        let budget = read(&json!({
+            "spec": {"selector": {"matchLabels": {"app": "db"}, "matchExpressions":
+                [{"key": "tier", "operator": "NotIn", "values": ["cache"]}]}},
+            "status": {"disruptionsAllowed": 2, "disruptedPods": {"db-1": "2023-11-14T22:13:20Z"}},
+        }));
+        let pod = |ns: &str, name: &str, tier: &str| Meta {
+            labels: LabelSet::new([("app".into(), "db".into()), ("tier".into(), tier.into())]),
+            ..Meta::named(ns.into(), Name::new(name))
+        };
+        assert_eq!(budget.status.disruptions_allowed, 2);
+        assert!(budget.counts(&pod("ns", "db-0", "store")));
+        assert!(!budget.counts(&pod("ns", "db-1", "store")), "counted already");
+        assert!(!budget.counts(&pod("other", "db-0", "store")));
+        assert!(!budget.counts(&pod("ns", "db-0", "cache")));
+        let empty = read(&json!({"spec": {"selector": {}}}));
+        assert!(!empty.counts(&pod("ns", "db-0", "store")), "protects nothing");
     }
 }

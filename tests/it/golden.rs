@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
-use wavetank::api::budget::Budget;
+use wavetank::api::pdb::PodDisruptionBudget;
 use wavetank::api::versions::ObjRef;
 use wavetank::api::{Kind, Meta, Name, Pod, Stamp};
 use wavetank::control_plane::scheduler::cache::Cache;
@@ -54,7 +54,7 @@ fn cache_of(case: &Value) -> Cache {
                 }
             }
             "PodDisruptionBudget" => {
-                let budget = Budget::of(&meta, value);
+                let budget = PodDisruptionBudget::read(&meta, value);
                 cache.set_budget(meta.ns, meta.name, Some(budget));
             }
             _ => cache.volumes.apply(&objects::storage(value), false),

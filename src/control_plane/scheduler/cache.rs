@@ -10,8 +10,8 @@ use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
 use super::volumes::VolumeIndex;
-use crate::api::budget::Budget;
 use crate::api::node::Node;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::pod::{Effect, Protocol};
 use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
@@ -109,7 +109,7 @@ pub struct Cache {
     pub volumes: VolumeIndex,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
-    budgets: Vec<Budget>,
+    budgets: Vec<PodDisruptionBudget>,
     /// Waiting pods that were promised a node.
     pub nominator: Nominator,
 }
@@ -252,7 +252,7 @@ impl Cache {
 
     /// The disruption budgets.
     #[must_use]
-    pub fn budgets(&self) -> &[Budget] {
+    pub fn budgets(&self) -> &[PodDisruptionBudget] {
         &self.budgets
     }
 
@@ -556,8 +556,8 @@ impl Cache {
     }
 
     /// A disruption budget changed; none if it is gone.
-    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<Budget>) {
-        self.budgets.retain(|b| (b.ns, b.name) != (ns, name));
+    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<PodDisruptionBudget>) {
+        self.budgets.retain(|b| (b.meta.ns, b.meta.name) != (ns, name));
         self.budgets.extend(budget);
     }
 

@@ -370,13 +370,14 @@ impl WhatIf<'_> {
 
 /// Which of these pods (the most important one first) cannot all end within their budgets.
 fn violations(cache: &Cache, pods: &[ObjRef]) -> Vec<bool> {
-    let mut allowed: Vec<i64> = cache.budgets().iter().map(|b| b.allowed).collect();
+    let mut allowed: Vec<i32> =
+        cache.budgets().iter().map(|b| b.status.disruptions_allowed).collect();
     let mut violates = |object: &ObjRef| {
         let Some(row) = cache.pod(*object) else { return false };
         let meta = &row.pod.meta;
         let mut any = false;
         for (budget, left) in cache.budgets().iter().zip(&mut allowed) {
-            if budget.counts(meta.ns, meta.name, meta.labels) {
+            if budget.counts(meta) {
                 *left -= 1;
                 any |= *left < 0;
             }

@@ -7,14 +7,14 @@ use super::evaluate::{Evaluation, evaluate};
 use super::profile::Profile;
 use super::tests::{GIB, World, node, pod, spec};
 use super::ties::TieRule;
-use crate::api::budget::Budget;
 use crate::api::meta::Stamp;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::pod::{
     Affinity, ConditionType, PodAffinityTerm, Port, PreemptionPolicy, SpreadConstraint,
 };
 use crate::api::version::KubeVersion;
 use crate::api::versions::ObjRef;
-use crate::api::{Kind, LabelSet, Name, Pod, PodSpec, Selector};
+use crate::api::{Kind, LabelSet, Meta, Name, Pod, PodSpec, Selector};
 use crate::engine::{SimTime, Sym};
 use std::sync::Arc;
 
@@ -204,26 +204,24 @@ fn budgets_are_spared_first_and_counted() {
     put(&mut cache, 2, "n1", of("web", 2));
     put(&mut cache, 3, "n2", of("db", 3));
     put(&mut cache, 4, "n2", of("db", 4));
-    let mut budget = Budget {
-        ns: "ns".into(),
-        name: Name::new("db"),
-        selector: selects("db"),
-        allowed: 0,
-        disrupted: Vec::new(),
+    let mut budget = PodDisruptionBudget {
+        meta: Meta::named("ns".into(), Name::new("db")),
+        selector: Some(selects("db")),
+        ..PodDisruptionBudget::default()
     };
-    cache.set_budget("ns".into(), budget.name, Some(budget.clone()));
+    cache.set_budget("ns".into(), budget.meta.name, Some(budget.clone()));
     let mine = pod("mine", with_priority(5, spec(2000, GIB)));
     let names = |n: &str| vec![format!("ns/{n}")];
     let found = candidates(&cache, &mine);
     assert_eq!(found, [("n1".into(), names("web2"), 0), ("n2".into(), names("db4"), 1)]);
     // One may go: the budget is used up by the more important pod.
-    budget.allowed = 1;
-    cache.set_budget("ns".into(), budget.name, Some(budget.clone()));
+    budget.status.disruptions_allowed = 1;
+    cache.set_budget("ns".into(), budget.meta.name, Some(budget.clone()));
     let found = candidates(&cache, &mine);
     assert_eq!(found[1], ("n2".into(), names("db3"), 0), "db4 is spared first: it would violate");
-    budget.disrupted = vec![Name::new("db3"), Name::new("db4")];
-    budget.allowed = 0;
-    cache.set_budget("ns".into(), budget.name, Some(budget));
+    budget.status.disrupted = ["db3", "db4"].map(|n| (Name::new(n), Stamp(1))).to_vec();
+    budget.status.disruptions_allowed = 0;
+    cache.set_budget("ns".into(), budget.meta.name, Some(budget));
     assert_eq!(candidates(&cache, &mine)[1].2, 0, "counted already");
 }
 

@@ -9,8 +9,8 @@ use super::plugins::registry::PLUGINS;
 use super::profile::{Profile, ProfileRow};
 use super::queue::{Place, Waiting};
 use super::ties::{self, TieRule};
-use crate::api::budget::Budget;
 use crate::api::node::Node;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj, Pod, Selector};
 use crate::engine::Sym;
@@ -232,7 +232,7 @@ impl Scheduler {
         } else if kind == Kind::PodDisruptionBudget {
             // Budgets steer the choice of victims; no plugin waits for them.
             let Obj::Generic(_, object) = &change.value else { return };
-            let budget = live.then(|| Budget::of(&object.meta, &object.doc));
+            let budget = live.then(|| PodDisruptionBudget::of(object));
             self.cache.set_budget(ns, name, budget);
             return;
         } else if kind == Kind::Service {
