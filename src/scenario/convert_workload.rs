@@ -17,6 +17,20 @@ use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use serde_json::Value;
 use std::sync::Arc;
 
+/// The status of a ReplicaSet or `ReplicationController`: two types with the same fields.
+macro_rules! replica_status {
+    ($s:expr) => {
+        ReplicaSetStatus {
+            observed_generation: nat($s.observed_generation.unwrap_or(0)),
+            replicas: $s.replicas,
+            fully_labeled: $s.fully_labeled_replicas.unwrap_or(0),
+            ready: $s.ready_replicas.unwrap_or(0),
+            available: $s.available_replicas.unwrap_or(0),
+            conditions: conditions!(&$s.conditions),
+        }
+    };
+}
+
 /// Where a workload's template stands in its document.
 fn template_doc(doc: &Value) -> Option<&Value> {
     doc.get("spec")?.get("template")
@@ -83,18 +97,7 @@ pub(crate) fn replica_set(
         min_ready_s: nat(spec.min_ready_seconds.unwrap_or(0)),
         selector: selector(&spec.selector),
         template: template(&pods, template_doc(doc), &at.key("template"), problems),
-        status: r
-            .status
-            .as_ref()
-            .map(|s| ReplicaSetStatus {
-                observed_generation: nat(s.observed_generation.unwrap_or(0)),
-                replicas: s.replicas,
-                fully_labeled: s.fully_labeled_replicas.unwrap_or(0),
-                ready: s.ready_replicas.unwrap_or(0),
-                available: s.available_replicas.unwrap_or(0),
-                conditions: conditions!(&s.conditions),
-            })
-            .unwrap_or_default(),
+        status: r.status.as_ref().map(|s| replica_status!(s)).unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),
     }
 }
@@ -179,18 +182,7 @@ pub(crate) fn replication_controller(
         min_ready_s: nat(spec.min_ready_seconds.unwrap_or(0)),
         selector: Selector::of_labels(labels),
         template: template(&pods, template_doc(doc), &at.key("template"), problems),
-        status: r
-            .status
-            .as_ref()
-            .map(|s| ReplicaSetStatus {
-                observed_generation: nat(s.observed_generation.unwrap_or(0)),
-                replicas: s.replicas,
-                fully_labeled: s.fully_labeled_replicas.unwrap_or(0),
-                ready: s.ready_replicas.unwrap_or(0),
-                available: s.available_replicas.unwrap_or(0),
-                conditions: conditions!(&s.conditions),
-            })
-            .unwrap_or_default(),
+        status: r.status.as_ref().map(|s| replica_status!(s)).unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),
     }
 }

@@ -157,9 +157,8 @@ impl VolumeBinder {
     fn pending(&mut self, object: ObjRef, claim: &Arc<PersistentVolumeClaim>) -> Next {
         let key =
             Key { kind: Kind::PersistentVolumeClaim, ns: claim.meta.ns, name: claim.meta.name };
-        if !self.unbound.contains(&key) {
-            self.unbound.push(key);
-        }
+        // A claim may stand here twice; the work queue folds its keys.
+        self.unbound.push(key);
         if claim.phase == ClaimPhase::Pending {
             return Next::Done;
         }
