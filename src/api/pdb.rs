@@ -1,5 +1,5 @@
-//! Disruption budgets, as their controller and the scheduler read and write them. The object itself is
-//! kept as its document.
+//! Disruption budgets, as their controller and the scheduler read and write them. The object itself
+//! is kept as its document.
 
 use super::labels::{Op, Requirement, Selector};
 use super::meta::{Meta, Stamp};
@@ -104,9 +104,10 @@ impl PodDisruptionBudget {
         self.selector.as_ref().is_some_and(|s| s.matches(labels))
     }
 
-    /// True if preemption counts the end of this pod against the budget. A pod without labels has no
-    /// budget, a selector without requirements protects nothing here, and a pod that is disrupted
-    /// already has been counted (source: `plg/defaultpreemption` `filterPodsWithPDBViolation`).
+    /// True if preemption counts the end of this pod against the budget. A pod without labels has
+    /// no budget, a selector without requirements protects nothing here, and a pod that is
+    /// disrupted already has been counted (source: `plg/defaultpreemption`
+    /// `filterPodsWithPDBViolation`).
     #[must_use]
     pub fn counts(&self, pod: &Meta) -> bool {
         self.meta.ns == pod.ns

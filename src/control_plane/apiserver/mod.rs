@@ -344,8 +344,13 @@ impl ApiServer {
         let value = change.value.clone();
         let (ns, name) = value.key();
         let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
-        let content = content::content(&value, change.before.as_ref());
-        cx.fold(mix(identity, content ^ u64::from(change.deleted)));
+        // What is deleted was folded when it was written.
+        let content = if change.deleted {
+            u64::MAX
+        } else {
+            content::content(&value, change.before.as_ref())
+        };
+        cx.fold(mix(identity, content));
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
         if rev.is_multiple_of(TRIM_EVERY) {
