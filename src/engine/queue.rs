@@ -3,11 +3,11 @@
 //! Structure: a calendar. Time is cut into buckets of 2^20 ns; the next 4096 of them (4.3 s) are
 //! kept as unsorted lists, found through a bitmap; the bucket in hand is sorted, and what is
 //! scheduled into it while it is in hand goes to a small heap beside it; what lies beyond the
-//! calendar waits in a 4-ary heap. Most events of a control plane happen within milliseconds, so they never touch
-//! the heap. The lists run through one slab whose free places are used last in, first out: the few
-//! entries of a quiet cluster stay in the nearest cache, where a vector per bucket would not.
-//! `benches/queue.rs` keeps the candidates (std binary heap, 4- and 8-ary heap, `BTreeMap`,
-//! `priority-queue`). Cancelling marks the seq; the entry is dropped when it surfaces.
+//! calendar waits in a 4-ary heap. Most events of a control plane happen within milliseconds, so
+//! they never touch the heap. The lists run through one slab whose free places are used last in,
+//! first out: the few entries of a quiet cluster stay in the nearest cache, where a vector per
+//! bucket would not. `benches/queue.rs` keeps the candidates (std binary heap, 4- and 8-ary heap,
+//! `BTreeMap`, `priority-queue`). Cancelling marks the seq; the entry is dropped when it surfaces.
 
 use super::num;
 use super::time::SimTime;
@@ -48,8 +48,8 @@ const END: u32 = u32::MAX;
 pub struct Queue<E> {
     /// The bucket in hand, latest first: the next event is at the end.
     current: Vec<Entry<E>>,
-    /// Scheduled into the bucket in hand since it was sorted. To insert them in order would move all
-    /// that is later, which a storm of events within a millisecond makes dear.
+    /// Scheduled into the bucket in hand since it was sorted. To insert them in order would move
+    /// all that is later, which a storm of events within a millisecond makes dear.
     fresh: Heap<E>,
     /// Number of the bucket in hand, counted from time zero.
     at: u64,
