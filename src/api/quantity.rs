@@ -116,6 +116,13 @@ impl Quantity {
         Self { nanos: div_away(self.nanos, MILLI) * MILLI, format: self.format }
     }
 
+    /// The sum, printed as this one is (as the other one if this is nothing).
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Self { nanos: self.nanos + other.nanos, format }
+    }
+
     /// True if it is a whole number of units.
     #[must_use]
     pub fn is_whole(self) -> bool {

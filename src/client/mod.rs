@@ -4,6 +4,7 @@
 
 pub mod cache;
 pub mod limiter;
+pub mod retry;
 pub mod runner;
 pub mod watch;
 pub mod workqueue;

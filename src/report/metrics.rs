@@ -8,6 +8,7 @@ use super::events::{EVENTS_HEAD, event_row};
 use super::faults::{FaultRow, begins};
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
+use super::refusals::Refusals;
 use super::requests::Requests;
 use super::rows::{Line, RowSink, Stream};
 use super::timeseries::{Gauges, TimeSeries};
@@ -50,6 +51,8 @@ pub struct Metrics {
     pub faults: Vec<FaultRow>,
     /// Requests.
     pub requests: Requests,
+    /// Requests that were refused, and warnings.
+    pub refusals: Refusals,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -92,6 +95,7 @@ impl Metrics {
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
             requests: Requests::default(),
+            refusals: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
             decisions: Decisions::default(),
@@ -492,9 +496,11 @@ impl Observer for Metrics {
                     self.committed(change, user, verb);
                 }
             }
-            What::Refused { user, verb, kind, .. } => {
+            What::Refused { user, verb, kind, ns, name, error } => {
                 self.requests.count(user, verb, kind, true);
+                self.refusals.refused((user, verb, kind), (ns, name), error, record.time);
             }
+            What::Warned { user, kind, text, .. } => self.refusals.warned(user, kind, text),
             What::Scheduled { pod, node, evaluated, .. } => {
                 self.scheduled(pod, node, evaluated);
             }

@@ -10,10 +10,14 @@ use std::collections::BTreeMap;
 type Verb = (&'static str, &'static str);
 
 /// All kubelets count as one.
-fn class(user: User) -> User {
+pub(super) fn class(user: User) -> User {
     match user {
         User::Kubelet(_) => User::Kubelet(crate::engine::Sym::EMPTY),
-        User::Admin | User::Scheduler | User::Controller(_) | User::ApiServer => user,
+        User::Admin
+        | User::Scheduler
+        | User::Controller(_)
+        | User::ApiServer
+        | User::Person { .. } => user,
     }
 }
 

@@ -29,6 +29,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.extend(fit(summary));
     lines.push(efficiency(summary));
     lines.extend(batch(summary));
+    lines.extend(refusals(summary));
     lines.extend(not_modelled(summary));
     lines.extend(summary.expectations.iter().map(|v| {
         let word = if v.pass { "PASS" } else { "FAIL" };
@@ -320,6 +321,25 @@ fn batch(s: &Summary) -> Vec<String> {
     if rows.len() > 3 {
         lines.push(format!("and {} more families of pods in workloads.csv", rows.len() - 3));
     }
+    lines
+}
+
+/// Requests refused that somebody should know of, and warnings.
+fn refusals(s: &Summary) -> Vec<String> {
+    let notable: Vec<_> = s.refusals.iter().filter(|r| r.notable).collect();
+    let mut lines = Vec::new();
+    if !notable.is_empty() {
+        let total = count(notable.iter().map(|r| r.count).sum(), "request");
+        lines.push(format!("{total} refused:"));
+    }
+    lines.extend(notable.iter().take(MOST_ROWS).map(|r| {
+        format!("  {} x {} {} {}: {} {}", r.count, r.user, r.verb, r.kind, r.code, r.message)
+    }));
+    if notable.len() > MOST_ROWS {
+        lines.push(format!("  and {} more kinds in summary.json", notable.len() - MOST_ROWS));
+    }
+    let warned = s.warnings.iter().take(MOST_ROWS);
+    lines.extend(warned.map(|w| format!("Warning to {} x {}: {}", w.user, w.count, w.message)));
     lines
 }
 

@@ -81,9 +81,18 @@ fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool)
             (text, true)
         }
         What::Refused { user, verb, kind, ns, name, error } => (
-            format!("the API server refused {user} to {} {kind} {ns}/{name}: {error:?}", verb.0),
+            format!(
+                "the API server refused {user} to {}{} {kind} {ns}/{name}: {} {}",
+                verb.0,
+                verb.1,
+                error.code(),
+                error.message(kind, name)
+            ),
             true,
         ),
+        What::Warned { user, kind, ns, name, text } => {
+            (format!("the API server warned {user} about {kind} {ns}/{name}: {text}"), true)
+        }
         What::Fault { fault, node, step } => {
             let name = plan.faults.get(fault as usize).map_or("", |f| f.name.as_str());
             let called = if name.is_empty() { String::new() } else { format!(", {name}") };

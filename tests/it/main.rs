@@ -9,6 +9,7 @@ mod golden;
 mod golden_objects;
 mod manifests;
 mod real;
+mod refusals;
 mod scenarios;
 mod stats;
 mod support;

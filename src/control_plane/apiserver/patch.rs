@@ -4,7 +4,7 @@ use crate::api::meta::{Meta, Uid};
 use crate::api::node::{Node, NodeStatus, keys};
 use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
 use crate::api::request::ApiError;
-use crate::api::workload::PodTemplate;
+use crate::api::workload::{Generic, PodTemplate};
 use crate::api::{Kind, Obj, PodSpec};
 use crate::engine::Sym;
 use crate::event::Context;
@@ -71,10 +71,25 @@ pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
         }
         (Obj::DaemonSet(o), Obj::DaemonSet(f)) => Arc::make_mut(o).status.clone_from(&f.status),
         (Obj::Job(o), Obj::Job(f)) => Arc::make_mut(o).status.clone_from(&f.status),
+        (Obj::Generic(_, o), Obj::Generic(_, f)) => {
+            if o.doc.get("status") != f.doc.get("status") {
+                document_status(Arc::make_mut(o), f);
+            }
+        }
         // Other kinds have no status in the model.
         _other => {}
     }
     out
+}
+
+/// The status of a document, of the kinds that are kept as documents.
+fn document_status(of: &mut Generic, from: &Generic) {
+    let status = from.doc.get("status").cloned();
+    let Some(map) = Arc::make_mut(&mut of.doc).as_object_mut() else { return };
+    match status {
+        Some(status) => map.insert("status".to_owned(), status),
+        None => map.remove("status"),
+    };
 }
 
 /// Whether the spec differs (for a Deployment also its annotations: they raise its generation too).
@@ -84,6 +99,15 @@ fn spec_differs(old: &Obj, new: &Obj) -> bool {
     let annotations = matches!(new, Obj::Deployment(_));
     let (Some(before), Some(meta)) = (old.meta(), bare.meta_mut()) else { return false };
     let differs = annotations && meta.annotations != before.annotations;
+    if let (Obj::Generic(_, a), Obj::Generic(_, b)) = (old, new) {
+        // The document repeats the metadata.
+        let fields = |g: &Generic| {
+            let all = g.doc.as_object().into_iter().flatten();
+            let own = all.filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status"));
+            own.map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
+        };
+        return fields(a) != fields(b);
+    }
     *meta = before.clone();
     differs || bare != *old
 }
