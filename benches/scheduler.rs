@@ -1,157 +1,324 @@
-//! The scheduler's hot path: a whole cycle (queue, Filter, Score, choice, assume, request for the
-//! binding) with default sampling, for pods of distinct requests.
+//! The scheduler's hot path: the whole life of a pod in the scheduler (delivery, queue, `PreFilter`
+//! to Score, choice, assume, request for the binding, its answer, delivery of the bound pod) over
+//! the workloads in `results/README.md`. `cargo bench --bench scheduler`.
+//!
+//! What the benchmark itself does per pod (two writes to the table of versions) is counted in.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
+use wavetank::api::labels::Requirement;
 use wavetank::api::node::{Node, NodeStatus};
-use wavetank::api::pod::Container;
+use wavetank::api::pod::{
+    Affinity, Container, NodeSelectorTerm, PodAffinityTerm, PreferredNodeTerm, PreferredPodTerm,
+    SpreadConstraint,
+};
+use wavetank::api::request::{Op, Success};
 use wavetank::api::resources::{Named, Resources};
 use wavetank::api::version::KubeVersion;
-use wavetank::api::versions::{ObjRef, Versions};
-use wavetank::api::{LabelSet, Meta, Name, Obj, Pod, PodSpec, Selector};
-use wavetank::control_plane::scheduler::cache::Cache;
-use wavetank::control_plane::scheduler::config::ProfileConfig;
-use wavetank::control_plane::scheduler::profile::{Profile, Turn};
-use wavetank::control_plane::scheduler::ties::{self, TieRule};
+use wavetank::api::versions::ObjRef;
+use wavetank::api::{Kind, LabelSet, Meta, Name, Obj, Pod, PodSpec, Selector};
 use wavetank::control_plane::scheduler::{Scheduler, SchedulerConfig};
-use wavetank::engine::{Draws, Purpose, SimDuration, SimTime, Sym};
+use wavetank::engine::{Draws, Purpose, SimDuration, SimTime, Sym, num};
 use wavetank::event::{Address, ApiEvent, Event, Role, Shared};
 
 const MIB: i64 = 1024 * 1024;
+const ZONE: &str = "topology.kubernetes.io/zone";
+const HOSTNAME: &str = "kubernetes.io/hostname";
 
+/// 4 CPU, 32 GiB, 110 pods, one of three zones.
 fn node(i: u32) -> Arc<Node> {
     let mut meta = Meta::named(Sym::EMPTY, Name::numbered("node".into(), i));
     let zone = ["a", "b", "c"][i as usize % 3];
     meta.labels = LabelSet::new([
-        ("topology.kubernetes.io/zone".into(), zone.into()),
-        ("kubernetes.io/hostname".into(), meta.name.sym()),
+        (ZONE.into(), zone.into()),
+        (HOSTNAME.into(), meta.name.sym()),
+        ("disk".into(), if i.is_multiple_of(2) { "ssd" } else { "hdd" }.into()),
     ]);
-    let allocatable = Resources {
-        cpu_milli: 64_000,
-        memory: 256 * 1024 * MIB,
-        pods: 250,
-        ..Resources::default()
-    };
+    let allocatable =
+        Resources { cpu_milli: 4_000, memory: 32 * 1024 * MIB, pods: 110, ..Resources::default() };
     let status = NodeStatus { allocatable: Arc::new(allocatable), ..NodeStatus::default() };
     Arc::new(Node { meta, status, ..Node::default() })
 }
 
-fn pod(draws: &Draws, i: u32) -> Arc<Pod> {
-    let mut draw = draws.draw(u64::from(i), Purpose("bench-pod"), 0);
-    let requests = Resources {
-        cpu_milli: 500 + 100 * i64::try_from(draw.below(76)).unwrap(),
-        memory: (1024 + 256 * i64::try_from(draw.below(125)).unwrap()) * MIB,
-        ..Resources::default()
-    };
+fn spec(cpu_milli: i64, mib: i64) -> PodSpec {
+    let requests = Resources { cpu_milli, memory: mib * MIB, ..Resources::default() };
     let requests_named = Named { cpu: true, memory: true };
     let container = Container { requests, requests_named, ..Container::default() };
-    let mut spec = PodSpec {
+    PodSpec {
         containers: vec![container],
         scheduler_name: "default-scheduler".into(),
         ..PodSpec::default()
-    };
-    spec.sum_requests();
+    }
+}
+
+fn pod(i: u32, app: &str, spec: &Arc<PodSpec>) -> Arc<Pod> {
     let mut meta = Meta::named("bench".into(), Name::numbered("pod".into(), i));
-    meta.labels = LabelSet::new([("app".into(), "bench".into())]);
-    Arc::new(Pod { meta, spec: Arc::new(spec), ..Pod::default() })
+    meta.labels = LabelSet::new([("app".into(), app.into())]);
+    Arc::new(Pod { meta, spec: Arc::clone(spec), ..Pod::default() })
 }
 
-/// Decision, assume and (to keep the cluster as it is) the end of the oldest pod.
-fn decide(c: &mut Criterion) {
-    let mut group = c.benchmark_group("cycle");
-    group.throughput(Throughput::Elements(1));
-    for (nodes, service) in [(1000_u32, false), (5000, false), (1000, true)] {
-        let draws = Draws::new(1);
-        let pods: Vec<Arc<Pod>> = (0..65_536).map(|i| pod(&draws, i)).collect();
-        let mut cache = Cache::default();
-        (0..nodes).for_each(|i| cache.set_node(&node(i), 0));
-        if service {
-            // A service makes the system's default spread constraints apply.
-            let labels = Selector::of_labels([("app".into(), "bench".into())]);
-            cache.set_service("bench".into(), "web".into(), Some(labels));
-        }
-        let mut profile = Profile::new(&ProfileConfig::default());
-        let (mut start, mut i) = (0, 0_u32);
-        let standing = nodes * 8;
-        let object = |slot: u32| ObjRef { slot, generation: 0 };
-        let mut step = || {
-            let pod = &pods[i as usize % pods.len()];
-            let mut turn = Turn { start: &mut start, ties: TieRule::Uniform };
-            let draw = |n| ties::uniform(&draws, pod, 1, n);
-            let decision = profile.decide(&mut cache, pod, &mut turn, draw);
-            if let Ok(at) = decision.node {
-                let name = cache.at(at).name;
-                cache.add_pod(object(i), pod, name, true);
-            }
-            if i >= standing {
-                cache.remove_pod(object(i - standing));
-            }
-            i += 1;
-            decision.evaluated
-        };
-        (0..2 * standing).for_each(|_| {
-            step();
-        });
-        let name = if service { "with spread constraints" } else { "decide+assume+remove" };
-        let id = BenchmarkId::new(name, nodes);
-        group.bench_function(id, |b| b.iter(|| black_box(step())));
+fn selects(app: &str) -> Selector {
+    Selector::of_labels([("app".into(), app.into())])
+}
+
+fn term(app: &str, key: &str) -> PodAffinityTerm {
+    PodAffinityTerm {
+        selector: Some(selects(app)),
+        namespaces: Vec::new(),
+        namespace_selector: None,
+        topology_key: key.into(),
     }
-    group.finish();
 }
 
-fn shared() -> Shared {
-    Shared::new(1, KubeVersion::default(), 1_700_000_000, SimDuration::from_micros(100))
+fn spread(app: &str, key: &str, max_skew: i32, hard: bool) -> SpreadConstraint {
+    SpreadConstraint {
+        max_skew,
+        topology_key: key.into(),
+        hard,
+        selector: Some(selects(app)),
+        min_domains: None,
+        honor_affinity: true,
+        honor_taints: false,
+        match_label_keys: Vec::new(),
+    }
 }
 
-/// The component with its events: from delivery to the request for the binding.
-fn component(c: &mut Criterion) {
-    let mut group = c.benchmark_group("component");
-    group.sample_size(10);
-    for nodes in [1000_u32, 5000] {
-        let n = nodes * 8;
-        let draws = Draws::new(1);
-        let mut objects = Versions::default();
+fn summed(mut spec: PodSpec) -> Arc<PodSpec> {
+    spec.sum_requests();
+    Arc::new(spec)
+}
+
+/// 100m/500Mi, labels `app=bench`.
+fn plain(n: u32) -> Vec<Arc<Pod>> {
+    let spec = summed(spec(100, 500));
+    (0..n).map(|i| pod(i, "bench", &spec)).collect()
+}
+
+/// The same with preferred anti-affinity by zone, weight 1.
+fn apart(n: u32) -> Vec<Arc<Pod>> {
+    let mut own = spec(100, 500);
+    let affinity = Affinity {
+        anti_preferred: vec![PreferredPodTerm { weight: 1, term: term("bench", ZONE) }],
+        ..Affinity::default()
+    };
+    own.affinity = Some(Arc::new(affinity));
+    let spec = summed(own);
+    (0..n).map(|i| pod(i, "bench", &spec)).collect()
+}
+
+/// The same with a hard spread over host names, `maxSkew: 1`.
+fn spread_out(n: u32) -> Vec<Arc<Pod>> {
+    let mut own = spec(100, 500);
+    own.spread.push(spread("bench", HOSTNAME, 1, true));
+    let spec = summed(own);
+    (0..n).map(|i| pod(i, "bench", &spec)).collect()
+}
+
+/// Distinct templates, each with its own requests and label; every fifth with affinity or spread.
+fn distinct(n: u32) -> Vec<Arc<Pod>> {
+    const TEMPLATES: u32 = 5000;
+    let draws = Draws::new(1);
+    let made: Vec<(String, Arc<PodSpec>)> = (0..TEMPLATES)
+        .map(|i| {
+            let mut draw = draws.draw(u64::from(i), Purpose("bench-template"), 0);
+            let (cpu, mib) = (50 + draw.below(150), 100 + draw.below(900));
+            let mut own = spec(i64::try_from(cpu).unwrap(), i64::try_from(mib).unwrap());
+            let app = format!("app-{i}");
+            if i.is_multiple_of(5) {
+                constrain(&mut own, &app, i / 5);
+            }
+            (app, summed(own))
+        })
+        .collect();
+    (0..n)
+        .map(|i| {
+            let (app, spec) = &made[(i % TEMPLATES) as usize];
+            pod(i, app, spec)
+        })
+        .collect()
+}
+
+fn constrain(own: &mut PodSpec, app: &str, i: u32) {
+    let mut affinity = Affinity::default();
+    match i % 5 {
+        0 => own.spread.push(spread(app, ZONE, 1, true)),
+        1 => own.spread.push(spread(app, HOSTNAME, 2, false)),
+        2 => affinity.anti_required.push(term(app, HOSTNAME)),
+        3 => affinity.pod_preferred.push(PreferredPodTerm { weight: 10, term: term(app, ZONE) }),
+        _ => affinity.node_preferred.push(PreferredNodeTerm {
+            weight: 5,
+            term: NodeSelectorTerm {
+                expressions: vec![Requirement {
+                    key: "disk".into(),
+                    op: wavetank::api::labels::Op::In,
+                    values: vec!["ssd".into()],
+                }],
+                fields: Vec::new(),
+            },
+        }),
+    }
+    if affinity != Affinity::default() {
+        own.affinity = Some(Arc::new(affinity));
+    }
+}
+
+/// A few hundred workloads, each with its constraints, as a shared cluster has them.
+fn mixed(n: u32) -> Vec<Arc<Pod>> {
+    let made: Vec<(String, Arc<PodSpec>)> = (0..300_u32)
+        .map(|i| {
+            let app = format!("mixed-{i}");
+            let mut own = spec(i64::from(50 + i % 7 * 50), i64::from(128 << (i % 4)));
+            if i % 3 != 0 {
+                constrain(&mut own, &app, i);
+            }
+            (app, summed(own))
+        })
+        .collect();
+    (0..n)
+        .map(|i| {
+            let (app, spec) = &made[i as usize * 7 % made.len()];
+            pod(i, app, spec)
+        })
+        .collect()
+}
+
+/// A scheduler with its cluster.
+struct Bench {
+    scheduler: Scheduler,
+    shared: Shared,
+    /// Pods that run, oldest first.
+    standing: VecDeque<ObjRef>,
+}
+
+impl Bench {
+    fn new(nodes: u32, percentage: Option<u32>) -> Self {
+        let mut config = SchedulerConfig { qps: 0.0, ..SchedulerConfig::default() };
+        config.profiles[0].percentage = percentage;
+        let scheduler = Scheduler::new(Address::new(Role::Scheduler, 0), config);
+        let shared =
+            Shared::new(1, KubeVersion::default(), 1_700_000_000, SimDuration::from_micros(100));
+        let mut made = Self { scheduler, shared, standing: VecDeque::new() };
         for i in 0..nodes {
-            objects.put(None, Obj::Node(node(i)), SimTime::ZERO, 1);
+            made.shared.versions.put(None, Obj::Node(node(i)), SimTime::ZERO, 1);
+            let change = made.shared.versions.change(Kind::Node, u64::from(i)).unwrap().clone();
+            made.scheduler.on_node(&change, None, &mut made.shared.context(1));
         }
-        for i in 0..n {
-            objects.put(None, Obj::Pod(pod(&draws, i)), SimTime::ZERO, 1);
+        made
+    }
+
+    /// Hands the newest change of a pod over.
+    fn deliver(&mut self) {
+        let last = self.shared.versions.log_end(Kind::Pod) - 1;
+        let change = self.shared.versions.change(Kind::Pod, last).unwrap().clone();
+        self.scheduler.on_pod(&change, change.before.as_ref(), &mut self.shared.context(1));
+    }
+
+    /// A pod comes and is bound.
+    fn create(&mut self, pod: &Arc<Pod>) {
+        let now = self.shared.now();
+        let pod = Obj::Pod(Arc::clone(pod));
+        let (object, _) = self.shared.versions.put(None, pod, now, 1);
+        self.deliver();
+        while let Some(entry) = self.shared.pop() {
+            self.shared.records.clear();
+            if let Event::Scheduler(event) = entry.event {
+                self.scheduler.handle(event, &mut self.shared.context(entry.seq));
+            } else if let Event::Api(ApiEvent::Arrive(id)) = entry.event {
+                self.serve(id, entry.seq);
+            }
         }
+        self.standing.push_back(object);
+    }
+
+    fn serve(&mut self, id: wavetank::engine::id::Id, seq: u64) {
+        let request = self.shared.context(seq).take_request(id).unwrap();
+        let (Op::Bind(node), Some(object)) = (request.request.op, request.request.target) else {
+            return;
+        };
+        let now = self.shared.now();
+        let mut bound = self.shared.versions.current(Kind::Pod, object).unwrap().clone();
+        if let Obj::Pod(pod) = &mut bound {
+            Arc::make_mut(pod).node = node;
+        }
+        self.shared.versions.put(Some(object), bound.clone(), now, seq);
+        self.deliver();
+        let answer = Ok(Success { object, value: bound });
+        let (_, token) = request.reply.unwrap();
+        self.scheduler.on_answer(token, &answer, &mut self.shared.context(seq));
+    }
+
+    /// The oldest pod ends.
+    fn delete(&mut self) {
+        let object = self.standing.pop_front().unwrap();
+        let now = self.shared.now();
+        self.shared.versions.delete(Kind::Pod, object, now, 1);
+        self.deliver();
+    }
+
+    fn run(&mut self, pods: &[Arc<Pod>], churn: bool) -> usize {
+        for (i, pod) in pods.iter().enumerate() {
+            self.create(pod);
+            if churn {
+                self.delete();
+            }
+            if i % 4096 == 0 {
+                let rev = self.shared.versions.rev();
+                self.shared.versions.compact(rev, &[]);
+            }
+        }
+        self.scheduler.cache().n_pods()
+    }
+}
+
+/// Pods of a workload, by their number.
+type Maker = fn(u32) -> Vec<Arc<Pod>>;
+
+/// Name, nodes, pods standing before, pods measured, the pods, one deletion per creation,
+/// `percentageOfNodesToScore`.
+type Load = (&'static str, u32, u32, u32, Maker, bool, Option<u32>);
+
+const LOADS: &[Load] = &[
+    ("a plain", 1_000, 0, 10_000, plain, false, None),
+    ("b plain", 5_000, 0, 20_000, plain, false, None),
+    ("c preferred zone anti-affinity", 5_000, 0, 5_000, apart, false, None),
+    ("d hard hostname spread", 5_000, 0, 5_000, spread_out, false, None),
+    ("e distinct templates, churn", 1_000, 10_000, 10_000, distinct, true, None),
+    ("b plain, all nodes scored", 5_000, 0, 20_000, plain, false, Some(100)),
+    ("f mixed workloads, churn", 5_000, 20_000, 10_000, mixed, true, None),
+    ("g plain", 15_000, 0, 20_000, plain, false, None),
+    ("g preferred zone anti-affinity", 15_000, 0, 5_000, apart, false, None),
+    ("g hard hostname spread", 15_000, 0, 5_000, spread_out, false, None),
+];
+
+fn cycles(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scheduler");
+    group.sample_size(10);
+    for &(name, nodes, standing, n, make, churn, percentage) in LOADS {
+        let pods = make(standing + n);
+        let (before, measured) = pods.split_at(standing as usize);
         group.throughput(Throughput::Elements(u64::from(n)));
-        group.bench_function(BenchmarkId::new("deliver to bind request", nodes), |b| {
-            b.iter(|| black_box(run(&objects, nodes, n)));
+        let setup = || {
+            let mut bench = Bench::new(nodes, percentage);
+            bench.run(before, false);
+            bench
+        };
+        group.bench_function(BenchmarkId::new(name, nodes), |b| {
+            b.iter_batched_ref(
+                setup,
+                |bench| {
+                    let there = black_box(bench.run(measured, churn));
+                    let want = if churn { standing } else { n };
+                    assert_eq!(num::u32_of(there), want, "every pod found a node");
+                },
+                BatchSize::PerIteration,
+            );
         });
     }
     group.finish();
 }
 
-fn run(objects: &Versions, nodes: u32, pods: u32) -> u32 {
-    use wavetank::api::Kind;
-    let config = SchedulerConfig { qps: 0.0, ..SchedulerConfig::default() };
-    let mut scheduler = Scheduler::new(Address::new(Role::Scheduler, 0), config);
-    let mut shared = shared();
-    for i in 0..u64::from(nodes) {
-        let change = objects.change(Kind::Node, i).unwrap();
-        scheduler.on_node(change, None, &mut shared.context(1));
-    }
-    for i in 0..u64::from(pods) {
-        let change = objects.change(Kind::Pod, i).unwrap();
-        scheduler.on_pod(change, None, &mut shared.context(1));
-    }
-    let mut bound = 0;
-    while let Some(entry) = shared.queue.pop() {
-        shared.advance(entry.time);
-        shared.records.clear();
-        if let Event::Scheduler(event) = entry.event {
-            scheduler.handle(event, &mut shared.context(entry.seq));
-        } else if let Event::Api(ApiEvent::Arrive(id)) = entry.event {
-            bound += u32::from(shared.context(entry.seq).take_request(id).is_some());
-        }
-    }
-    bound
-}
-
-criterion_group!(benches, decide, component);
+criterion_group!(benches, cycles);
 criterion_main!(benches);

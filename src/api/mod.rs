@@ -3,9 +3,11 @@
 //! Every object is a compact typed view plus, where the view does not hold everything, the shared
 //! original document, so that patch, apply and "YAML as kubectl prints it" lose nothing.
 
+pub mod budget;
 pub mod kevent;
 pub mod kind;
 pub mod labels;
+pub mod lease;
 pub mod meta;
 pub mod name;
 pub mod node;
@@ -21,6 +23,7 @@ pub mod workload;
 
 pub use kind::Kind;
 pub use labels::{LabelSet, Selector};
+pub use lease::Lease;
 pub use meta::{Meta, Owner, Stamp, Uid};
 pub use name::Name;
 pub use object::Obj;

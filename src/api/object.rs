@@ -1,6 +1,7 @@
 //! Any object, as etcd stores it: a shared pointer to its typed form.
 
 use super::kevent::KEvent;
+use super::lease::Lease;
 use super::meta::Meta;
 use super::node::Node;
 use super::pod::Pod;
@@ -34,6 +35,8 @@ pub enum Obj {
     Job(Arc<Job>),
     /// A PriorityClass.
     PriorityClass(Arc<PriorityClass>),
+    /// A Lease that a component renews.
+    Lease(Arc<Lease>),
     /// Any other kind.
     Generic(Kind, Arc<Generic>),
 }
@@ -53,6 +56,7 @@ impl Obj {
             Self::DaemonSet(_) => Kind::DaemonSet,
             Self::Job(_) => Kind::Job,
             Self::PriorityClass(_) => Kind::PriorityClass,
+            Self::Lease(_) => Kind::Lease,
             Self::Generic(kind, _) => *kind,
         }
     }
@@ -71,6 +75,7 @@ impl Obj {
             Self::DaemonSet(o) => &o.meta,
             Self::Job(o) => &o.meta,
             Self::PriorityClass(o) => &o.meta,
+            Self::Lease(o) => &o.meta,
             Self::Generic(_, o) => &o.meta,
         })
     }
@@ -88,6 +93,7 @@ impl Obj {
             Self::DaemonSet(o) => &mut Arc::make_mut(o).meta,
             Self::Job(o) => &mut Arc::make_mut(o).meta,
             Self::PriorityClass(o) => &mut Arc::make_mut(o).meta,
+            Self::Lease(o) => &mut Arc::make_mut(o).meta,
             Self::Generic(_, o) => &mut Arc::make_mut(o).meta,
         })
     }
@@ -106,6 +112,7 @@ impl Obj {
             | Self::DaemonSet(_)
             | Self::Job(_)
             | Self::PriorityClass(_)
+            | Self::Lease(_)
             | Self::Generic(..) => self.meta().map(|m| (m.ns, m.name)).unwrap_or_default(),
         }
     }
@@ -114,6 +121,12 @@ impl Obj {
     #[must_use]
     pub fn as_pod(&self) -> Option<&Arc<Pod>> {
         if let Self::Pod(o) = self { Some(o) } else { None }
+    }
+
+    /// The lease, if it is one that a component renews.
+    #[must_use]
+    pub fn as_lease(&self) -> Option<&Arc<Lease>> {
+        if let Self::Lease(o) = self { Some(o) } else { None }
     }
 
     /// The node, if it is one.

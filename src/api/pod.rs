@@ -119,6 +119,15 @@ pub struct Probe {
     pub grace_s: Option<u32>,
 }
 
+/// A `preStop` hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PreStop {
+    /// `sleep`, seconds.
+    Sleep(u32),
+    /// `exec` or `httpGet`: takes as long as the scenario says.
+    Hook,
+}
+
 /// A container (app, init or sidecar).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Container {
@@ -146,8 +155,8 @@ pub struct Container {
     pub liveness: Option<Probe>,
     /// Readiness probe.
     pub readiness: Option<Probe>,
-    /// `lifecycle.preStop` is set.
-    pub pre_stop: bool,
+    /// `lifecycle.preStop`.
+    pub pre_stop: Option<PreStop>,
 }
 
 /// Effect of a taint.
@@ -327,6 +336,54 @@ pub struct Behaviour {
     pub ready_after_ns: u64,
     /// Time a container needs to stop after SIGTERM, nanoseconds (killed at the end of its grace).
     pub stop_after_ns: u64,
+    /// What its probes and hooks find, where that is not the plain case.
+    pub probing: Option<Arc<Probing>>,
+}
+
+/// What the probes and hooks of a pod's containers find.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Probing {
+    /// Time from container start until a startup probe can pass; by default as for readiness.
+    pub startup_after_ns: Option<u64>,
+    /// When liveness probes fail.
+    pub liveness: Option<Failing>,
+    /// When readiness probes fail, once they could pass.
+    pub readiness: Option<Failing>,
+    /// How long `preStop` hooks run that are no plain sleep: at least, at most.
+    pub pre_stop_ns: Option<(u64, u64)>,
+}
+
+/// When something fails: from an instant on, for a while or for good, once or again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Failing {
+    /// True if `from_ns` counts from the start of the run, false if from that of the container.
+    pub absolute: bool,
+    /// First failure.
+    pub from_ns: u64,
+    /// For how long; none for good.
+    pub lasts_ns: Option<u64>,
+    /// Again after this much from one begin to the next; none for once.
+    pub every_ns: Option<u64>,
+}
+
+impl Failing {
+    /// True if it fails at this time.
+    #[must_use]
+    pub fn at(&self, t: u64) -> bool {
+        let Some(since) = t.checked_sub(self.from_ns) else { return false };
+        let since = self.every_ns.map_or(since, |every| since % every.max(1));
+        self.lasts_ns.is_none_or(|lasts| since < lasts)
+    }
+
+    /// The first time at or after `t` at which it fails.
+    #[must_use]
+    pub fn next(&self, t: u64) -> Option<u64> {
+        if t <= self.from_ns || self.at(t) {
+            return Some(t.max(self.from_ns));
+        }
+        let every = self.every_ns?.max(1);
+        Some(self.from_ns + (t - self.from_ns).div_ceil(every) * every)
+    }
 }
 
 /// The part of a pod that its template gives.

@@ -8,7 +8,7 @@ use super::object::Obj;
 use super::pod::{Condition, PodStatus, Taint};
 use super::versions::ObjRef;
 use super::{Kind, Name};
-use crate::engine::Sym;
+use crate::engine::{SimTime, Sym};
 use std::sync::Arc;
 
 /// Who asks: decides authorization, fairness and the row in the audit log.
@@ -81,8 +81,12 @@ pub enum Op {
     PodStatus(Box<PodStatus>),
     /// PATCH of one pod condition, and of `nominatedNodeName` if given.
     PodCondition(Condition, Option<Sym>),
+    /// PATCH of a pod's `nominatedNodeName`; empty to clear it.
+    Nominate(Sym),
     /// PATCH of the node's status by its kubelet (or, for Unknown, by node-lifecycle).
     NodeStatus(Box<NodeStatus>),
+    /// PATCH of the node's status by its kubelet when nothing has changed: heartbeat times alone.
+    Heartbeat(SimTime),
     /// PATCH of node taints: those to take away (by key and effect), then those to add.
     NodeTaints {
         /// Taken away if key and effect are equal.
@@ -122,7 +126,7 @@ impl Op {
     pub fn verb(&self) -> (&'static str, &'static str) {
         match self {
             Self::Create { .. } | Self::CreateEvent(_) => ("create", ""),
-            Self::Update(_) => ("update", ""),
+            Self::Update(_) | Self::Apply(Obj::Lease(_)) => ("update", ""),
             Self::UpdateStatus(_) => ("update", "/status"),
             Self::Apply(_)
             | Self::NodeTaints { .. }
@@ -130,9 +134,11 @@ impl Op {
             | Self::SetImage(..)
             | Self::RemoveFinalizer(_)
             | Self::RemoveOwners(_) => ("patch", ""),
-            Self::PodStatus(_) | Self::PodCondition(..) | Self::NodeStatus(_) => {
-                ("patch", "/status")
-            }
+            Self::PodStatus(_)
+            | Self::PodCondition(..)
+            | Self::Nominate(_)
+            | Self::NodeStatus(_)
+            | Self::Heartbeat(_) => ("patch", "/status"),
             Self::Scale(_) => ("patch", "/scale"),
             Self::Bind(_) => ("create", "/binding"),
             Self::Evict => ("create", "/eviction"),

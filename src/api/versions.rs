@@ -1,9 +1,10 @@
 //! The one shared table of object versions. etcd writes it; a watch cache, an informer or a
 //! member is only a position in it (a revision, or an index into a kind's log), so nobody keeps a
-//! copy. A superseded version lives until compaction passes it.
+//! copy. A superseded version lives as long as a cursor has yet to pass it, and for the watch cache's
+//! window after that ([`Versions::trim`]).
 //!
 //! Invariant (tidy checks it): only `control_plane/etcd` calls [`Versions::put`],
-//! [`Versions::delete`] and [`Versions::compact`].
+//! [`Versions::delete`], [`Versions::compact`] and [`Versions::trim`].
 
 use super::kind::{Kind, N_KINDS};
 use super::name::Name;
@@ -75,6 +76,8 @@ struct KindTable {
     base: u64,
     live: usize,
     compacted_rev: u64,
+    /// Newest revision freed before its compaction.
+    trimmed_rev: u64,
 }
 
 /// Revisions of one object, as etcd counts them.
@@ -216,6 +219,13 @@ impl Versions {
         self.kinds[kind.index()].compacted_rev
     }
 
+    /// The oldest revision at which all objects of a kind can still be read.
+    #[must_use]
+    pub fn readable_from(&self, kind: Kind) -> u64 {
+        let table = &self.kinds[kind.index()];
+        table.compacted_rev.max(table.trimmed_rev)
+    }
+
     /// Commits a new content (of a new object if `object` is none). Gives the object and revision.
     pub fn put(
         &mut self,
@@ -264,14 +274,69 @@ impl Versions {
         rev
     }
 
-    /// Forgets versions superseded at or before a revision, in every kind.
-    pub fn compact(&mut self, rev: u64) {
-        for table in &mut self.kinds {
+    /// Forgets versions superseded at or before a revision, in every kind: nobody can ask for them
+    /// any more. `held` is the log index (by kind) of the slowest cursor: what a client has not
+    /// passed yet stays readable to it, for its cache is nothing but that position.
+    pub fn compact(&mut self, rev: u64, held: &[u64]) {
+        for (kind, table) in self.kinds.iter_mut().enumerate() {
             table.compacted_rev = table.compacted_rev.max(rev);
-            while table.log.front().is_some_and(|c| c.rev <= rev) {
+            let held = held.get(kind).copied().unwrap_or(u64::MAX);
+            while table.base < held && table.log.front().is_some_and(|c| c.rev <= rev) {
                 table.drop_front();
             }
         }
+    }
+
+    /// Frees what was superseded before an instant and has been passed by every cursor. Compaction
+    /// would do so minutes later; until then it could only be read by asking for an old revision,
+    /// which nobody inside the cluster does once the watch cache's window has passed. Memory freed
+    /// early is memory still in the processor's cache.
+    pub fn trim(&mut self, before: SimTime, held: &[u64]) {
+        for (kind, table) in self.kinds.iter_mut().enumerate() {
+            let held = held.get(kind).copied().unwrap_or(u64::MAX);
+            while table.base < held
+                && let Some(change) = table.log.front().filter(|c| c.time < before)
+            {
+                table.trimmed_rev = change.rev;
+                table.drop_front();
+            }
+        }
+    }
+
+    /// What a client that knows the state before the given log entries finds changed when it lists
+    /// now: per object its present state beside what the client knew (a deletion carries what it
+    /// knew last), in order of revision. What came and went unseen is left out.
+    #[must_use]
+    pub fn missed(&self, kind: Kind, entries: impl Iterator<Item = u64>) -> Vec<Change> {
+        let mut at: FxHashMap<ObjRef, usize> = FxHashMap::default();
+        let mut merged: Vec<Change> = Vec::new();
+        for change in entries.filter_map(|i| self.change(kind, i)) {
+            match at.get(&change.object) {
+                Some(&i) => {
+                    let before = merged[i].before.take();
+                    merged[i] = Change { before, ..change.clone() };
+                }
+                None => {
+                    at.insert(change.object, merged.len());
+                    merged.push(change.clone());
+                }
+            }
+        }
+        merged.retain(|c| !(c.deleted && c.before.is_none()));
+        merged.sort_by_key(|c| c.rev);
+        merged
+    }
+
+    /// All live objects of a kind as a client that starts cold lists them, in key order.
+    #[must_use]
+    pub fn list(&self, kind: Kind) -> Vec<Change> {
+        let listed = self.iter(kind).filter_map(|(object, _)| self.listed(kind, object));
+        let mut all: Vec<Change> = listed.collect();
+        all.sort_by(|a, b| {
+            let (a, b) = (a.value.key(), b.value.key());
+            a.0.cmp_text(b.0).then(a.1.cmp_text(b.1))
+        });
+        all
     }
 }
 
@@ -324,6 +389,42 @@ mod tests {
     }
 
     #[test]
+    fn a_list_shows_what_differs_from_what_is_known() {
+        let mut versions = Versions::default();
+        let put = |v: &mut Versions, o, name| v.put(o, pod(name), SimTime(0), 1).0;
+        let kept = put(&mut versions, None, "kept");
+        let gone = put(&mut versions, None, "gone");
+        let known = versions.log_end(Kind::Pod);
+        put(&mut versions, Some(kept), "kept");
+        let brief = put(&mut versions, None, "brief");
+        versions.delete(Kind::Pod, brief, SimTime(0), 1);
+        versions.delete(Kind::Pod, gone, SimTime(0), 1);
+        put(&mut versions, Some(kept), "kept");
+        let again = put(&mut versions, None, "gone");
+        let missed = versions.missed(Kind::Pod, known..versions.log_end(Kind::Pod));
+        let rv = |o: &Option<Obj>| o.as_ref().and_then(Obj::meta).map(|m| m.resource_version);
+        let seen: Vec<_> = missed.iter().map(|c| (c.object, rv(&c.before), c.deleted)).collect();
+        let told = [(gone, Some(3), true), (kept, Some(2), false), (again, None, false)];
+        assert_eq!(seen, told);
+    }
+
+    #[test]
+    fn what_every_cursor_has_passed_is_freed() {
+        let mut versions = Versions::default();
+        let (a, r1) = versions.put(None, pod("a"), SimTime(0), 1);
+        versions.put(Some(a), pod("a"), SimTime(1), 2);
+        versions.put(Some(a), pod("a"), SimTime(2), 3);
+        let mut held = [0; N_KINDS];
+        held[Kind::Pod.index()] = 1;
+        versions.trim(SimTime(2), &held);
+        assert_eq!((versions.log_start(Kind::Pod), versions.readable_from(Kind::Pod)), (1, r1));
+        assert!(versions.at(Kind::Pod, a, r1).is_some(), "the cursor at 1 knows this content");
+        versions.trim(SimTime(2), &[]);
+        assert_eq!((versions.log_start(Kind::Pod), versions.compacted_rev(Kind::Pod)), (2, 0));
+        assert!(versions.current(Kind::Pod, a).is_some());
+    }
+
+    #[test]
     fn old_revisions_can_be_read_until_compacted() {
         let mut versions = Versions::default();
         let (a, r1) = versions.put(None, pod("a"), SimTime(0), 1);
@@ -335,10 +436,12 @@ mod tests {
         let r3 = versions.delete(Kind::Pod, a, SimTime(2), 3);
         assert!(versions.current(Kind::Pod, a).is_none());
         assert!(versions.at(Kind::Pod, a, r2).is_some());
-        versions.compact(r2);
+        versions.compact(r2, &[0; N_KINDS]);
+        assert!(versions.change(Kind::Pod, 0).is_some(), "a cursor holds the log");
+        versions.compact(r2, &[]);
         assert!(versions.at(Kind::Pod, a, r2).is_some(), "a cursor before the deletion sees it");
         assert!(versions.at(Kind::Pod, a, r3).is_none());
-        versions.compact(r3);
+        versions.compact(r3, &[]);
         let (b, _) = versions.put(None, pod("b"), SimTime(3), 4);
         assert_eq!((b.slot, b.generation), (a.slot, a.generation + 1));
     }

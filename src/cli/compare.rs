@@ -20,8 +20,9 @@ pub(super) struct Options {
     /// Other scenario files to compare with the first one.
     #[arg(value_name = "OTHER")]
     others: Vec<PathBuf>,
-    /// A scheduling policy (least-allocated, most-allocated); at least two, or use --variant.
-    #[arg(long = "policy", value_name = "NAME")]
+    /// A scheduling policy: least-allocated, most-allocated, or the file of a
+    /// KubeSchedulerConfiguration; at least two, or use --variant.
+    #[arg(long = "policy", value_name = "NAME|FILE")]
     policies: Vec<String>,
     /// A tie rule (uniform, upstream, first, name, node-order-per-run).
     #[arg(long = "ties", value_name = "RULE")]
@@ -121,7 +122,7 @@ fn variants(options: &Options) -> Result<Vec<Variant>, InputErrors> {
     let mut list: Vec<(String, PathBuf, Vec<String>)> = Vec::new();
     let file = &options.source.scenario;
     for policy in &options.policies {
-        list.push((policy.clone(), file.clone(), vec![format!("scheduler.policy={policy}")]));
+        list.push((policy.clone(), file.clone(), policy_of(policy)?));
     }
     for ties in &options.ties {
         list.push((format!("ties {ties}"), file.clone(), vec![format!("scheduler.ties={ties}")]));
@@ -147,6 +148,18 @@ fn variants(options: &Options) -> Result<Vec<Variant>, InputErrors> {
             Ok(Variant { name, plan: input(&source, &sets)?.plan })
         })
         .collect()
+}
+
+/// The values that choose a policy by name, or a configuration by its file. Files of a scenario are
+/// relative to it; those of the command line are not.
+fn policy_of(text: &str) -> Result<Vec<String>, InputErrors> {
+    if !text.contains(['.', '/']) {
+        return Ok(vec!["scheduler.config=~".to_owned(), format!("scheduler.policy={text}")]);
+    }
+    let path = std::path::absolute(text)
+        .map_err(|e| vec![InputError::new(text, format!("is no path: {e}"))])?;
+    let quoted = serde_json::Value::from(path.to_string_lossy().into_owned());
+    Ok(vec!["scheduler.policy=~".to_owned(), format!("scheduler.config={quoted}")])
 }
 
 /// `1..20` (both ends included) or `3,5,7`.

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod compare;
+mod explain;
 mod load;
 mod replay;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Step(step::Options),
     /// Why did an object change last? The chain of causes, in sentences.
     Why(why::Options),
+    /// Why is a pod on its node, or pending? Its last scheduling cycle in full.
+    Explain(explain::Options),
     /// Read a scenario and everything it names, and say what is wrong with it.
     Validate(validate::Options),
     /// Run a scenario several ways and check that every event is the same.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Step(options) => step::run(&options),
         Command::Why(options) => why::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::Replay(options) => replay::run(&options),

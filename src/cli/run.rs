@@ -3,6 +3,7 @@
 use super::load::{Input, input};
 use super::{EXPECTATION, Format, Source, terminal};
 use crate::cluster::Cluster;
+use crate::control_plane::scheduler::timed;
 use crate::engine::num;
 use crate::report::metrics::Metrics;
 use crate::report::rundir::{Facts, RunDir, Trace};
@@ -11,6 +12,7 @@ use crate::report::text::render;
 use crate::scenario::{InputError, InputErrors};
 use crate::session::{Observer, Session};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Options of `run`.
 #[expect(clippy::struct_excessive_bools, reason = "a flag of the command line is a bool")]
@@ -33,7 +35,8 @@ pub(super) struct Options {
     /// How to print the summary.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Print what the run cost: events, requests, revisions, bytes.
+    /// Print what the run cost: events, requests, revisions, bytes, and the time of each scheduler
+    /// plugin (whose timing slows the run a little, and changes nothing else).
     #[arg(long)]
     profile: bool,
     /// Write every record of the run to trace.txt.
@@ -58,6 +61,8 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let clock = Clock::start();
     let mut session = Session::new(plan);
     session.trace(options.record);
+    let ticks: Arc<dyn timed::Clock> = Arc::new(Clock::start());
+    let tallies = if options.profile { session.time_plugins(&ticks) } else { Vec::new() };
     {
         let mut observers: Vec<&mut dyn Observer> = vec![&mut metrics];
         if let Some(trace) = &mut trace {
@@ -83,13 +88,21 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         let say = if text { terminal::line } else { terminal::complain };
         say(&profile(session.cluster(), &summary));
         say(&machine(session.steps(), &summary, spent));
+        say(&plugins(&tallies, summary.pods.bound, spent));
     }
     Ok(if summary.passed() { 0 } else { EXPECTATION })
 }
 
 /// The wall clock, for `--profile` alone: no result depends on it.
 #[expect(clippy::disallowed_types, reason = "only cli/ may look at the wall clock")]
+#[derive(Debug)]
 struct Clock(std::time::Instant);
+
+impl timed::Clock for Clock {
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
 
 impl Clock {
     #[expect(
@@ -104,6 +117,41 @@ impl Clock {
     fn seconds(&self) -> f64 {
         self.0.elapsed().as_secs_f64()
     }
+}
+
+/// What each plugin took at each extension point, the longest first.
+fn plugins(tallies: &[Arc<timed::Tally>], bound: u64, spent: f64) -> String {
+    let mut rows: Vec<timed::Spent> = tallies.iter().flat_map(|t| t.spent()).collect();
+    rows.sort_by_key(|r| (std::cmp::Reverse(r.nanos), r.plugin, r.point));
+    let total: u64 = rows.iter().map(|r| r.nanos).sum();
+    let per_pod = |nanos: u64| num::float_u(nanos) / num::float_u(bound.max(1));
+    let mut out = format!(
+        "scheduler plugins on this machine: {:.3} s of {spent:.2} s, {:.0} ns per pod bound\n\
+         {:<32} {:<11} {:>12} {:>12} {:>10} {:>7}",
+        num::float_u(total) / 1e9,
+        per_pod(total),
+        "plugin",
+        "point",
+        "calls",
+        "ns per call",
+        "ns per pod",
+        "share",
+    );
+    let several = rows.iter().any(|r| r.profile != rows[0].profile);
+    for r in &rows {
+        let name =
+            if several { format!("{}/{}", r.profile, r.plugin) } else { r.plugin.to_owned() };
+        let line = format!(
+            "\n{name:<32} {:<11} {:>12} {:>12.0} {:>10.0} {:>6.1}%",
+            r.point,
+            r.calls,
+            num::float_u(r.nanos) / num::float_u(r.calls.max(1)),
+            per_pod(r.nanos),
+            100.0 * num::float_u(r.nanos) / num::float_u(total.max(1)),
+        );
+        out.push_str(&line);
+    }
+    out
 }
 
 /// What the run took on this machine, today.

@@ -7,7 +7,7 @@ use crate::engine::{SimDuration, SimTime};
 use crate::event::{Record, What};
 use crate::report::export;
 use crate::scenario::InputErrors;
-use crate::session::{History, Session};
+use crate::session::{History, Session, why};
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ pub(super) struct Options {
     #[command(flatten)]
     source: Source,
 }
+
+/// Events between two looks at the progress bar.
+const EVERY: u64 = 1 << 14;
 
 const HELP: &str = "\
 n [N]           next event (or N events)
@@ -77,11 +80,28 @@ fn back(history: &mut History, n: u64) {
 fn to_time(history: &mut History, word: Option<&str>) {
     match SimDuration::parse(word.unwrap_or_default()) {
         Ok(d) => {
-            history.seek_time(SimTime(d.0));
+            travel(history, SimTime(d.0));
             here(history);
         }
         Err(error) => terminal::line(&error),
     }
+}
+
+/// To an instant, with a bar if the way is long.
+fn travel(history: &mut History, target: SimTime) {
+    let from = history.session().now();
+    if target <= from {
+        return history.seek_time(target);
+    }
+    let bar = terminal::progress((target.0 - from.0) / 1_000_000, false, "on the way");
+    let mut count = 0_u64;
+    while history.next_time().is_some_and(|t| t <= target) && history.step() {
+        count += 1;
+        if count.is_multiple_of(EVERY) {
+            bar.set_position((history.session().now().0 - from.0) / 1_000_000);
+        }
+    }
+    bar.finish_and_clear();
 }
 
 fn to_object(history: &mut History, word: Option<&str>) {
@@ -89,19 +109,26 @@ fn to_object(history: &mut History, word: Option<&str>) {
         Ok(target) => target,
         Err(error) => return terminal::line(&error.to_string()),
     };
-    while history.step() {
+    let until = history.session().cluster().plan().until.0 / 1_000_000;
+    let bar = terminal::progress(until, false, "on the way");
+    let mut hit = false;
+    while !hit && history.step() {
         let session = history.session();
+        if session.steps().is_multiple_of(EVERY) {
+            bar.set_position(session.now().0 / 1_000_000);
+        }
         let versions = &session.cluster().shared().versions;
-        let hit = session.records().iter().any(|r| {
+        hit = session.records().iter().any(|r| {
             let What::Committed { kind: k, log, .. } = r.what else { return false };
             let change = versions.change(k, log).filter(|_| k == kind);
             change
                 .map(|c| c.value.key())
                 .is_some_and(|(n, called)| n.as_str() == ns && called.to_string() == name)
         });
-        if hit {
-            return show(history);
-        }
+    }
+    bar.finish_and_clear();
+    if hit {
+        return show(history);
     }
     terminal::line("the run has ended");
 }
@@ -140,15 +167,14 @@ fn show(history: &History) {
 }
 
 fn describe(history: &History, record: &Record) -> String {
-    let head = format!("{:>12} #{:<7} <-#{:<7}", record.time, record.seq, record.cause);
-    let versions = &history.session().cluster().shared().versions;
-    let text = if let What::Committed { kind, log, user, verb, .. } = record.what {
-        let (ns, name) = versions.change(kind, log).map(|c| c.value.key()).unwrap_or_default();
-        format!("etcd: {} {kind} {ns}/{name}{} by {user}", verb.0, verb.1)
-    } else if let What::Event(event) = record.what {
-        format!("{event:?}")
+    let cluster = history.session().cluster();
+    let change = if let What::Committed { kind, log, .. } = record.what {
+        cluster.shared().versions.change(kind, log)
     } else {
-        format!("  {:?}", record.what)
+        None
     };
-    format!("{head} {text}")
+    let indent =
+        if matches!(record.what, What::Event(_) | What::Committed { .. }) { "" } else { "  " };
+    let text = why::words(change, record, cluster.plan());
+    format!("{:>12} #{:<7} <-#{:<7} {indent}{text}", record.time, record.seq, record.cause)
 }

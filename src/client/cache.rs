@@ -42,7 +42,9 @@ impl Cache {
     /// Takes in a delivered change; `before` is the content before it.
     pub fn apply(&mut self, change: &Change, before: Option<&Obj>) {
         let kind = change.value.kind();
-        self.revs[kind.index()] = change.rev;
+        // A cold start lists in key order: the revisions of a list go up and down.
+        let rev = &mut self.revs[kind.index()];
+        *rev = change.rev.max(*rev);
         let (ns, name) = change.value.key();
         if change.deleted {
             self.by_name.remove(&(kind, ns, name));

@@ -3,6 +3,7 @@
 //! which a reconcile runs over latency.
 
 pub mod cache;
+pub mod election;
 pub mod limiter;
 pub mod retry;
 pub mod runner;

@@ -10,6 +10,7 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Obj};
 use crate::engine::{SimDuration, Sym, num};
 use crate::event::{Address, Context, ControllerEvent, Event, What};
+use std::collections::VecDeque;
 
 /// A key of a controller's work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -148,7 +149,17 @@ pub struct Runner<C: Reconcile> {
     due_free: Vec<u32>,
     work_armed: bool,
     wake: Vec<(Key, SimDuration)>,
+    /// Kubernetes Events still to be posted; each waits for the answer to the one before.
+    events: VecDeque<(u64, Request)>,
+    posting: bool,
 }
+
+/// Events that wait to be posted; more are dropped (source: `tools/record/event.go`
+/// `maxQueuedEvents`).
+const EVENTS_WAITING: usize = 1000;
+
+/// Token of the answer to a Kubernetes Event.
+const EVENT: u32 = u32::MAX;
 
 /// Requests of one `Call` at most: the token holds worker and position in 16 bits each.
 const MAX_CALLS: usize = 1 << 16;
@@ -169,6 +180,8 @@ impl<C: Reconcile> Runner<C> {
             due_free: Vec::new(),
             work_armed: false,
             wake: Vec::new(),
+            events: VecDeque::new(),
+            posting: false,
         }
     }
 
@@ -195,12 +208,34 @@ impl<C: Reconcile> Runner<C> {
         self.post(cx);
     }
 
-    /// Sends what the controller has left in its outbox.
+    /// Sends what the controller has left in its outbox. Kubernetes Events go one at a time: the
+    /// broadcaster posts them in order and waits for each, so that they take no more than a token of
+    /// the limit from the requests beside them (source: client-go `tools/record/event.go`).
     pub fn post(&mut self, cx: &mut Context<'_>) {
         let Some(outbox) = self.inner.outbox().filter(|o| !o.waiting.is_empty()) else { return };
         for (hop, request) in std::mem::take(&mut outbox.waiting) {
+            if request.kind == Kind::Event {
+                if self.events.len() < EVENTS_WAITING {
+                    self.events.push_back((hop, request));
+                }
+            } else {
+                let at = self.limiter.reserve(cx.now());
+                cx.at_hop(hop, |cx| cx.submit(at, request, None));
+            }
+        }
+        if !self.posting {
+            self.post_event(cx);
+        }
+    }
+
+    /// Posts the Event that has waited longest.
+    fn post_event(&mut self, cx: &mut Context<'_>) {
+        let next = self.events.pop_front();
+        self.posting = next.is_some();
+        if let Some((hop, request)) = next {
             let at = self.limiter.reserve(cx.now());
-            cx.at_hop(hop, |cx| cx.submit(at, request, None));
+            let reply = Address { index: u32::from(self.id), ..self.address };
+            cx.at_hop(hop, |cx| cx.submit(at, request, Some((reply, EVENT))));
         }
     }
 
@@ -325,6 +360,9 @@ impl<C: Reconcile> Runner<C> {
         caches: &Cache,
         cx: &mut Context<'_>,
     ) {
+        if token == EVENT {
+            return self.post_event(cx);
+        }
         let (worker, position) = ((token >> 16) as usize, (token & 0xffff) as usize);
         let Some(busy) = self.busy.get_mut(worker).and_then(Option::as_mut) else { return };
         if busy.answers.get(position).is_none_or(Option::is_some) {

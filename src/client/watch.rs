@@ -1,9 +1,15 @@
 //! Watches: positions in the logs of the shared table. A commit arms a wake-up at the watch's lag;
 //! wake-ups of one instant coalesce, deliveries never do: a client sees every revision in order.
+//!
+//! A connection can be lost. The client then tries again, with client-go's back-off, and goes on
+//! from the revision it has reached; if that has been compacted meanwhile (410 Gone) it lists, and
+//! its handlers are told what differs from what they knew (behaviour reference §1.4). Failed
+//! attempts happen unseen: when the network is back, the instant of the first attempt that succeeds
+//! is computed.
 
 use crate::api::kind::{Kind, N_KINDS};
-use crate::api::versions::Versions;
-use crate::engine::{SimDuration, SimTime, Sym, num};
+use crate::api::versions::{Change, Versions};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
 use crate::event::{Address, Context, Event};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -21,9 +27,23 @@ struct Watch {
     inbox: Option<VecDeque<u64>>,
     armed: bool,
     open: bool,
+    broken: Option<Broken>,
     /// Watches that wake with this one: same change, same lag, so one event serves them all.
     riders: SmallVec<[u32; 4]>,
 }
+
+/// A watch without a connection.
+#[derive(Debug, Clone, Copy)]
+struct Broken {
+    since: SimTime,
+    /// The attempt that will succeed; none while the network is away.
+    again: Option<SimTime>,
+}
+
+/// A reflector's back-off between attempts: 800 ms, doubled up to 30 s, each with a jitter of up to
+/// its own length, over again after two quiet minutes (source: `tools/cache/reflector.go`).
+const BACKOFF: SimDuration = SimDuration::from_millis(800);
+const BACKOFF_MAX: SimDuration = SimDuration::from_secs(30);
 
 /// What a watch gives next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +52,8 @@ pub enum Due {
     Change(Kind, u64),
     /// Nothing (more) now; a later wake-up is armed if something is on its way.
     Nothing,
-    /// History the client needs has been compacted (410 Gone): it must list again.
+    /// History the client needs has been compacted (410 Gone): it must list again, see
+    /// [`Watches::relist`].
     Gone(Kind),
 }
 
@@ -75,7 +96,17 @@ impl Watches {
         cursor: u64,
     ) -> u32 {
         let riders = SmallVec::new();
-        self.all.push(Watch { kind, to, lag, cursor, inbox, armed: false, open: true, riders });
+        self.all.push(Watch {
+            kind,
+            to,
+            lag,
+            cursor,
+            inbox,
+            armed: false,
+            open: true,
+            broken: None,
+            riders,
+        });
         num::u32_of(self.all.len() - 1)
     }
 
@@ -90,6 +121,43 @@ impl Watches {
             list.retain(|&id| all[id as usize].open);
         }
         self.by_node.retain(|_, id| all[*id as usize].open);
+    }
+
+    /// The connections of a client are lost until [`Watches::restore`].
+    pub fn sever(&mut self, to: Address, now: SimTime) {
+        for watch in self.all.iter_mut().filter(|w| w.open && w.to == to) {
+            // An armed watch is left alone by commits.
+            watch.armed = true;
+            watch.broken.get_or_insert(Broken { since: now, again: None });
+        }
+    }
+
+    /// The network is back: each watch of the client is taken up by its next attempt.
+    pub fn restore(&mut self, to: Address, cx: &mut Context<'_>) {
+        for (id, watch) in self.all.iter_mut().enumerate().filter(|(_, w)| w.open && w.to == to) {
+            let Some(broken) = watch.broken.as_mut().filter(|b| b.again.is_none()) else {
+                continue;
+            };
+            let id = num::u32_of(id);
+            let at = attempt(u64::from(id), broken.since, cx);
+            broken.again = Some(at);
+            cx.schedule(at, Event::Watch { watch: id });
+        }
+    }
+
+    /// The log index (by kind) that the slowest open watch has yet to deliver.
+    #[must_use]
+    pub fn held(&self) -> Vec<u64> {
+        let mut held = vec![u64::MAX; N_KINDS];
+        for watch in self.all.iter().filter(|w| w.open) {
+            let next = match &watch.inbox {
+                Some(inbox) => inbox.front().copied().unwrap_or(u64::MAX),
+                None => watch.cursor,
+            };
+            let slowest = &mut held[watch.kind.index()];
+            *slowest = next.min(*slowest);
+        }
+        held
     }
 
     /// Whose watch it is; none once closed.
@@ -124,10 +192,17 @@ impl Watches {
             && let Some(&id) = self.by_node.get(&node)
         {
             let watch = &mut self.all[id as usize];
+            let (lag, armed) = (watch.lag, watch.armed);
             if let Some(inbox) = &mut watch.inbox {
                 inbox.push_back(log);
             }
-            arm(watch, id, cx);
+            match leader.filter(|&l| !armed && self.all[l as usize].lag == lag) {
+                Some(leader) => {
+                    self.all[id as usize].armed = true;
+                    self.all[leader as usize].riders.push(id);
+                }
+                None => arm(&mut self.all[id as usize], id, cx),
+            }
         }
     }
 
@@ -139,10 +214,17 @@ impl Watches {
     /// At a wake-up: the next change that has reached the client by now. Call until `Nothing`.
     pub fn next(&mut self, id: u32, cx: &mut Context<'_>) -> Due {
         let watch = &mut self.all[id as usize];
-        watch.armed = false;
         if !watch.open {
             return Due::Nothing;
         }
+        let reconnects = watch.broken.is_some();
+        if let Some(broken) = watch.broken {
+            if broken.again.is_none_or(|at| at > cx.now()) {
+                return Due::Nothing;
+            }
+            watch.broken = None;
+        }
+        watch.armed = false;
         let index = match &watch.inbox {
             Some(inbox) => match inbox.front() {
                 Some(&index) => index,
@@ -150,10 +232,12 @@ impl Watches {
             },
             None => watch.cursor,
         };
-        if index < cx.versions().log_start(watch.kind) {
+        let Some(change) = cx.versions().change(watch.kind, index) else { return Due::Nothing };
+        // Only a watch that is opened anew asks for a revision: a stream that flows has already
+        // been sent what is on its way.
+        if reconnects && change.rev <= cx.versions().compacted_rev(watch.kind) {
             return Due::Gone(watch.kind);
         }
-        let Some(change) = cx.versions().change(watch.kind, index) else { return Due::Nothing };
         let visible = change.time + watch.lag;
         if visible > cx.now() {
             watch.armed = true;
@@ -169,14 +253,33 @@ impl Watches {
         Due::Change(watch.kind, index)
     }
 
-    /// After `Gone`: the client lists and goes on from the present.
-    pub fn relist(&mut self, id: u32, versions: &Versions) {
+    /// After `Gone`: the client lists and goes on from the present. Gives what its handlers are
+    /// told, as upstream's `DeltaFIFO.Replace` does: updates, additions and deletions against what
+    /// the client knew; objects that are as they were are not told again.
+    pub fn relist(&mut self, id: u32, versions: &Versions) -> Vec<Change> {
         let watch = &mut self.all[id as usize];
-        watch.cursor = versions.log_end(watch.kind);
-        if let Some(inbox) = &mut watch.inbox {
-            inbox.clear();
+        let end = versions.log_end(watch.kind);
+        match &mut watch.inbox {
+            Some(inbox) => versions.missed(watch.kind, inbox.drain(..)),
+            None => {
+                let missed = versions.missed(watch.kind, watch.cursor..end);
+                watch.cursor = end;
+                missed
+            }
         }
     }
+}
+
+/// The first attempt at or after now of a client that lost its connection at `since`.
+fn attempt(id: u64, since: SimTime, cx: &Context<'_>) -> SimTime {
+    let (mut at, mut step, mut n) = (since, BACKOFF, 0);
+    while at < cx.now() {
+        let jitter = cx.draw(id, Purpose("reflector"), n).below(step.0);
+        at = at + step + SimDuration(jitter);
+        step = step.times(2).min(BACKOFF_MAX);
+        n += 1;
+    }
+    at
 }
 
 /// Arms the wake-up of a watch for the change just committed, unless one is pending: that one

@@ -2,27 +2,15 @@
 
 use super::Cluster;
 use super::faults::victims;
-use super::spec::FaultKind;
+use super::spec::{Component, FaultKind, Whom};
 use crate::api::Kind;
 use crate::api::versions::Change;
-use crate::client::watch::Due;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimTime, Sym};
 use crate::event::{Address, Event, NodeEvent, Role, What};
 use std::hash::{Hash, Hasher};
-
-/// What a scheduler watches.
-pub(super) const SCHEDULER_KINDS: &[Kind] = &[
-    Kind::Pod,
-    Kind::Node,
-    Kind::Namespace,
-    Kind::Service,
-    Kind::ReplicationController,
-    Kind::ReplicaSet,
-    Kind::StatefulSet,
-];
 
 /// A hasher that gives the same number everywhere: events are folded into the digest through it.
 #[derive(Debug, Default)]
@@ -76,9 +64,15 @@ impl Cluster {
         let cx = &mut self.shared.context(entry.seq);
         match entry.event {
             Event::Api(event) => self.api.handle(event, cx),
-            Event::Scheduler(event) => self.scheduler.handle(event, cx),
+            Event::Scheduler(event) => {
+                if self.lives.scheduler.hears(entry.seq) {
+                    self.scheduler.handle(event, cx);
+                }
+            }
             Event::Controller { controller, event } => {
-                self.controllers.handle(controller, event, cx);
+                if self.lives.controllers.hears(entry.seq) {
+                    self.controllers.handle(controller, event, cx);
+                }
             }
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
@@ -102,29 +96,8 @@ impl Cluster {
         }
     }
 
-    /// Everything that has reached the client of a watch by now, in order of revision.
-    fn deliver(&mut self, watch: u32, seq: u64) {
-        let Some(client) = self.api.watches.client(watch) else { return };
-        loop {
-            let cx = &mut self.shared.context(seq);
-            match self.api.watches.next(watch, cx) {
-                Due::Change(kind, log) => {
-                    let Some(change) = cx.versions().change(kind, log).cloned() else { return };
-                    let hop = cx.delivered(client, kind, log, change.seq);
-                    self.hand_over(client, &change, hop);
-                }
-                Due::Nothing => return,
-                Due::Gone(_) => {
-                    let versions = &self.shared.versions;
-                    self.api.watches.relist(watch, versions);
-                    return;
-                }
-            }
-        }
-    }
-
     /// One change to one client.
-    fn hand_over(&mut self, client: Address, change: &Change, hop: u64) {
+    pub(super) fn hand_over(&mut self, client: Address, change: &Change, hop: u64) {
         let before = change.before.as_ref();
         let cx = &mut self.shared.context(hop);
         match client.role {
@@ -155,7 +128,12 @@ impl Cluster {
         let cx = &mut self.shared.context(seq);
         let Some(outcome) = cx.take_request(request).and_then(|r| r.outcome) else { return };
         match to.role {
-            Role::Scheduler => self.scheduler.on_answer(token, &outcome, cx),
+            Role::Scheduler => {
+                if self.lives.scheduler.awaits(to) {
+                    self.scheduler.on_answer(token, &outcome, cx);
+                }
+            }
+            Role::ControllerManager if !self.lives.controllers.awaits(to) => {}
             Role::ControllerManager => {
                 let controller = u8::try_from(to.index).unwrap_or(u8::MAX);
                 self.controllers.on_answer(controller, token, outcome, cx);
@@ -186,6 +164,9 @@ impl Cluster {
             .map(|(object, obj)| (obj.key(), object))
             .collect();
         pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
+        let cx = &mut self.shared.context(seq);
+        let agent = &mut self.nodes[index as usize];
+        agent.forget_others(&pods.iter().map(|(_, object)| *object).collect());
         for (_, object) in pods {
             if let Some(change) = cx.versions().listed(Kind::Pod, object) {
                 agent.on_pod(&change, cx);
@@ -199,6 +180,9 @@ impl Cluster {
         let fault = &plan.faults[row as usize];
         if end {
             self.faults_open -= 1;
+            if let Whom::Component(component) = fault.whom {
+                self.heal_component(row, fault.what, component, seq);
+            }
             for node in std::mem::take(&mut self.struck[row as usize]) {
                 self.heal(row, fault.what, node, seq);
             }
@@ -213,10 +197,37 @@ impl Cluster {
             }
             None => self.faults_open -= 1,
         }
+        if let Whom::Component(component) = fault.whom {
+            self.strike_component(row, fault.what, component);
+        }
         for &node in &struck {
             self.strike(row, fault.what, node, seq);
         }
         self.struck[row as usize] = struck;
+    }
+
+    fn strike_component(&mut self, row: u32, what: FaultKind, component: Component) {
+        let cx = &mut self.shared.context(0);
+        let (node, restarts) = (Sym::new(component.name()), what == FaultKind::Restart);
+        let step = if restarts { "process stops" } else { "connection lost" };
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        if restarts {
+            self.stop_component(component);
+        } else {
+            self.connect_component(component, false, hop);
+        }
+    }
+
+    fn heal_component(&mut self, row: u32, what: FaultKind, component: Component, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let (node, restarts) = (Sym::new(component.name()), what == FaultKind::Restart);
+        let step = if restarts { "process starts" } else { "network back" };
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        if restarts {
+            self.restart_component(component, hop);
+        } else {
+            self.connect_component(component, true, hop);
+        }
     }
 
     fn strike(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
@@ -228,13 +239,15 @@ impl Cluster {
         let (node, address) = (agent.name(), agent.address());
         let step = match what {
             FaultKind::NodeCrash => "machine crashes",
-            FaultKind::KubeletStop => "kubelet stops",
+            FaultKind::KubeletStop | FaultKind::Restart => "kubelet stops",
+            FaultKind::WatchLoss => "kubelet's connection lost",
         };
         // The plan says so: a first cause.
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         match what {
             FaultKind::NodeCrash => agent.crash(hop, cx),
-            FaultKind::KubeletStop => agent.stop_kubelet(hop, cx),
+            FaultKind::KubeletStop | FaultKind::Restart => agent.stop_kubelet(hop, cx),
+            FaultKind::WatchLoss => return self.connect(address, false, hop),
         }
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
@@ -243,16 +256,21 @@ impl Cluster {
     fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
-        let node = agent.name();
+        let (node, address) = (agent.name(), agent.address());
         let step = match what {
             FaultKind::NodeCrash => "machine gets power",
-            FaultKind::KubeletStop => "kubelet starts again",
+            FaultKind::KubeletStop | FaultKind::Restart => "kubelet starts again",
+            FaultKind::WatchLoss => "kubelet's network back",
         };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         cx.at_hop(hop, |cx| match what {
             FaultKind::NodeCrash => agent.power_on(cx),
-            FaultKind::KubeletStop => agent.start_kubelet(cx),
+            FaultKind::KubeletStop | FaultKind::Restart => agent.start_kubelet(cx),
+            FaultKind::WatchLoss => {}
         });
+        if what == FaultKind::WatchLoss {
+            self.connect(address, true, hop);
+        }
     }
 
     /// The node of a name.

@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod faults;
+mod lives;
 mod policy;
 pub mod spec;
 mod user;
@@ -12,13 +13,15 @@ use crate::api::{Kind, Meta, Name, Obj};
 use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
 use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
 use crate::control_plane::scheduler::Scheduler;
+use crate::control_plane::scheduler::profile::ProfileRow;
+use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, num};
-use crate::event::lease::PERIOD;
+use crate::event::lease::{Beat, PERIOD};
 use crate::event::{Address, Event, Record, Role, Shared};
 use crate::node::{NodeAgent, NodeLatencies, Setup};
 use rustc_hash::FxHashMap;
-use spec::{Agent, NodeSpec, Plan};
+use spec::{Agent, ClusterSpec, Component, NodeSpec, Plan};
 use std::sync::Arc;
 use user::Driver;
 
@@ -38,6 +41,7 @@ pub struct Cluster {
     driver: Driver,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
+    lives: lives::Lives,
     faults_open: usize,
     events: u64,
 }
@@ -81,14 +85,14 @@ impl Cluster {
             .iter()
             .enumerate()
             .map(|(i, node)| {
-                let setup = Arc::new(setup(node, &latencies, spec.limits.kubelet));
+                let setup = Arc::new(setup(node, &latencies, spec));
                 NodeAgent::new(setup, num::u32_of(i), &shared.draws)
             })
             .collect();
         let by_name = nodes.iter().enumerate().map(|(i, n)| (n.name(), num::u32_of(i))).collect();
         let mut cluster = Self {
             api: ApiServer::new(api_config(&plan)),
-            scheduler: policy::scheduler(&plan),
+            scheduler: policy::scheduler(&plan, Address::new(Role::Scheduler, 0)),
             controllers: ControllerManager::new(
                 Address::new(Role::ControllerManager, 0),
                 manager_config(&plan),
@@ -96,6 +100,7 @@ impl Cluster {
             ),
             driver: Driver::new(Arc::clone(&plan)),
             struck: vec![Vec::new(); plan.faults.len()],
+            lives: lives::Lives::default(),
             faults_open: plan.faults.len(),
             nodes,
             by_name,
@@ -110,15 +115,11 @@ impl Cluster {
     /// Everything that is there at time zero: watches, namespaces, nodes, the first steps.
     fn start(&mut self) {
         let plan = Arc::clone(&self.plan);
-        let cx = &mut self.shared.context(0);
         let lag = plan.cluster.latency.watch;
-        let scheduler = Address::new(Role::Scheduler, 0);
-        for &kind in dispatch::SCHEDULER_KINDS {
-            self.api.watch(kind, scheduler, lag, cx);
-        }
-        for &kind in ControllerManager::kinds() {
-            self.api.watch(kind, Address::new(Role::ControllerManager, 0), lag, cx);
-        }
+        // Nothing is there yet: both list an empty store.
+        self.start_component(Component::Scheduler, 0);
+        self.start_component(Component::ControllerManager, 0);
+        let cx = &mut self.shared.context(0);
         if self.driver.watches_pods() {
             self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
         }
@@ -140,13 +141,19 @@ impl Cluster {
             let entity = node.name().stable_hash();
             let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);
             let now = cx.now();
-            cx.leases_mut().start(node.name(), now, crate::engine::SimDuration(first));
+            let reports = plan.cluster.nodes[node.index()].agent == Agent::Kubelet;
+            let first = crate::engine::SimDuration(first);
+            cx.leases_mut().start(node.name(), now, first, reports);
+            if plan.cluster.explicit_heartbeats {
+                preload(&mut self.api, Obj::Lease(Arc::new(node.lease(now))), cx);
+                node.arm_beat(Beat::Renewal, cx);
+                node.arm_beat(Beat::Report, cx);
+            }
         }
         for object in &plan.warm {
             preload(&mut self.api, object.clone(), cx);
         }
         self.api.start(cx);
-        self.controllers.start(cx);
         self.driver.start(cx);
         for (i, fault) in plan.faults.iter().enumerate() {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
@@ -157,6 +164,22 @@ impl Cluster {
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// The scheduler.
+    #[must_use]
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Adds a plugin of the user's to a profile, before the run begins.
+    pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
+        self.scheduler.add_plugin(profile, row);
+    }
+
+    /// Times the scheduler's plugins from now on.
+    pub fn time_plugins(&mut self, clock: &Arc<dyn Clock>) -> Vec<Arc<Tally>> {
+        self.scheduler.time_plugins(clock)
     }
 
     /// The shared state: time, versions, digest.
@@ -221,7 +244,12 @@ impl Cluster {
 /// A pod that stays as it is unless somebody acts.
 fn settled(obj: &Obj) -> bool {
     obj.as_pod().is_some_and(|p| {
-        let stays = p.ready() && p.spec.behaviour.exit_after_ns.is_none();
+        let behaviour = &p.spec.behaviour;
+        let fails = behaviour
+            .probing
+            .as_deref()
+            .is_some_and(|b| b.liveness.is_some() || b.readiness.is_some());
+        let stays = p.ready() && behaviour.exit_after_ns.is_none() && !fails;
         p.meta.deletion.is_none() && (p.terminal() || stays)
     })
 }
@@ -233,7 +261,7 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
     debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");
 }
 
-fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, limits: (f64, u32)) -> Setup {
+fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, spec: &ClusterSpec) -> Setup {
     Setup {
         name: node.name,
         labels: node.labels,
@@ -242,8 +270,9 @@ fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, limits: (f64, u32)) ->
         allocatable: Arc::clone(&node.allocatable),
         images: Arc::clone(&node.images),
         fake: node.agent == Agent::Fakelet,
+        explicit: spec.explicit_heartbeats,
         boot: node.boot,
-        limits,
+        limits: spec.limits.kubelet,
         latencies: Arc::clone(latencies),
     }
 }

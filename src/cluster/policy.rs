@@ -6,30 +6,37 @@ use crate::control_plane::scheduler::config::{CycleLatency, SchedulerConfig};
 use crate::control_plane::scheduler::plugins::fit;
 use crate::control_plane::scheduler::ties::TieRule;
 use crate::engine::SimDuration;
-use crate::event::{Address, Role};
+use crate::event::Address;
 
 /// The scheduler of a plan.
-pub(super) fn scheduler(plan: &Plan) -> Scheduler {
-    Scheduler::new(Address::new(Role::Scheduler, 0), config(plan))
+pub(super) fn scheduler(plan: &Plan, address: Address) -> Scheduler {
+    Scheduler::new(address, config(plan))
 }
 
 fn config(plan: &Plan) -> SchedulerConfig {
     let spec = &plan.cluster.scheduler;
-    let (qps, burst) = plan.cluster.limits.scheduler;
-    let mut config = SchedulerConfig {
-        version: plan.cluster.version,
-        ties: match spec.ties {
-            Ties::Uniform => TieRule::Uniform,
-            Ties::Upstream => TieRule::Upstream,
-            Ties::First => TieRule::First,
-            Ties::Name => TieRule::Name,
-            Ties::NodeOrderPerRun => TieRule::NodeOrderPerRun,
-        },
-        latency: CycleLatency { base: plan.cluster.latency.schedule, per_node: SimDuration::ZERO },
-        qps,
-        burst,
-        ..SchedulerConfig::default()
+    let mut config = match &spec.config {
+        Some(given) => SchedulerConfig::clone(given),
+        None => named(plan),
     };
+    config.version = plan.cluster.version;
+    config.ties = match spec.ties {
+        Ties::Uniform => TieRule::Uniform,
+        Ties::Upstream => TieRule::Upstream,
+        Ties::First => TieRule::First,
+        Ties::Name => TieRule::Name,
+        Ties::NodeOrderPerRun => TieRule::NodeOrderPerRun,
+    };
+    config.latency =
+        CycleLatency { base: plan.cluster.latency.schedule, per_node: SimDuration::ZERO };
+    config
+}
+
+/// The default profile with a named policy.
+fn named(plan: &Plan) -> SchedulerConfig {
+    let spec = &plan.cluster.scheduler;
+    let (qps, burst) = plan.cluster.limits.scheduler;
+    let mut config = SchedulerConfig { qps, burst, ..SchedulerConfig::default() };
     for profile in &mut config.profiles {
         profile.percentage = (spec.percentage > 0).then_some(spec.percentage);
         profile.args.fit.strategy = match spec.strategy {

@@ -9,6 +9,7 @@ use crate::api::resources::Resources;
 use crate::api::version::KubeVersion;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, LabelSet, Name, Obj};
+use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
 use std::sync::Arc;
 
@@ -72,6 +73,8 @@ pub struct ClusterSpec {
     pub monitor_grace: Option<SimDuration>,
     /// `--event-ttl` (1 h).
     pub event_ttl: SimDuration,
+    /// Every lease renewal and node report is an event and a request; otherwise none is.
+    pub explicit_heartbeats: bool,
 }
 
 /// Which agent a node runs.
@@ -173,8 +176,8 @@ impl Default for Latencies {
     }
 }
 
-/// Scheduler: a policy by name, weights and the tie rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Scheduler: a configuration or a policy by name, and the tie rule.
+#[derive(Debug, Clone, Default)]
 pub struct SchedulerSpec {
     /// Scoring strategy of NodeResourcesFit.
     pub strategy: Strategy,
@@ -184,6 +187,21 @@ pub struct SchedulerSpec {
     pub percentage: u32,
     /// Name shown in tables.
     pub label: String,
+    /// Profiles, backoff and limits of a KubeSchedulerConfiguration; strategy and percentage above
+    /// then count no more.
+    pub config: Option<Arc<SchedulerConfig>>,
+}
+
+impl SchedulerSpec {
+    /// True if some profile takes pods with this `schedulerName`.
+    #[must_use]
+    pub fn serves(&self, name: Sym) -> bool {
+        let profiles = self.config.as_ref().map(|c| &c.profiles);
+        profiles.map_or_else(
+            || name.as_str() == "default-scheduler",
+            |list| list.iter().any(|p| p.scheduler_name == name),
+        )
+    }
 }
 
 /// Named scoring strategies of wave 1.
@@ -383,6 +401,8 @@ pub enum Whom {
     Selector(Selector, Option<u32>),
     /// So many nodes, drawn.
     Count(u32),
+    /// A component of the control plane, no node.
+    Component(Component),
 }
 
 /// A fault.
@@ -407,6 +427,30 @@ pub enum FaultKind {
     NodeCrash,
     /// Only the kubelet stops: containers run on, nobody reports.
     KubeletStop,
+    /// The process of a control-plane component ends; it starts cold at the end.
+    Restart,
+    /// The watches of a component (or of a node's kubelet) are cut; requests still pass.
+    WatchLoss,
+}
+
+/// A component of the control plane that watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// kube-scheduler.
+    Scheduler,
+    /// kube-controller-manager.
+    ControllerManager,
+}
+
+impl Component {
+    /// Name of its process.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "kube-scheduler",
+            Self::ControllerManager => "kube-controller-manager",
+        }
+    }
 }
 
 /// An assertion over the outcome.
@@ -441,7 +485,7 @@ pub enum Expect {
     /// So many requests were refused, of those that fit.
     Refused {
         /// Which.
-        which: Refusals,
+        which: Box<Refusals>,
         /// Least number.
         at_least: u64,
         /// Greatest number.

@@ -4,7 +4,8 @@
 //! kept as unsorted lists, found through a bitmap; the bucket in hand is sorted, and what is
 //! scheduled into it while it is in hand is inserted in order; what lies beyond the calendar waits
 //! in a 4-ary heap. Most events of a control plane happen within milliseconds, so they never touch
-//! the heap.
+//! the heap. The lists run through one slab whose free places are used last in, first out: the few
+//! entries of a quiet cluster stay in the nearest cache, where a vector per bucket would not.
 //! `benches/queue.rs` keeps the candidates (std binary heap, 4- and 8-ary heap, `BTreeMap`,
 //! `priority-queue`). Cancelling marks the seq; the entry is dropped when it surfaces.
 
@@ -39,6 +40,9 @@ const BUCKETS: usize = 4096;
 /// Words of the bitmap of buckets that hold something.
 const WORDS: usize = BUCKETS / 64;
 
+/// The end of a list.
+const END: u32 = u32::MAX;
+
 /// Pending events in (time, seq) order.
 #[derive(Debug, Clone)]
 pub struct Queue<E> {
@@ -46,7 +50,12 @@ pub struct Queue<E> {
     current: Vec<Entry<E>>,
     /// Number of the bucket in hand, counted from time zero.
     at: u64,
-    buckets: Vec<Vec<Entry<E>>>,
+    /// First entry of each bucket's list, [`END`] if it is empty.
+    buckets: Vec<u32>,
+    /// Entries of the lists, and the next of each.
+    slab: Vec<(Entry<E>, u32)>,
+    /// First free place of the slab.
+    free: u32,
     filled: [u64; WORDS],
     far: Heap<E>,
     len: usize,
@@ -58,7 +67,9 @@ impl<E: Copy> Default for Queue<E> {
         Self {
             current: Vec::new(),
             at: 0,
-            buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            buckets: vec![END; BUCKETS],
+            slab: Vec::new(),
+            free: END,
             filled: [0; WORDS],
             far: Heap(Vec::new()),
             len: 0,
@@ -85,7 +96,15 @@ impl<E: Copy> Queue<E> {
             self.current.insert(place, entry);
         } else if bucket - self.at < BUCKETS as u64 {
             let slot = slot_of(bucket);
-            self.buckets[slot].push(entry);
+            let next = std::mem::replace(&mut self.buckets[slot], self.free);
+            if self.free == END {
+                self.buckets[slot] = num::u32_of(self.slab.len());
+                self.slab.push((entry, next));
+            } else {
+                let place = &mut self.slab[self.free as usize];
+                self.free = place.1;
+                *place = (entry, next);
+            }
             self.filled[slot / 64] |= 1 << (slot % 64);
         } else {
             self.far.push(entry);
@@ -133,13 +152,22 @@ impl<E: Copy> Queue<E> {
         self.at = next;
         let slot = slot_of(next);
         if near == Some(next) {
-            std::mem::swap(&mut self.current, &mut self.buckets[slot]);
+            let mut at = std::mem::replace(&mut self.buckets[slot], END);
+            while at != END {
+                let place = &mut self.slab[at as usize];
+                self.current.push(place.0);
+                let next = std::mem::replace(&mut place.1, self.free);
+                self.free = at;
+                at = next;
+            }
             self.filled[slot / 64] &= !(1 << (slot % 64));
         }
         while self.far.0.first().is_some_and(|e| bucket_of(e.time) == next) {
             self.current.extend(self.far.pop());
         }
-        self.current.sort_unstable_by_key(|e| std::cmp::Reverse(e.key()));
+        if self.current.len() > 1 {
+            self.current.sort_unstable_by_key(|e| std::cmp::Reverse(e.key()));
+        }
         true
     }
 

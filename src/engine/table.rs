@@ -6,10 +6,9 @@ use std::sync::Arc;
 const PAGE: usize = 64;
 
 /// A growable table in shared pages.
-#[expect(clippy::rc_buffer, reason = "a page grows in place until a clone shares it")]
 #[derive(Debug, Clone)]
 pub struct Table<T> {
-    pages: Vec<Arc<Vec<T>>>,
+    pages: Vec<Arc<[T; PAGE]>>,
     len: usize,
 }
 
@@ -19,7 +18,7 @@ impl<T> Default for Table<T> {
     }
 }
 
-impl<T: Clone> Table<T> {
+impl<T: Clone + Default> Table<T> {
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -35,28 +34,31 @@ impl<T: Clone> Table<T> {
     /// Appends a row and gives its index.
     pub fn push(&mut self, value: T) -> usize {
         if self.len.is_multiple_of(PAGE) {
-            self.pages.push(Arc::new(Vec::with_capacity(PAGE)));
+            self.pages.push(Arc::new(std::array::from_fn(|_| T::default())));
         }
-        let last = self.pages.last_mut().expect("a page was pushed when the last one was full");
-        Arc::make_mut(last).push(value);
+        let index = self.len;
         self.len += 1;
-        self.len - 1
+        self[index] = value;
+        index
     }
 
     /// The row, if there is one.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&T> {
-        self.pages.get(index / PAGE)?.get(index % PAGE)
+        (index < self.len).then(|| &self.pages[index / PAGE][index % PAGE])
     }
 
     /// The row for writing; its page is copied first if a clone of the table shares it.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        Arc::make_mut(self.pages.get_mut(index / PAGE)?).get_mut(index % PAGE)
+        if index >= self.len {
+            return None;
+        }
+        Some(&mut self[index])
     }
 
     /// All rows in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flat_map(|page| page.iter())
+        self.pages.iter().flat_map(|page| page.iter()).take(self.len)
     }
 
     /// Pages this table shares with nobody: what a clone made now would add in time.
@@ -66,14 +68,14 @@ impl<T: Clone> Table<T> {
     }
 }
 
-impl<T: Clone> std::ops::Index<usize> for Table<T> {
+impl<T: Clone + Default> std::ops::Index<usize> for Table<T> {
     type Output = T;
     fn index(&self, index: usize) -> &T {
         &self.pages[index / PAGE][index % PAGE]
     }
 }
 
-impl<T: Clone> std::ops::IndexMut<usize> for Table<T> {
+impl<T: Clone + Default> std::ops::IndexMut<usize> for Table<T> {
     fn index_mut(&mut self, index: usize) -> &mut T {
         &mut Arc::make_mut(&mut self.pages[index / PAGE])[index % PAGE]
     }

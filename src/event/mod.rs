@@ -26,6 +26,20 @@ pub enum Role {
     Kubelet,
 }
 
+impl Role {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "kubectl",
+            Self::ApiServer => "kube-apiserver",
+            Self::Scheduler => "kube-scheduler",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Kubelet => "kubelet",
+        }
+    }
+}
+
 /// A component: its kind, its number and which of its lives. Mail to a life that has ended is
 /// dropped by `dispatch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,6 +148,18 @@ pub enum ControllerEvent {
     Tick,
 }
 
+/// The probes of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ProbeKind {
+    /// Has it come up?
+    Startup,
+    /// Must it be restarted?
+    Liveness,
+    /// May it be sent traffic?
+    Readiness,
+}
+
 /// Events of a node. `pod` is the slot of the pod worker in the kubelet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NodeEvent {
@@ -178,11 +204,17 @@ pub enum NodeEvent {
         pod: u32,
         /// Container.
         container: u16,
+        /// Number of the run.
+        run: u16,
+        /// True if it did not stop by itself in its time.
+        killed: bool,
     },
     /// The pod lifecycle event generator lists the runtime's containers.
     Relist,
-    /// A container's probe changes its verdict.
+    /// A container is probed, and that can be seen.
     Probe {
+        /// Which of its probes.
+        which: ProbeKind,
         /// Pod worker.
         pod: u32,
         /// Container.

@@ -108,6 +108,19 @@ pub enum What {
         /// Index into the kind's log.
         log: u64,
     },
+    /// An object of a client's list reaches its handlers (only while tracing).
+    Listed {
+        /// To whom.
+        to: Address,
+        /// Kind.
+        kind: Kind,
+        /// The object.
+        object: ObjRef,
+        /// The revision of it that the client knew; 0 if it did not know it.
+        known: u64,
+        /// The revision it has now; 0 if it is gone.
+        rev: u64,
+    },
     /// A worker takes a key of a controller's work queue (only while tracing).
     Sync {
         /// Name of the controller.

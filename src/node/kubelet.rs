@@ -5,11 +5,11 @@
 //! → status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference
 //! §4.2–4.8.
 
-use super::runtime::{Run, RunState, restarts};
+use super::runtime::{Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, status};
+use super::{NodeAgent, probes, status};
 use crate::api::kevent::{KEvent, Source, Text};
-use crate::api::pod::{Behaviour, Phase, Pod, Probe, PullPolicy};
+use crate::api::pod::{Phase, Pod, PreStop, PullPolicy};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Stamp};
@@ -24,21 +24,11 @@ static PULLED: Known = Known::new("Pulled");
 static PULLING: Known = Known::new("Pulling");
 static CREATED: Known = Known::new("Created");
 static STARTED: Known = Known::new("Started");
-static KILLING: Known = Known::new("Killing");
+pub(super) static KILLING: Known = Known::new("Killing");
 static BACK_OFF: Known = Known::new("BackOff");
 
 /// Token of the answer to a pod's last status patch.
 const FINAL_PATCH: u32 = 1 << 31;
-
-/// A probe without a period of its own (a readiness delay given by annotation alone).
-const BARE_PROBE: Probe = Probe {
-    initial_delay_s: 0,
-    period_s: 1,
-    timeout_s: 1,
-    success_threshold: 1,
-    failure_threshold: 3,
-    grace_s: None,
-};
 
 /// A pod of this node was added, changed or removed.
 pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: &mut Context<'_>) {
@@ -117,12 +107,12 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::ContainerExited { pod, container, run } => {
             exited(node, pod, container as usize, run, cx);
         }
-        NodeEvent::ContainerStopped { pod, container } => {
-            stopped(node, pod, container as usize, cx);
+        NodeEvent::ContainerStopped { pod, container, run, killed } => {
+            stopped(node, pod, (container as usize, run), killed, cx);
         }
         NodeEvent::Relist => relist(node, cx),
-        NodeEvent::Probe { pod, container, run } => {
-            probed(node, pod, container as usize, run, cx);
+        NodeEvent::Probe { which, pod, container, run } => {
+            probes::probed(node, pod, (container as usize, run), which, cx);
         }
         NodeEvent::Sync { pod } => sync(node, pod, cx),
     }
@@ -233,8 +223,10 @@ fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) 
     run.state = RunState::Running(now);
     run.waiting = false;
     run.run += 1;
-    run.started = container.startup.is_none();
+    run.started = false;
     run.ready = false;
+    run.unhealthy = false;
+    run.streaks = [0; 3];
     let number = run.run;
     worker.dirty = true;
     event(node, id, &CREATED, Text::Created(container.name), cx);
@@ -247,63 +239,8 @@ fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) 
         let gone = NodeEvent::ContainerExited { pod: id, container: index, run: number };
         node.schedule(SimDuration(after), gone, cx);
     }
-    match ready_after(&container, &behaviour) {
-        Some(after) if !init || container.sidecar => {
-            let probe = NodeEvent::Probe { pod: id, container: index, run: number };
-            node.schedule(after, probe, cx);
-        }
-        _without_probe => {
-            if let Some(worker) = node.workers.get_mut(id) {
-                worker.runs[i].ready = true;
-                worker.runs[i].started = true;
-            }
-        }
-    }
+    probes::begin(node, id, i, cx);
     node.arm_relist(cx);
-}
-
-/// When the container passes its probes, counted from its start; none if it has none to pass.
-fn ready_after(
-    container: &crate::api::pod::Container,
-    behaviour: &Behaviour,
-) -> Option<SimDuration> {
-    let delayed = behaviour.ready_after_ns > 0;
-    let startup = container.startup.map(|p| passes(p, behaviour.ready_after_ns, SimDuration::ZERO));
-
-    match (container.readiness, startup) {
-        (Some(p), after) => {
-            Some(passes(p, behaviour.ready_after_ns, after.unwrap_or(SimDuration::ZERO)))
-        }
-        (None, Some(after)) => Some(after),
-        (None, None) if delayed => {
-            Some(passes(BARE_PROBE, behaviour.ready_after_ns, SimDuration::ZERO))
-        }
-        (None, None) => None,
-    }
-}
-
-/// The instant at which a probe that first runs at `from` has succeeded often enough.
-fn passes(probe: Probe, ready_ns: u64, from: SimDuration) -> SimDuration {
-    let period = SimDuration::from_secs(u64::from(probe.period_s.max(1)));
-    let earliest =
-        SimDuration::from_secs(u64::from(probe.initial_delay_s)).max(SimDuration(ready_ns));
-    let ticks = earliest.0.saturating_sub(from.0).div_ceil(period.0);
-    from + period.times(ticks + u64::from(probe.success_threshold.max(1) - 1))
-}
-
-/// A probe changed its verdict: readiness is reported at once, not at the next list.
-fn probed(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_>) {
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run && r.running()) else {
-        return;
-    };
-    state.ready = true;
-    state.started = true;
-    trace(node, id, "readiness probe passes", cx);
-    let reported = node.workers.get(id).is_some_and(|w| !w.dirty);
-    if reported && node.kubelet_up {
-        report(node, id, None, cx);
-    }
 }
 
 /// A container ends by itself.
@@ -364,7 +301,7 @@ fn restart_ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
             continue;
         }
         let init = i < worker.n_init();
-        if !restarts(worker.spec.restart, worker.container(i), code, init) {
+        if !worker.runs[i].restarts(worker.spec.restart, worker.container(i), code, init) {
             init_done |= init && worker.stage == Stage::Starting(u16::try_from(i).unwrap_or(0));
             continue;
         }
@@ -413,7 +350,7 @@ fn sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         .filter(|&i| {
             let run = &worker.runs[i];
             matches!(run.state, RunState::Exited(_, _, code)
-                if restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init()))
+                if run.restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init()))
         })
         .collect();
     for i in due {
@@ -453,38 +390,75 @@ fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context<'_>) {
     }
     worker.stage = Stage::Stopping;
     worker.deadline = deadline;
-    let needs = SimDuration(worker.spec.behaviour.stop_after_ns);
-    let running: SmallVec<[(u16, Sym); 2]> = worker
-        .runs
-        .iter()
-        .enumerate()
-        .filter(|(_, run)| run.running())
-        .map(|(i, _)| (u16::try_from(i).unwrap_or(u16::MAX), worker.container(i).name))
-        .collect();
-    for &(container, name) in &running {
+    let running: SmallVec<[usize; 2]> =
+        (0..worker.runs.len()).filter(|&i| worker.runs[i].running()).collect();
+    for &i in &running {
+        let Some(worker) = node.workers.get(id) else { return };
+        let name = worker.container(i).name;
         event(node, id, &KILLING, Text::Stopping(name), cx);
-        let after = needs.min(deadline.since(now));
-        node.schedule(after, NodeEvent::ContainerStopped { pod: id, container }, cx);
+        kill(node, id, i, deadline.since(now), cx);
     }
     if running.is_empty() {
         all_stopped(node, id, cx);
     }
 }
 
+/// The container is told to stop: its hook runs within the grace, then SIGTERM; what is left of
+/// the grace (two seconds at least) it has to end by itself. Source: `kuberuntime_container.go`
+/// `killContainer`.
+pub(super) fn kill(node: &NodeAgent, id: u32, i: usize, grace: SimDuration, cx: &mut Context<'_>) {
+    const LEAST: SimDuration = SimDuration::from_secs(2);
+    let Some(worker) = node.workers.get(id) else { return };
+    let hook = pre_stop(worker, i, cx).min(grace);
+    let left = SimDuration(grace.0 - hook.0).max(LEAST);
+    let needs = SimDuration(worker.spec.behaviour.stop_after_ns);
+    let (run, container) = (worker.runs[i].run, u16::try_from(i).unwrap_or(u16::MAX));
+    let killed = needs >= left;
+    let stopped = NodeEvent::ContainerStopped { pod: id, container, run, killed };
+    node.schedule(hook + needs.min(left), stopped, cx);
+}
+
+/// How long the `preStop` hook of a container runs. Nobody says how long a command takes: a tenth
+/// to a half of a second unless the scenario does.
+fn pre_stop(worker: &Worker, i: usize, cx: &Context<'_>) -> SimDuration {
+    let probing = worker.spec.behaviour.probing.as_deref();
+    match worker.container(i).pre_stop {
+        None => SimDuration::ZERO,
+        Some(PreStop::Sleep(seconds)) => SimDuration::from_secs(u64::from(seconds)),
+        Some(PreStop::Hook) => {
+            let default = (100_000_000, 500_000_000);
+            let (least, most) = probing.and_then(|p| p.pre_stop_ns).unwrap_or(default);
+            let entity = mix(worker.name.stable_hash(), i as u64);
+            let run = u64::from(worker.runs[i].run);
+            SimDuration(least + cx.draw(entity, Purpose("pre-stop"), run).below(most - least + 1))
+        }
+    }
+}
+
 /// A container has stopped after it was told to: by itself in time, or killed at its deadline.
-fn stopped(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+fn stopped(
+    node: &mut NodeAgent,
+    id: u32,
+    (i, number): (usize, u16),
+    killed: bool,
+    cx: &mut Context<'_>,
+) {
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
-    if worker.stage != Stage::Stopping {
+    let ends = worker.stage == Stage::Stopping;
+    let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
+    if !ends && !run.unhealthy {
         return;
     }
-    let killed = now >= worker.deadline;
-    let Some(run) = worker.runs.get_mut(i) else { return };
     if let RunState::Running(since) = run.state {
         run.state = RunState::Exited(since, now, if killed { 137 } else { 0 });
         run.ready = false;
+        worker.dirty = true;
     }
-    if !worker.runs.iter().any(Run::running) {
+    if !ends {
+        trace(node, id, "container stopped by a failed probe", cx);
+        node.arm_relist(cx);
+    } else if !worker.runs.iter().any(Run::running) {
         all_stopped(node, id, cx);
     }
 }
@@ -530,7 +504,7 @@ fn delete_object(
 }
 
 /// Patches the pod's status.
-fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut Context<'_>) {
+pub(super) fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let (object, ns, name) = (worker.object, worker.ns, worker.name);
     let status = Box::new(status::of(worker, cx));
@@ -538,13 +512,19 @@ fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut Context<'_
 }
 
 /// A Kubernetes Event about the pod.
-fn event(node: &mut NodeAgent, id: u32, reason: &'static Known, text: Text, cx: &mut Context<'_>) {
+pub(super) fn event(
+    node: &mut NodeAgent,
+    id: u32,
+    reason: &'static Known,
+    text: Text,
+    cx: &mut Context<'_>,
+) {
     let Some(worker) = node.workers.get(id) else { return };
     let stamp: Stamp = cx.stamp();
     let event = KEvent {
         ns: worker.ns,
         kind: Kind::Pod,
-        warning: reason.sym() == BACK_OFF.sym(),
+        warning: [BACK_OFF.sym(), probes::UNHEALTHY.sym()].contains(&reason.sym()),
         count: 1,
         name: worker.name,
         uid: worker.uid,
@@ -559,7 +539,7 @@ fn event(node: &mut NodeAgent, id: u32, reason: &'static Known, text: Text, cx: 
 }
 
 /// Records a step on a pod, which becomes the cause of the pod's next report.
-fn trace(node: &mut NodeAgent, id: u32, step: &'static str, cx: &mut Context<'_>) {
+pub(super) fn trace(node: &mut NodeAgent, id: u32, step: &'static str, cx: &mut Context<'_>) {
     let (name, pod) = (node.setup.name, node.workers.get(id).map(|w| w.object));
     let hop = cx.trace(|| What::Node { node: name, step, pod: pod.unwrap_or_default() });
     if let Some(worker) = node.workers.get_mut(id) {

@@ -6,6 +6,7 @@
 
 mod fakelet;
 mod kubelet;
+mod probes;
 mod runtime;
 mod status;
 mod worker;
@@ -15,11 +16,13 @@ use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, LabelSet, Meta, Name, Obj};
+use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj};
 use crate::client::RateLimiter;
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::event::lease::Beat;
 use crate::event::{Address, Context, Event, NodeEvent, Role, What};
 use runtime::Images;
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use worker::Workers;
 
@@ -58,6 +61,8 @@ pub struct Setup {
     pub images: Arc<[NodeImage]>,
     /// True for a fakelet.
     pub fake: bool,
+    /// True if heartbeats are spelled out.
+    pub explicit: bool,
     /// Power-on to registration.
     pub boot: Dist,
     /// Client limit of its kubelet.
@@ -121,6 +126,12 @@ impl NodeAgent {
     #[must_use]
     pub fn name(&self) -> Sym {
         self.setup.name
+    }
+
+    /// Its row in the cluster's list.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index as usize
     }
 
     /// Its labels.
@@ -261,15 +272,66 @@ impl NodeAgent {
     pub fn register(&mut self, cx: &mut Context<'_>) {
         self.kubelet_up = true;
         let (node, now) = (self.setup.name, cx.now());
-        cx.leases_mut().start(node, now, crate::event::lease::PERIOD);
+        let reports = !self.setup.fake;
+        cx.leases_mut().start(node, now, crate::event::lease::PERIOD, reports);
         let name = Name::new(node.as_str());
         // A fakelet looks first, and reports only a node that is not ready.
         if !(self.setup.fake && shown_ready(name, cx)) {
             let status = Box::new(self.status(cx.stamp(), now));
             self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
         }
+        if self.setup.explicit {
+            self.beat(Beat::Renewal, cx);
+            self.arm_beat(Beat::Report, cx);
+        }
         cx.trace(|| What::Node { node, step: "kubelet starts", pod: ObjRef::default() });
         kubelet::resume(self, cx);
+    }
+
+    /// Arms the next heartbeat of a kind, if they are spelled out.
+    pub fn arm_beat(&self, beat: Beat, cx: &mut Context<'_>) {
+        let next = cx.leases().next(beat, self.setup.name, cx.now(), cx.draws());
+        let Some(at) = next.filter(|_| self.setup.explicit) else { return };
+        let (node, incarnation) = (self.index, self.incarnation);
+        let event = match beat {
+            Beat::Renewal => NodeEvent::RenewLease,
+            Beat::Report => NodeEvent::ReportStatus,
+        };
+        cx.schedule(at, Event::Node { node, incarnation, event });
+    }
+
+    /// A heartbeat, spelled out. Its client has no rate limit (source: `cmd/kubelet/app/server.go`
+    /// `heartbeatClientConfig`).
+    fn beat(&self, beat: Beat, cx: &mut Context<'_>) {
+        let (node, now) = (self.setup.name, cx.now());
+        // One that an earlier life of the kubelet had armed is not among those of this one.
+        if cx.leases().last(beat, node, now, cx.draws()) != Some(now) {
+            return;
+        }
+        let name = Name::new(node.as_str());
+        let (kind, ns, op) = match beat {
+            Beat::Renewal => {
+                let lease = self.lease(now);
+                (Kind::Lease, lease.meta.ns, Op::Apply(Obj::Lease(Arc::new(lease))))
+            }
+            Beat::Report => (Kind::Node, Sym::EMPTY, Op::Heartbeat(now)),
+        };
+        let request = Request { user: User::Kubelet(node), kind, ns, name, target: None, op };
+        cx.submit(now, request, None);
+        self.arm_beat(beat, cx);
+    }
+
+    /// The node's Lease, renewed now.
+    #[must_use]
+    pub fn lease(&self, now: SimTime) -> Lease {
+        let name = self.setup.name;
+        Lease {
+            meta: Meta::named(Sym::new("kube-node-lease"), Name::new(name.as_str())),
+            holder: name,
+            duration_s: 40,
+            renewed: now,
+            ..Lease::default()
+        }
     }
 
     /// A pod of this node has changed (or is listed at the kubelet's start, with no `before`).
@@ -282,9 +344,25 @@ impl NodeAgent {
         }
     }
 
+    /// At the kubelet's start: pods that are not listed were removed while it was away. Their
+    /// containers are killed (source: `kubelet_pods.go` `HandlePodCleanups`).
+    pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>) {
+        for id in self.workers.ids() {
+            if self.workers.get(id).is_some_and(|w| !listed.contains(&w.object)) {
+                self.workers.remove(id);
+            }
+        }
+    }
+
     /// An event of this node (the caller has checked that the machine lives).
     pub fn handle(&mut self, event: NodeEvent, cx: &mut Context<'_>) {
-        kubelet::handle(self, event, cx);
+        if event == NodeEvent::RenewLease {
+            self.beat(Beat::Renewal, cx);
+        } else if event == NodeEvent::ReportStatus {
+            self.beat(Beat::Report, cx);
+        } else {
+            kubelet::handle(self, event, cx);
+        }
     }
 
     /// The answer to a request of the kubelet.

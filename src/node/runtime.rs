@@ -22,6 +22,7 @@ pub(super) enum RunState {
 }
 
 /// A container over its runs.
+#[expect(clippy::struct_excessive_bools, reason = "a status has that many flags")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     pub(super) state: RunState,
@@ -32,6 +33,12 @@ pub(super) struct Run {
     pub(super) restarts: u32,
     pub(super) ready: bool,
     pub(super) started: bool,
+    /// A probe has failed for good: it is killed, and starts again whatever its exit code is.
+    pub(super) unhealthy: bool,
+    /// Results in a row that speak against the present verdict, by probe.
+    pub(super) streaks: [u16; 3],
+    /// When its readiness was first asked for: its ticks count from there.
+    pub(super) asked: SimTime,
     /// Back-off of the next restart, and when it was last raised.
     backoff: SimDuration,
     backoff_at: SimTime,
@@ -48,6 +55,9 @@ impl Default for Run {
             restarts: 0,
             ready: false,
             started: false,
+            unhealthy: false,
+            streaks: [0; 3],
+            asked: SimTime::ZERO,
             backoff: SimDuration::ZERO,
             backoff_at: SimTime::ZERO,
             waiting: false,
@@ -72,19 +82,26 @@ impl Run {
         at
     }
 
+    /// Whether it is started again after it ended with this code.
+    pub(super) fn restarts(
+        &self,
+        policy: RestartPolicy,
+        container: &Container,
+        code: i32,
+        init: bool,
+    ) -> bool {
+        let by_probe = self.unhealthy && policy != RestartPolicy::Never;
+        by_probe || restarts(policy, container, code, init)
+    }
+
     /// True while it runs.
     pub(super) fn running(&self) -> bool {
         matches!(self.state, RunState::Running(_))
     }
 }
 
-/// Whether a container that ended with this code is started again.
-pub(super) fn restarts(
-    policy: RestartPolicy,
-    container: &Container,
-    code: i32,
-    init: bool,
-) -> bool {
+/// Whether the policy starts a container again that ended with this code.
+fn restarts(policy: RestartPolicy, container: &Container, code: i32, init: bool) -> bool {
     if container.sidecar {
         return true;
     }

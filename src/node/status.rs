@@ -1,7 +1,7 @@
 //! The pod status that a kubelet reports. Sources: `kubelet_pods.go` `getPhase`,
 //! `status/generate.go`.
 
-use super::runtime::{RunState, restarts};
+use super::runtime::RunState;
 use super::worker::{Stage, Worker};
 use crate::api::Stamp;
 use crate::api::pod::{
@@ -91,7 +91,7 @@ pub(super) fn phase(worker: &Worker) -> Phase {
         if let RunState::Exited(_, _, code) = run.state
             && code != 0
             && !container.sidecar
-            && !restarts(policy, container, code, true)
+            && !run.restarts(policy, container, code, true)
         {
             return Phase::Failed;
         }
@@ -110,7 +110,7 @@ pub(super) fn phase(worker: &Worker) -> Phase {
         return Phase::Pending;
     }
     let restartable = apps.iter().enumerate().any(|(i, r)| {
-        code(r.state).is_some_and(|c| restarts(policy, worker.container(n_init + i), c, false))
+        code(r.state).is_some_and(|c| r.restarts(policy, worker.container(n_init + i), c, false))
     });
     if !ended || restartable {
         Phase::Running

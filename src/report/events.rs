@@ -16,9 +16,9 @@ pub fn event_row(line: &mut Line, time: SimTime, event: &KEvent) {
         Source::Kubelet(node) => ("kubelet", node),
         Source::Controller(name) => (name.as_str(), Sym::EMPTY),
     };
-    line.begin().seconds(time).sym(event.ns).text(event.kind.name()).name(event.name);
-    line.text(if event.warning { "Warning" } else { "Normal" });
-    line.sym(event.reason).uint(u64::from(event.count)).text(component).sym(node);
+    line.begin().seconds(time).plain(event.ns.as_str()).plain(event.kind.name()).name(event.name);
+    line.plain(if event.warning { "Warning" } else { "Normal" });
+    line.sym(event.reason).uint(u64::from(event.count)).plain(component).plain(node.as_str());
     message(line, event);
 }
 

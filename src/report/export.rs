@@ -10,7 +10,9 @@ use crate::api::pod::Pod;
 use crate::api::workload::{
     DaemonSet, Deployment, IntOrPercent, Job, PodTemplate, ReplicaSet, StatefulSet, Strategy,
 };
-use crate::api::{Kind, LabelSet, Meta, Selector, Stamp};
+use crate::api::{Kind, LabelSet, Lease, Meta, Selector, Stamp};
+use crate::engine::SimTime;
+use crate::engine::time::NANOS_PER_SEC;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ pub fn to_value(obj: &Obj, epoch_s: u32) -> Value {
             doc.insert("preemptionPolicy".into(), policy.into());
             doc
         }
+        Obj::Lease(o) => lease(o, epoch_s),
         Obj::Generic(_, o) => o.doc.as_object().cloned().unwrap_or_default(),
     };
     let kind = obj.kind();
@@ -55,6 +58,21 @@ pub fn to_value(obj: &Obj, epoch_s: u32) -> Value {
         doc.insert("metadata".into(), meta(m, &given));
     }
     sorted(Value::Object(doc))
+}
+
+fn lease(o: &Lease, epoch_s: u32) -> Object {
+    let micro = |at: SimTime| {
+        let (s, us) = (at.0 / NANOS_PER_SEC, at.0 % NANOS_PER_SEC / 1_000);
+        let stamp = Stamp(epoch_s.saturating_add(u32::try_from(s).unwrap_or(u32::MAX)));
+        stamp.to_string().replace('Z', &format!(".{us:06}Z"))
+    };
+    let mut spec = Object::new();
+    put(&mut spec, "holderIdentity", (!o.holder.is_empty()).then(|| o.holder.as_str()));
+    spec.insert("leaseDurationSeconds".into(), o.duration_s.into());
+    put(&mut spec, "acquireTime", o.acquired.map(micro));
+    spec.insert("renewTime".into(), micro(o.renewed).into());
+    put(&mut spec, "leaseTransitions", o.acquired.map(|_| o.transitions));
+    Object::from_iter([("spec".to_owned(), Value::Object(spec))])
 }
 
 /// The whole object as YAML.
@@ -208,7 +226,7 @@ fn node(o: &Node, epoch_s: u32) -> Object {
         put(&mut status, field, (!list.is_empty()).then_some(list));
     }
     status.remove("conditions");
-    let seconds = o.status.heartbeat_ns / crate::engine::time::NANOS_PER_SEC;
+    let seconds = o.status.heartbeat_ns / NANOS_PER_SEC;
     let beat = Stamp(epoch_s.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)));
     let heartbeat = (o.status.heartbeat_ns > 0).then_some(beat);
     put(&mut status, "conditions", conditions(&o.status.conditions, heartbeat));

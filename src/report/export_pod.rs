@@ -4,8 +4,8 @@ use crate::api::Stamp;
 use crate::api::labels::{Op, Requirement};
 use crate::api::pod::{
     Affinity, Conditions, Container, ContainerState, ContainerStatus, Effect, NodeSelectorTerm,
-    PodAffinityTerm, PodSpec, PodStatus, Port, PreemptionPolicy, Probe, Protocol, PullPolicy, Qos,
-    RestartPolicy, SpreadConstraint, Taint, Toleration, Volume, VolumeSource,
+    PodAffinityTerm, PodSpec, PodStatus, Port, PreStop, PreemptionPolicy, Probe, Protocol,
+    PullPolicy, Qos, RestartPolicy, SpreadConstraint, Taint, Toleration, Volume, VolumeSource,
 };
 use crate::api::quantity::Quantity;
 use crate::api::resources::{Named, Resources};
@@ -186,10 +186,15 @@ fn container(c: &Container) -> Value {
     put(&mut out, "startupProbe", c.startup.as_ref().map(probe));
     put(&mut out, "livenessProbe", c.liveness.as_ref().map(probe));
     put(&mut out, "readinessProbe", c.readiness.as_ref().map(probe));
-    if c.pre_stop {
-        out.insert("lifecycle".into(), json!({"preStop": {"sleep": {"seconds": 0}}}));
-    }
+    put(&mut out, "lifecycle", c.pre_stop.map(pre_stop));
     out.into()
+}
+
+fn pre_stop(hook: PreStop) -> Value {
+    match hook {
+        PreStop::Sleep(seconds) => json!({"preStop": {"sleep": {"seconds": seconds}}}),
+        PreStop::Hook => json!({"preStop": {"exec": {}}}),
+    }
 }
 
 fn port(p: &Port) -> Value {

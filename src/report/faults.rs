@@ -11,6 +11,8 @@ pub struct FaultRow {
     pub name: String,
     /// What happens.
     pub what: FaultKind,
+    /// The component, if the fault is about one; empty if it is about nodes.
+    pub component: &'static str,
     /// The zone, if the fault is about a zone.
     pub zone: Option<Sym>,
     /// First node struck.
@@ -62,11 +64,15 @@ impl FaultRow {
     pub fn new(fault: &Fault) -> Self {
         let zone = match &fault.whom {
             Whom::Zone(zone) => Some(*zone),
-            Whom::Names(_) | Whom::Selector(..) | Whom::Count(_) => None,
+            Whom::Names(_) | Whom::Selector(..) | Whom::Count(_) | Whom::Component(_) => None,
         };
         Self {
             name: fault.name.clone(),
             what: fault.what,
+            component: match &fault.whom {
+                Whom::Component(component) => component.name(),
+                Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
+            },
             zone,
             begun: None,
             ended: None,

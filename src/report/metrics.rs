@@ -18,7 +18,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::spec::{Agent, FaultKind, Plan};
+use crate::cluster::spec::{Agent, FaultKind, Plan, SchedulerSpec};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -161,6 +161,7 @@ impl Metrics {
             | Obj::DaemonSet(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => self.workloads.object(value, false, now),
         }
     }
@@ -191,7 +192,11 @@ impl Metrics {
             Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
                 self.workloads.object(&change.value, change.deleted, now);
             }
-            Obj::Namespace(_) | Obj::Job(_) | Obj::PriorityClass(_) | Obj::Generic(..) => {}
+            Obj::Namespace(_)
+            | Obj::Job(_)
+            | Obj::PriorityClass(_)
+            | Obj::Lease(_)
+            | Obj::Generic(..) => {}
         }
     }
 
@@ -379,8 +384,20 @@ impl Metrics {
     }
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
-        let index = self.nodes.index(node);
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
+        if !matches!(row.what, FaultKind::NodeCrash | FaultKind::KubeletStop) {
+            // No node goes down with it.
+            if begins(step) {
+                row.begun = row.begun.or(Some(now));
+            } else {
+                row.ended = Some(now);
+            }
+            if row.component.is_empty() {
+                row.nodes.insert(self.nodes.index(node));
+            }
+            return;
+        }
+        let index = self.nodes.index(node);
         let crash = row.what == FaultKind::NodeCrash;
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
@@ -471,7 +488,11 @@ fn slim(plan: &Plan) -> Plan {
 }
 
 /// The scheduler's last word on a pod.
-fn why_waiting(pod: &Pod) -> String {
+fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
+    let name = pod.spec.scheduler_name;
+    if !scheduler.serves(name) {
+        return format!("no profile of the scheduler serves schedulerName {:?}", name.as_str());
+    }
     let condition = pod.status.condition(ConditionType::PodScheduled);
     let message = condition.map_or("", |c| c.message.as_str());
     if message.is_empty() { "not looked at yet".to_owned() } else { message.to_owned() }
@@ -484,7 +505,7 @@ impl Observer for Metrics {
             self.flush_crashes();
         }
         if self.series.due(record.time) {
-            self.series.catch_up(record.time, &mut self.gauges, &self.nodes);
+            self.series.catch_up(record.time, &mut self.gauges, &mut self.nodes);
         }
         match record.what {
             What::Committed { kind, log, object, user, verb } => {
@@ -512,6 +533,7 @@ impl Observer for Metrics {
             | What::Sync { .. }
             | What::Node { .. }
             | What::Noticed { .. }
+            | What::Listed { .. }
             | What::Scenario { .. } => {}
         }
     }
@@ -519,7 +541,7 @@ impl Observer for Metrics {
     fn end(&mut self, now: SimTime, versions: &Versions) {
         self.flush_crashes();
         self.ended = now;
-        self.series.close(now, &mut self.gauges, &self.nodes);
+        self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);
         let mut live: Vec<usize> = self.pods.live().collect();
         live.sort_by(|&a, &b| {
@@ -532,7 +554,8 @@ impl Observer for Metrics {
             if row.state == State::Waiting {
                 self.longest_wait = self.longest_wait.max(now.since(row.created).0);
                 let pod = versions.current(Kind::Pod, row.object).and_then(Obj::as_pod);
-                let why = pod.map(|p| why_waiting(p)).unwrap_or_default();
+                let spec = &self.plan.cluster.scheduler;
+                let why = pod.map(|p| why_waiting(p, spec)).unwrap_or_default();
                 *self.unscheduled.entry(why).or_default() += 1;
             }
             self.write_pod(index, SimTime::MAX);

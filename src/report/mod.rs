@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod expect;
+pub mod explain;
 pub mod export;
 mod export_pod;
 pub mod faults;

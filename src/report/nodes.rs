@@ -15,6 +15,9 @@ pub const NODES_HEAD: &str = "node,zone,cpu_allocatable_cores,memory_allocatable
     memory_requested_mean_percent,memory_requested_peak_percent,pods_bound_total,pods_at_end,\
     not_ready_s,crashes,ready_at_end\n";
 
+/// A node that is not Ready, in [`NodeTable::heat`].
+pub const COLD: u8 = u8::MAX;
+
 /// CPU and memory, requested and allocatable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Room {
@@ -93,6 +96,8 @@ pub struct NodeRow {
     not_ready_ns: u64,
     not_ready_since: Option<SimTime>,
     seen: bool,
+    /// Its heat is to be worked out anew.
+    stale: bool,
 }
 
 /// All nodes, zones and the whole cluster.
@@ -110,6 +115,11 @@ pub struct NodeTable {
     pub all: Room,
     /// Ready nodes.
     pub ready: u32,
+    /// CPU requested of each node in per cent, [`COLD`] if not Ready: as of the last
+    /// [`NodeTable::settle`].
+    pub heat: Vec<u8>,
+    /// Nodes that have changed since.
+    stale: Vec<u32>,
     by_name: FxHashMap<Sym, u32>,
     of_slot: Vec<(u32, u32)>,
 }
@@ -155,7 +165,9 @@ impl NodeTable {
             not_ready_ns: 0,
             not_ready_since: None,
             seen: false,
+            stale: false,
         });
+        self.heat.push(COLD);
         index
     }
 
@@ -235,6 +247,7 @@ impl NodeTable {
     /// Adds (or with −1 takes away) all of a node to its zone and to the cluster, if it is Ready.
     fn count(&mut self, index: usize, now: SimTime, sign: i64) {
         self.time.touch(&self.all, now);
+        self.spoil(index);
         let row = &mut self.rows[index];
         row.time.touch(&row.room, now);
         if !row.ready {
@@ -250,8 +263,29 @@ impl NodeTable {
         }
     }
 
+    fn spoil(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.rows[index].stale, true) {
+            self.stale.push(num::u32_of(index));
+        }
+    }
+
+    /// Brings the heat of the nodes that have changed up to date.
+    pub fn settle(&mut self) {
+        while let Some(index) = self.stale.pop() {
+            let row = &mut self.rows[index as usize];
+            row.stale = false;
+            self.heat[index as usize] = if row.ready {
+                let share = num::round(percent(row.room.cpu, row.room.cpu_allocatable));
+                u8::try_from(share.clamp(0, 254)).unwrap_or(0)
+            } else {
+                COLD
+            };
+        }
+    }
+
     /// A pod takes up room on a node (or with −1 leaves it).
     pub fn occupy(&mut self, index: usize, cpu: i64, memory: i64, sign: i64, now: SimTime) {
+        self.spoil(index);
         let row = &mut self.rows[index];
         row.time.touch(&row.room, now);
         row.room.cpu += sign * cpu;

@@ -261,7 +261,7 @@ impl PodTable {
 
 /// Writes the row of a pod that is gone at `gone` ([`SimTime::MAX`]: still there at the end).
 pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: SimTime) {
-    line.begin().sym(row.ns).name(row.name).text(workload).sym(node);
+    line.begin().plain(row.ns.as_str()).name(row.name).plain(workload).plain(node.as_str());
     line.seconds(row.created).seconds(row.bound).seconds(row.running).seconds(row.ready);
     line.seconds(row.ended).seconds(gone);
     if row.bound == SimTime::MAX {
@@ -269,7 +269,7 @@ pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: S
     } else {
         line.seconds(SimTime(row.bound.since(row.created).0));
     }
-    line.text(row.state.phase()).sym(row.reason);
+    line.plain(row.state.phase()).sym(row.reason);
     match row.gone_by {
         None => line.empty(),
         Some(User::Admin) => line.text("user"),
@@ -279,7 +279,7 @@ pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: S
             line.sym(name)
         }
     };
-    line.text(if row.evicted { "true" } else { "false" });
+    line.plain(if row.evicted { "true" } else { "false" });
     line.uint(u64::from(row.restarts)).uint(u64::from(row.attempts));
     line.milli(row.cpu_milli).int(row.memory);
 }

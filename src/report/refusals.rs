@@ -24,6 +24,8 @@ struct Entry {
     first: SimTime,
     /// The object of the first one.
     name: (Sym, Name),
+    /// Others were about other objects.
+    several: bool,
 }
 
 /// What was refused and what was warned of.
@@ -106,10 +108,12 @@ impl Refusals {
         }
         let entries = &mut self.entries;
         let at = *self.index.entry(key).or_insert_with(|| {
-            entries.push(Entry { key, count: 0, first: now, name });
+            entries.push(Entry { key, count: 0, first: now, name, several: false });
             entries.len() - 1
         });
-        self.entries[at].count += 1;
+        let entry = &mut self.entries[at];
+        entry.count += 1;
+        entry.several |= entry.name != name;
     }
 
     /// Counts a warning.
@@ -171,6 +175,7 @@ fn fits(entry: &Entry, wanted: &Wanted) -> bool {
 
 fn row(entry: &Entry) -> RefusalRow {
     let (user, verb, kind, error) = entry.key;
+    let others = if entry.several { " (and more objects)" } else { "" };
     let own = matches!(user, User::Admin | User::Person { .. });
     RefusalRow {
         user: name_of(user),
@@ -178,7 +183,7 @@ fn row(entry: &Entry) -> RefusalRow {
         kind: kind.name(),
         code: error.code(),
         reason: error.reason(),
-        message: error.message(kind, entry.name.1),
+        message: error.message(kind, entry.name.1) + others,
         count: entry.count,
         first_s: entry.first.secs_f64(),
         notable: own || matches!(error.code(), 401 | 403 | 422 | 429 | 500),

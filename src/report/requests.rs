@@ -2,6 +2,7 @@
 
 use crate::api::Kind;
 use crate::api::request::User;
+use crate::engine::Sym;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ type Verb = (&'static str, &'static str);
 /// All kubelets count as one.
 pub(super) fn class(user: User) -> User {
     match user {
-        User::Kubelet(_) => User::Kubelet(crate::engine::Sym::EMPTY),
+        User::Kubelet(_) => User::Kubelet(Sym::EMPTY),
         User::Admin
         | User::Scheduler
         | User::Controller(_)

@@ -72,6 +72,14 @@ impl Line {
         self.bytes.push(b'"');
     }
 
+    /// A field of text that holds nothing to be quoted: names of objects and Kubernetes' own words.
+    pub fn plain(&mut self, text: &str) -> &mut Self {
+        debug_assert!(!text.contains(['"', ',', '\n', '\r']), "{text:?} must be quoted");
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(b',');
+        self
+    }
+
     /// A symbol.
     pub fn sym(&mut self, sym: Sym) -> &mut Self {
         self.text(sym.as_str())

@@ -352,6 +352,11 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         (FaultKind::KubeletStop, None) if nodes == 1 => format!("Kubelet of {name} stopped"),
         (FaultKind::NodeCrash, None) => format!("{nodes} nodes lost"),
         (FaultKind::KubeletStop, None) => format!("Kubelets of {nodes} nodes stopped"),
+        (FaultKind::Restart, _) => format!("{} restarted", row.component),
+        (FaultKind::WatchLoss, _) if !row.component.is_empty() => {
+            format!("Watches of {} cut", row.component)
+        }
+        (FaultKind::WatchLoss, _) => format!("Watches of {nodes} kubelets cut"),
     }
 }
 

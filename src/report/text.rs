@@ -343,13 +343,16 @@ fn refusals(s: &Summary) -> Vec<String> {
     lines
 }
 
+/// The most frequent fields and kinds that nothing acts upon; summary.json has all.
 fn not_modelled(s: &Summary) -> Vec<String> {
     if s.not_modelled.is_empty() {
         return Vec::new();
     }
-    let items: Vec<String> =
-        s.not_modelled.iter().map(|c| format!("{} x{}", c.what, c.count)).collect();
-    vec![format!("Accepted, not modelled: {}.", super::expect::listed(&items, 6))]
+    let mut rows: Vec<_> = s.not_modelled.iter().collect();
+    rows.sort_by_key(|c| std::cmp::Reverse(c.count));
+    let items: Vec<String> = rows.iter().map(|c| format!("{} x{}", c.what, c.count)).collect();
+    let rest = if items.len() > 6 { " (all in summary.json)" } else { "" };
+    vec![format!("Accepted, not modelled: {}{rest}.", super::expect::listed(&items, 6))]
 }
 
 /// The measures that runs are compared by: name, unit in it, and value.

@@ -1,19 +1,17 @@
 //! The run on a grid of instants. The grid's step doubles whenever the samples become too many, so
 //! that a run of ten seconds and one of ten days cost the same memory.
 
-use super::nodes::{NodeTable, Room, percent};
+pub use super::nodes::COLD;
+use super::nodes::{NodeTable, Room};
 use super::pods::{STATES, State};
 use super::rows::Line;
-use crate::engine::{SimDuration, SimTime, num};
+use crate::engine::{SimDuration, SimTime};
 
 /// When samples outnumber this, every other one goes.
 const MOST: usize = 1024;
 
 /// The finest step.
 const FINEST: SimDuration = SimDuration::from_millis(100);
-
-/// A node that is not Ready, in [`TimeSeries::heat`].
-pub const COLD: u8 = u8::MAX;
 
 /// The cluster at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +94,7 @@ impl TimeSeries {
     }
 
     /// Takes every sample that is due before `now`.
-    pub fn catch_up(&mut self, now: SimTime, gauges: &mut Gauges, nodes: &NodeTable) {
+    pub fn catch_up(&mut self, now: SimTime, gauges: &mut Gauges, nodes: &mut NodeTable) {
         while self.next < now {
             self.take(self.next, gauges, nodes);
             if self.samples.len() > MOST {
@@ -107,12 +105,12 @@ impl TimeSeries {
     }
 
     /// The last sample, at the end of the run.
-    pub fn close(&mut self, now: SimTime, gauges: &mut Gauges, nodes: &NodeTable) {
+    pub fn close(&mut self, now: SimTime, gauges: &mut Gauges, nodes: &mut NodeTable) {
         self.catch_up(now, gauges, nodes);
         self.take(now, gauges, nodes);
     }
 
-    fn take(&mut self, time: SimTime, gauges: &mut Gauges, nodes: &NodeTable) {
+    fn take(&mut self, time: SimTime, gauges: &mut Gauges, nodes: &mut NodeTable) {
         self.samples.push(Sample {
             time,
             states: gauges.states,
@@ -124,14 +122,10 @@ impl TimeSeries {
         gauges.waiting_peak = gauges.states[State::Waiting.index()];
         let mut rooms = nodes.zone_rooms.iter().copied();
         self.rooms.extend((0..self.zones).map(|_| rooms.next().unwrap_or_default()));
-        let mut rows = nodes.rows.iter();
-        self.heat.extend((0..self.nodes).map(|_| {
-            let row = rows.next().filter(|row| row.ready);
-            row.map_or(COLD, |row| {
-                let share = num::round(percent(row.room.cpu, row.room.cpu_allocatable));
-                u8::try_from(share.clamp(0, 254)).unwrap_or(0)
-            })
-        }));
+        nodes.settle();
+        let known = self.nodes.min(nodes.heat.len());
+        self.heat.extend_from_slice(&nodes.heat[..known]);
+        self.heat.resize(self.samples.len() * self.nodes, COLD);
     }
 
     /// Every other sample goes; peaks move to the one that stays.

@@ -286,6 +286,7 @@ impl WorkloadTable {
             | Obj::Namespace(_)
             | Obj::Job(_)
             | Obj::PriorityClass(_)
+            | Obj::Lease(_)
             | Obj::Generic(..) => return,
         };
         let kind = object.kind();

@@ -100,14 +100,14 @@ fn refused(from: &file::ExpectRefused, at: &Place, report: &mut Report) -> Expec
     if at_most < at_least {
         report.error(at, "atMost is less than atLeast", "exchange them");
     }
-    let which = Refusals {
+    let which = Box::new(Refusals {
         user: from.user.clone(),
         verb: from.verb.clone(),
         kind,
         code: from.code,
         reason: from.reason.clone(),
         message: from.message.clone(),
-    };
+    });
     Expect::Refused { which, at_least, at_most }
 }
 

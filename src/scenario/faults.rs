@@ -8,7 +8,7 @@ use super::report::Report;
 use super::value::{self, SPAN_HINT};
 use crate::api::Selector;
 use crate::api::node::keys;
-use crate::cluster::spec::{Fault, FaultKind, Whom};
+use crate::cluster::spec::{Component, Fault, FaultKind, Whom};
 use crate::engine::{SimDuration, Sym, num};
 
 /// A fault; none if it says neither what nor whom.
@@ -27,20 +27,52 @@ pub(crate) fn fault(
         }
         Some(lasts)
     });
-    let (what, whom, field) = match (&from.crash, &from.kubelet_stop) {
-        (Some(whom), None) => (FaultKind::NodeCrash, whom, "crash"),
-        (None, Some(whom)) => (FaultKind::KubeletStop, whom, "kubeletStop"),
-        (Some(_), Some(_)) => {
-            report.error(at, "crash and kubeletStop are both given", "write two faults");
-            return None;
-        }
-        (None, None) => {
-            report.error(at, "says not what happens", "write crash: or kubeletStop:");
-            return None;
-        }
-    };
-    let whom = self::whom(whom, known, &at.key(field), report)?;
+    let (what, whom) = strikes(from, known, at, report)?;
+    // A component comes back by itself; nodes stay away if nobody says for how long.
+    let own = matches!(whom, Whom::Component(_)) || what == FaultKind::WatchLoss;
+    let lasts = lasts.or(own.then_some(SimDuration::ZERO));
     Some(Fault { name: from.name.clone(), what, whom, at: begins, lasts })
+}
+
+/// What happens, and to whom: one field says both.
+fn strikes(
+    from: &file::Fault,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<(FaultKind, Whom)> {
+    let nodes = [
+        (FaultKind::NodeCrash, &from.crash, "crash"),
+        (FaultKind::KubeletStop, &from.kubelet_stop, "kubeletStop"),
+        (FaultKind::WatchLoss, &from.kubelet_watch_loss, "kubeletWatchLoss"),
+    ];
+    let components = [
+        (FaultKind::Restart, from.restart, "restart"),
+        (FaultKind::WatchLoss, from.watch_loss, "watchLoss"),
+    ];
+    let given: Vec<&str> = (nodes.iter().filter(|n| n.1.is_some()).map(|n| n.2))
+        .chain(components.iter().filter(|c| c.1.is_some()).map(|c| c.2))
+        .collect();
+    if let [one, other, ..] = given.as_slice() {
+        report.error(at, format!("{one} and {other} are both given"), "write two faults");
+        return None;
+    }
+    for (what, whom, field) in nodes {
+        if let Some(whom) = whom {
+            return Some((what, self::whom(whom, known, &at.key(field), report)?));
+        }
+    }
+    for (what, name, _) in components {
+        let component = match name {
+            Some(file::ComponentName::KubeScheduler) => Component::Scheduler,
+            Some(file::ComponentName::KubeControllerManager) => Component::ControllerManager,
+            None => continue,
+        };
+        return Some((what, Whom::Component(component)));
+    }
+    let hint = "write crash:, kubeletStop:, restart:, watchLoss: or kubeletWatchLoss:";
+    report.error(at, "says not what happens", hint);
+    None
 }
 
 fn whom(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> Option<Whom> {

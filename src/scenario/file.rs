@@ -129,7 +129,7 @@ pub struct Cluster {
     /// Latencies of the model.
     #[serde(default)]
     pub latencies: Latencies,
-    /// `lazy` arms only heartbeats that could be noticed; `explicit` (all of them) is refused for now.
+    /// `lazy` arms only heartbeats that could be noticed; `explicit` arms every lease renewal and node report.
     #[serde(default)]
     pub heartbeats: Heartbeats,
     /// Overrides `--node-monitor-grace-period` of the version.
@@ -327,16 +327,27 @@ pub struct Latencies {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scheduler {
-    /// Scoring strategy; `least-allocated` by default.
-    #[serde(default)]
-    pub policy: Policy,
+    /// Scoring strategy of a default profile; `least-allocated` by default.
+    pub policy: Option<Policy>,
+    /// A KubeSchedulerConfiguration in place of a policy: a file's path, or the object itself.
+    pub config: Option<SchedulerConfigRef>,
     /// What decides among equal nodes; `uniform` by default.
     #[serde(default)]
     pub ties: TieRule,
-    /// Share of the nodes to look at; 0 (the default) adapts it to their number.
+    /// Share of the nodes to look at; 0 (the default) adapts it to their number. That of `config` goes before it.
     #[serde(default)]
     #[schemars(range(max = 100))]
     pub percentage_of_nodes_to_score: u32,
+}
+
+/// A KubeSchedulerConfiguration: a path or the object.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SchedulerConfigRef {
+    /// Path of a file, relative to this one.
+    File(String),
+    /// The object itself.
+    Inline(Document),
 }
 
 /// Scoring strategy by name.
@@ -585,7 +596,7 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash` and `kubeletStop` is given.
+/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss` and `kubeletWatchLoss` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -596,11 +607,27 @@ pub struct Fault {
     pub crash: Option<Whom>,
     /// Only the kubelet stops: containers run on, nobody reports.
     pub kubelet_stop: Option<Whom>,
+    /// The process of a component ends, and starts cold after `for` (by default at once).
+    pub restart: Option<ComponentName>,
+    /// The watches of a component are cut; it takes them up again after `for` (by default at once).
+    pub watch_loss: Option<ComponentName>,
+    /// The watches of these nodes' kubelets are cut.
+    pub kubelet_watch_loss: Option<Whom>,
     /// When.
     pub at: Span,
     /// For how long; for the rest of the run by default.
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
+}
+
+/// A component of the control plane that watches.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComponentName {
+    /// The scheduler.
+    KubeScheduler,
+    /// The controller manager.
+    KubeControllerManager,
 }
 
 /// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`, among those.

@@ -125,6 +125,7 @@ pub fn pod_spec_from_value(value: &Value, mode: Mode) -> Result<PodSpec, InputEr
         | Obj::DaemonSet(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => Err(vec![InputError::new("", "is no pod spec")]),
     }
 }

@@ -33,6 +33,7 @@ mod lines;
 pub mod manifest;
 mod path;
 mod readers;
+mod scheduler;
 pub mod source;
 mod typed;
 mod validate;
@@ -43,4 +44,5 @@ pub use load::{Inputs, LoadOptions, Loaded, load, load_with};
 pub use manifest::{
     Manifests, Mode, obj_from_json, parse_manifests, pod_spec_from_value, read_dump, read_manifests,
 };
+pub use scheduler::scheduler_config_from_json;
 pub use schema::schema;

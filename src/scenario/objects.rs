@@ -201,6 +201,7 @@ fn template(obj: &Obj) -> Option<&PodTemplate> {
         | Obj::Event(_)
         | Obj::Namespace(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => None,
     }
 }
@@ -208,6 +209,67 @@ fn template(obj: &Obj) -> Option<&PodTemplate> {
 /// Only an object that a cluster has stored has a creation time.
 fn of_the_past(obj: &Obj) -> bool {
     obj.meta().is_some_and(|m| !m.created.is_none())
+}
+
+/// Fields of a pod spec that something acts upon.
+const SPEC_FIELDS: [&str; 18] = [
+    "affinity",
+    "containers",
+    "initContainers",
+    "nodeName",
+    "nodeSelector",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "priorityClassName",
+    "readinessGates",
+    "resources",
+    "restartPolicy",
+    "runtimeClassName",
+    "schedulerName",
+    "schedulingGates",
+    "terminationGracePeriodSeconds",
+    "tolerations",
+    "topologySpreadConstraints",
+];
+
+/// Fields of a container that something acts upon.
+const CONTAINER_FIELDS: [&str; 9] = [
+    "image",
+    "imagePullPolicy",
+    "livenessProbe",
+    "name",
+    "ports",
+    "readinessProbe",
+    "resources",
+    "restartPolicy",
+    "startupProbe",
+];
+
+/// Fields of a pod spec's document that are kept and that nothing acts upon, each once per pod spec.
+fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
+    let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
+    let mut ignored = BTreeSet::new();
+    let Some(doc) = spec.and_then(|s| s.doc.as_ref()).and_then(|d| d.as_object()) else {
+        return ignored;
+    };
+    let other = |key: &&String| !SPEC_FIELDS.contains(&key.as_str()) && *key != "volumes";
+    ignored.extend(doc.keys().filter(other).map(|key| format!("spec.{key}")));
+    for list in ["containers", "initContainers"] {
+        for container in doc.get(list).and_then(|c| c.as_array()).into_iter().flatten() {
+            let fields = container.as_object().into_iter().flatten();
+            ignored.extend(fields.filter_map(|(key, value)| ignored_of(list, key, value)));
+        }
+    }
+    ignored
+}
+
+/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its time.
+fn ignored_of(list: &str, key: &str, value: &Value) -> Option<String> {
+    if key == "lifecycle" {
+        return value.get("postStart").map(|_| format!("spec.{list}[].lifecycle.postStart"));
+    }
+    (!CONTAINER_FIELDS.contains(&key)).then(|| format!("spec.{list}[].{key}"))
 }
 
 /// Fields of a pod spec that are read and kept, and that nothing acts upon yet.
@@ -309,6 +371,9 @@ impl Objects {
             }
             for field in unmodelled_fields(&found.obj) {
                 *self.not_modelled.entry(field.to_owned()).or_default() += 1;
+            }
+            for field in ignored_fields(&found.obj) {
+                *self.not_modelled.entry(field).or_default() += 1;
             }
             if !MODELLED.contains(&kind) {
                 *self.not_modelled.entry(kind_name(found)).or_default() += 1;

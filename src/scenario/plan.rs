@@ -8,7 +8,7 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{expect, faults, names, pools, steps};
+use super::{expect, faults, names, pools, scheduler, steps};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
@@ -64,6 +64,9 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         not_modelled: not_modelled(&objects, shares),
         cluster: cluster(file, latency, report),
     };
+    let limits = plan.cluster.limits.scheduler;
+    plan.cluster.scheduler =
+        scheduler(&file.scheduler, limits, files, &mut plan.not_modelled, report);
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
     plan
@@ -112,23 +115,16 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
     };
     let monitor_grace = span("nodeMonitorGracePeriod", &from.node_monitor_grace_period);
     let event_ttl = span("eventTTL", &from.event_ttl).unwrap_or(EVENT_TTL);
-    if from.heartbeats == Heartbeats::Explicit {
-        let place = at.key("heartbeats");
-        report.error(
-            &place,
-            "explicit heartbeats are not modelled yet",
-            "leave it out, or write lazy",
-        );
-    }
     ClusterSpec {
         version: version.unwrap_or_default(),
         epoch_s: from.epoch.as_ref().map_or(EPOCH_S, |text| epoch(text, &at, report)),
         nodes: Vec::new(),
         limits: limits(&from.limits, &at.key("limits"), report),
         latency,
-        scheduler: scheduler(&file.scheduler),
+        scheduler: SchedulerSpec::default(),
         monitor_grace,
         event_ttl,
+        explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
     }
 }
 
@@ -142,8 +138,52 @@ fn epoch(text: &str, at: &Place, report: &mut Report) -> u32 {
     report.take(&at.key("epoch"), parsed, "write 2026-01-01T00:00:00Z").unwrap_or(EPOCH_S)
 }
 
-fn scheduler(from: &file::Scheduler) -> SchedulerSpec {
-    let (strategy, label) = match from.policy {
+/// The scheduler of a configuration, or of a policy; `limits` count where the configuration names
+/// none.
+fn scheduler(
+    from: &file::Scheduler,
+    limits: (f64, u32),
+    files: &mut Files,
+    not_modelled: &mut Vec<(String, u32)>,
+    report: &mut Report,
+) -> SchedulerSpec {
+    let mut spec = policy(from);
+    let at = top("scheduler").key("config");
+    let (read, label) = match &from.config {
+        None => return spec,
+        Some(file::SchedulerConfigRef::Inline(document)) => {
+            let value = serde_json::Value::Object(document.clone());
+            (scheduler::read_inline(&value, &at, report), "inline".to_owned())
+        }
+        Some(file::SchedulerConfigRef::File(path)) => {
+            let text = report.take_all(&at, files.text(path));
+            let Some((label, text)) = text else { return spec };
+            let read = scheduler::read_file(&label, &text, report);
+            let Some(read) = report.take_all(&at, read) else { return spec };
+            (read, path.clone())
+        }
+    };
+    if from.policy.is_some() {
+        let hint = "leave policy out, and name its scoringStrategy in the configuration";
+        report.error(&top("scheduler").key("policy"), "is given beside config", hint);
+    }
+    let mut config = read.config;
+    config.qps = read.qps.unwrap_or(limits.0);
+    config.burst = read.burst.unwrap_or(limits.1);
+    let general = read.percentage.or((spec.percentage > 0).then_some(spec.percentage));
+    for profile in &mut config.profiles {
+        profile.percentage = profile.percentage.or(general);
+    }
+    for field in read.not_modelled {
+        not_modelled.push((format!("KubeSchedulerConfiguration: {field}"), 1));
+    }
+    spec.label = label;
+    spec.config = Some(Arc::new(config));
+    spec
+}
+
+fn policy(from: &file::Scheduler) -> SchedulerSpec {
+    let (strategy, label) = match from.policy.unwrap_or_default() {
         Policy::LeastAllocated => (Strategy::LeastAllocated, "least-allocated"),
         Policy::MostAllocated => (Strategy::MostAllocated, "most-allocated"),
     };
@@ -155,7 +195,7 @@ fn scheduler(from: &file::Scheduler) -> SchedulerSpec {
         TieRule::NodeOrderPerRun => Ties::NodeOrderPerRun,
     };
     let percentage = from.percentage_of_nodes_to_score;
-    SchedulerSpec { strategy, ties, percentage, label: label.to_owned() }
+    SchedulerSpec { strategy, ties, percentage, label: label.to_owned(), config: None }
 }
 
 fn limits(from: &file::Limits, at: &Place, report: &mut Report) -> ClientLimits {

@@ -369,27 +369,32 @@ fn spread(s: &core::PodSpec, at: &At<'_>, problems: &mut Problems) {
     }
 }
 
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+/// A node affinity, of a pod or of `NodeAffinityArgs`.
+pub(crate) fn node_affinity(node: &core::NodeAffinity, at: &At<'_>, problems: &mut Problems) {
+    if let Some(required) = &node.required_during_scheduling_ignored_during_execution {
+        let here = at.key(REQUIRED);
+        let list = here.key("nodeSelectorTerms");
+        if required.node_selector_terms.is_empty() {
+            problems.required(&list, "must have at least one node selector term");
+        }
+        for (i, t) in required.node_selector_terms.iter().enumerate() {
+            node_term(t, &list.index(i), problems);
+        }
+    }
+    let list = at.key(PREFERRED);
+    let preferred = &node.preferred_during_scheduling_ignored_during_execution;
+    for (i, p) in preferred.iter().flatten().enumerate() {
+        weight(p.weight, &list.index(i), problems);
+        node_term(&p.preference, &list.index(i).key("preference"), problems);
+    }
+}
+
 fn affinity(a: &core::Affinity, at: &At<'_>, problems: &mut Problems) {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
     if let Some(node) = &a.node_affinity {
-        let here = at.key("nodeAffinity");
-        if let Some(required) = &node.required_during_scheduling_ignored_during_execution {
-            let here = here.key(REQUIRED);
-            let list = here.key("nodeSelectorTerms");
-            if required.node_selector_terms.is_empty() {
-                problems.required(&list, "must have at least one node selector term");
-            }
-            for (i, t) in required.node_selector_terms.iter().enumerate() {
-                node_term(t, &list.index(i), problems);
-            }
-        }
-        let list = here.key(PREFERRED);
-        let preferred = &node.preferred_during_scheduling_ignored_during_execution;
-        for (i, p) in preferred.iter().flatten().enumerate() {
-            weight(p.weight, &list.index(i), problems);
-            node_term(&p.preference, &list.index(i).key("preference"), problems);
-        }
+        node_affinity(node, &at.key("nodeAffinity"), problems);
     }
     let pod = a.pod_affinity.as_ref();
     let anti = a.pod_anti_affinity.as_ref();

@@ -2,6 +2,7 @@
 //! [`observer::Observer`]s; going back restores the keyframe before the target and replays, since
 //! determinism is the undo log.
 
+pub mod explain;
 mod history;
 pub mod observer;
 pub mod recorder;
@@ -13,6 +14,8 @@ pub use recorder::Recorder;
 
 use crate::cluster::Cluster;
 use crate::cluster::spec::Plan;
+use crate::control_plane::scheduler::profile::ProfileRow;
+use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::queue::Entry;
 use crate::engine::{SimDuration, SimTime};
 use crate::event::{Event, Record};
@@ -52,6 +55,16 @@ impl Session {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Adds a plugin of the user's to a profile of the scheduler, before the run begins.
+    pub fn add_plugin(&mut self, profile: usize, row: ProfileRow) {
+        self.cluster.add_plugin(profile, row);
+    }
+
+    /// Times the scheduler's plugins from now on; it never changes the run.
+    pub fn time_plugins(&mut self, clock: &Arc<dyn Clock>) -> Vec<Arc<Tally>> {
+        self.cluster.time_plugins(clock)
     }
 
     /// Events handled so far.

@@ -7,7 +7,10 @@ use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::cluster::spec::Plan;
 use crate::engine::{SimTime, Sym};
-use crate::event::{Record, What};
+use crate::event::record::Stage;
+use crate::event::{
+    ApiEvent, ControllerEvent, Event, NodeEvent, Record, SchedulerEvent, UserEvent, What,
+};
 
 /// One link of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +75,19 @@ pub fn chain(recorder: &Recorder, from: &Record, plan: &Plan) -> Vec<Link> {
 
 /// A record as a sentence, and whether it belongs to the story.
 fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool) {
+    told(recorder.change(record.seq), record, plan)
+}
+
+/// A record as a sentence; of a commit, with what it wrote.
+#[must_use]
+pub fn words(change: Option<&Change>, record: &Record, plan: &Plan) -> String {
+    told(change, record, plan).0
+}
+
+fn told(change: Option<&Change>, record: &Record, plan: &Plan) -> (String, bool) {
     match record.what {
         What::Committed { user, verb, .. } => {
-            let text = recorder.change(record.seq).map_or_else(
+            let text = change.map_or_else(
                 || format!("a change was committed for {user}"),
                 |change| committed(change, &user.to_string(), verb.0),
             );
@@ -115,12 +128,75 @@ fn sentence(recorder: &Recorder, record: &Record, plan: &Plan) -> (String, bool)
         What::Submitted { user, verb, kind, name, .. } => {
             (format!("{user} sent {} {}{} {name}", verb.0, kind.plural(), verb.1), false)
         }
-        What::Stage(stage) => (format!("API server: {stage:?}"), false),
+        What::Stage(stage) => (format!("API server: {}", stage_words(stage)), false),
         What::Delivered { to, kind, .. } => {
-            (format!("the change of {} reached {:?}", kind.plural(), to.role), false)
+            (format!("the change of {} reached {}", kind.plural(), to.role.name()), false)
+        }
+        What::Listed { to, kind, .. } => {
+            (format!("{} listed {}", to.role.name(), kind.plural()), false)
         }
         What::Node { node, step, .. } => (format!("{node}: {step}"), false),
-        What::Event(event) => (format!("event {event:?}"), false),
+        What::Event(event) => (event_words(event), false),
+    }
+}
+
+fn stage_words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Authentication => "authentication",
+        Stage::Authorization => "authorization",
+        Stage::MutatingAdmission => "mutating admission",
+        Stage::Validation => "defaulting and validation",
+        Stage::ValidatingAdmission => "validating admission",
+        Stage::Etcd => "the transaction goes to etcd",
+    }
+}
+
+/// An event of the queue: what is due now.
+fn event_words(event: Event) -> String {
+    let fixed = match event {
+        Event::Api(ApiEvent::Arrive(_)) => "a request arrives at the API server",
+        Event::Api(ApiEvent::GiveUp(_)) => "a request has waited for a seat for too long",
+        Event::Api(ApiEvent::Commit(_)) => "etcd commits a transaction",
+        Event::Api(ApiEvent::Compact) => "etcd is compacted",
+        Event::Api(ApiEvent::Expire) => "leases of Kubernetes Events expire",
+        Event::Watch { .. } => "changes reach a watch",
+        Event::Answer { to, .. } => return format!("an answer reaches {}", to.role.name()),
+        Event::Scheduler(SchedulerEvent::Cycle) => "a scheduling cycle begins",
+        Event::Scheduler(SchedulerEvent::Bind) => "a scheduling cycle ends",
+        Event::Scheduler(SchedulerEvent::FlushBackoff) => "the scheduler looks at its backoffQ",
+        Event::Scheduler(SchedulerEvent::FlushUnschedulable) => {
+            "the scheduler looks at pods that have long been unschedulable"
+        }
+        Event::Controller { event: ControllerEvent::Work, .. } => "a controller takes its next key",
+        Event::Controller { event: ControllerEvent::Due(_), .. } => "a delayed key is due",
+        Event::Controller { event: ControllerEvent::Tick, .. } => "a controller's periodic pass",
+        Event::Node { node, event, .. } => {
+            return format!("node #{node}: {}", node_event_words(event));
+        }
+        Event::User(UserEvent::Step(_)) => "the scenario's next step",
+        Event::User(UserEvent::Arrive(_)) => "the next arrival",
+        Event::User(UserEvent::Expire { .. }) => "the end of an arrival's life",
+        Event::User(UserEvent::Evict(_)) => "kubectl drain asks again",
+        Event::Fault { fault, end: false } => return format!("fault #{} begins", fault + 1),
+        Event::Fault { fault, end: true } => return format!("fault #{} ends", fault + 1),
+    };
+    fixed.to_owned()
+}
+
+fn node_event_words(event: NodeEvent) -> &'static str {
+    match event {
+        NodeEvent::Register => "the kubelet registers",
+        NodeEvent::ReportStatus => "the kubelet reports its node",
+        NodeEvent::RenewLease => "the kubelet renews its lease",
+        NodeEvent::Mounted { .. } => "a pod's volumes are mounted",
+        NodeEvent::SandboxReady { .. } => "a pod's sandbox is ready",
+        NodeEvent::ImageReady { .. } => "an image has been pulled",
+        NodeEvent::ContainerStarted { .. } => "a container has started",
+        NodeEvent::ContainerExited { .. } => "a container ends by itself",
+        NodeEvent::ContainerStopped { .. } => "a container has stopped as it was told to",
+        NodeEvent::Relist => "PLEG lists the containers",
+        NodeEvent::Probe { .. } => "a container is probed",
+        NodeEvent::Sync { .. } => "a pod worker wakes",
     }
 }
 

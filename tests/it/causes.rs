@@ -16,7 +16,8 @@ use wavetank::report::text::render;
 use wavetank::session::{Observer, Recorder, Session, why};
 
 /// Scenarios whose traces are looked at.
-const SMALL: [&str; 4] = ["crash-loop", "first-steps", "rolling-update", "zone-outage"];
+const SMALL: [&str; 5] =
+    ["crash-loop", "first-steps", "preemption", "rolling-update", "zone-outage"];
 
 /// The stages of a request, effect first.
 const STAGES: [&str; 8] = [
@@ -56,6 +57,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Submitted { kind, verb, .. } => format!("sent {kind}{}", verb.1),
         What::Stage(stage) => format!("stage {stage:?}"),
         What::Delivered { to, kind, .. } => format!("delivered {kind} to {:?}", to.role),
+        What::Listed { to, kind, .. } => format!("listed {kind} to {:?}", to.role),
         What::Sync { controller, .. } => format!("sync {controller}"),
         What::Scheduled { .. } => "scheduled".to_owned(),
         What::Scenario { .. } => "scenario".to_owned(),
@@ -159,6 +161,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
             }
             What::Refused { .. }
             | What::Warned { .. }
+            | What::Listed { .. }
             | What::Sync { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
@@ -305,6 +308,7 @@ fn causes_come_before_effects() {
                     | What::Refused { .. }
                     | What::Warned { .. }
                     | What::Delivered { .. }
+                    | What::Listed { .. }
                     | What::Sync { .. }
                     | What::Scheduled { .. }
                     | What::Node { .. }
@@ -354,6 +358,7 @@ impl Observer for Lines {
             | What::Refused { .. }
             | What::Warned { .. }
             | What::Delivered { .. }
+            | What::Listed { .. }
             | What::Sync { .. }
             | What::Scheduled { .. }
             | What::Node { .. } => false,

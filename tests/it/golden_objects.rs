@@ -1,16 +1,16 @@
 //! Kubernetes JSON of the golden files into API types: just as much as those files use.
 
+use super::golden_read as read;
 use serde_json::Value;
 use std::sync::Arc;
 use wavetank::api::meta::{Deletion, Owner, Stamp, Uid};
 use wavetank::api::node::{Node, NodeImage, NodeStatus};
 use wavetank::api::pod::{
-    Affinity, Container, Effect, PodAffinityTerm, Port, PreferredPodTerm, Protocol, Resized, Taint,
-    Toleration,
+    Affinity, Condition, ConditionType, Conditions, Container, Effect, PodAffinityTerm, Port,
+    PreemptionPolicy, PreferredPodTerm, Protocol, Resized, Taint, Toleration, Truth,
 };
 use wavetank::api::resources::{Named, Resources};
 use wavetank::api::{Kind, LabelSet, Meta, Name, Pod, PodSpec, PodStatus, Selector};
-use wavetank::control_plane::scheduler::config_file as read;
 use wavetank::engine::Sym;
 
 pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -210,6 +210,10 @@ fn spec(value: &Value) -> PodSpec {
             .collect(),
         gates: list(value, "schedulingGates").iter().map(|g| sym(&g["name"])).collect(),
         priority: value["priority"].as_i64().unwrap_or(0).try_into().unwrap(),
+        preemption: match value["preemptionPolicy"].as_str() {
+            Some("Never") => PreemptionPolicy::Never,
+            _ => PreemptionPolicy::PreemptLowerPriority,
+        },
         scheduler_name: sym(&value["schedulerName"]),
         overhead: resources(&value["overhead"]).0,
         pod_level: (!pod_level.is_null()).then(|| resources(pod_level)),
@@ -235,6 +239,28 @@ fn resized(status: &Value) -> Option<Arc<Resized>> {
     Some(Arc::new(Resized { containers: statuses.iter().map(one).collect(), infeasible }))
 }
 
+/// Seconds since the epoch.
+fn start(value: &Value) -> Stamp {
+    let Some(text) = value.as_str() else { return Stamp::NONE };
+    let at: jiff::Timestamp = text.parse().unwrap();
+    Stamp(at.as_second().try_into().unwrap())
+}
+
+/// The one condition that preemption reads.
+fn disruption(status: &Value) -> Conditions {
+    let mut out = Conditions::default();
+    for c in list(status, "conditions").iter().filter(|c| c["type"] == "DisruptionTarget") {
+        out.set(Condition {
+            kind: ConditionType::DisruptionTarget,
+            status: if c["status"] == "True" { Truth::True } else { Truth::False },
+            reason: sym(&c["reason"]),
+            message: Sym::EMPTY,
+            transition: Stamp::NONE,
+        });
+    }
+    out
+}
+
 pub(crate) fn pod(value: &Value) -> Pod {
     let status = &value["status"];
     Pod {
@@ -243,6 +269,8 @@ pub(crate) fn pod(value: &Value) -> Pod {
         node: sym(&value["spec"]["nodeName"]),
         status: PodStatus {
             nominated: sym(&status["nominatedNodeName"]),
+            start: start(&status["startTime"]),
+            conditions: disruption(status),
             resized: resized(status),
             ..PodStatus::default()
         },

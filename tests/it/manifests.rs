@@ -82,6 +82,7 @@ fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
         | Obj::Event(_)
         | Obj::Namespace(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => None,
     };
     if let (Some(mut a), Some(mut b)) = (spec(a), spec(b)) {

@@ -34,9 +34,9 @@ fn run(name: &str, body: &str) -> (Summary, String, Vec<String>) {
     let page = text::render(&summary, 400);
     assert!(summary.passed(), "{page}");
     let versions = &session.cluster().shared().versions;
-    let events = versions.iter(Kind::Event).filter_map(|(_, o)| match o {
-        Obj::Event(event) => Some(format!("{} {}", event.reason, event.message())),
-        _other => None,
+    let events = versions.iter(Kind::Event).filter_map(|(_, o)| {
+        let Obj::Event(event) = o else { return None };
+        Some(format!("{} {}", event.reason, event.message()))
     });
     (summary, page, events.collect())
 }

@@ -160,7 +160,9 @@ fn node() -> Vec<Row> {
 
 /// `system:controller:NAME`, bound to the service account NAME of `kube-system`.
 fn controller_role(name: &str) -> Option<Vec<Row>> {
-    let mut rows = workload_controller(name).or_else(|| cluster_controller(name))?;
+    let mut rows = workload_controller(name)
+        .or_else(|| cluster_controller(name))
+        .or_else(|| volume_controller(name))?;
     rows.extend(EVENTS);
     Some(rows)
 }
@@ -268,6 +270,23 @@ fn cluster_controller(name: &str) -> Option<Vec<Row>> {
             (READ, "", "services endpoints"),
             ("get list create update delete", "discovery.k8s.io", "endpointslices"),
         ],
+        "ttl-controller" => vec![("update patch list watch", "", "nodes")],
+        "clusterrole-aggregation-controller" => {
+            let verbs = "escalate get list patch update watch";
+            vec![(verbs, "rbac.authorization.k8s.io", "clusterroles")]
+        }
+        "service-controller" => vec![
+            (READ, "", "services"),
+            ("patch update", "", "services/status"),
+            ("list watch", "", "nodes"),
+        ],
+        "route-controller" => vec![("list watch", "", "nodes"), ("patch", "", "nodes/status")],
+        _ => return None,
+    })
+}
+
+fn volume_controller(name: &str) -> Option<Vec<Row>> {
+    Some(match name {
         "attachdetach-controller" => vec![
             ("list watch", "", "persistentvolumes persistentvolumeclaims pods"),
             (READ, "", "nodes"),
@@ -306,20 +325,6 @@ fn cluster_controller(name: &str) -> Option<Vec<Row>> {
             ("update", "", "pods/status"),
             ("update patch", "resource.k8s.io", "resourceclaims resourceclaims/status"),
         ],
-        "ttl-controller" => vec![("update patch list watch", "", "nodes")],
-        "clusterrole-aggregation-controller" => {
-            vec![(
-                "escalate get list patch update watch",
-                "rbac.authorization.k8s.io",
-                "clusterroles",
-            )]
-        }
-        "service-controller" => vec![
-            (READ, "", "services"),
-            ("patch update", "", "services/status"),
-            ("list watch", "", "nodes"),
-        ],
-        "route-controller" => vec![("list watch", "", "nodes"), ("patch", "", "nodes/status")],
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 //! `pkg/registry/core/pod/storage/eviction.go`; behaviour reference §1.12.
 
 use super::{ApiServer, Plan, delete, handlers};
-use crate::api::labels::{Op as LabelOp, Requirement, Selector};
+use crate::api::budget::selector;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
 use crate::api::request::ApiError;
 use crate::api::versions::ObjRef;
@@ -79,31 +79,6 @@ fn refused(cause: &str, retry_after_s: u16) -> ApiError {
     ApiError::TooManyRequests(Sym::new(&text), retry_after_s)
 }
 
-/// A label selector of a document that has been validated.
-fn selector(value: &Value) -> Selector {
-    let equal = value.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
-    let mut all: Vec<Requirement> = equal
-        .map(|(key, value)| Requirement {
-            key: Sym::new(key),
-            op: LabelOp::In,
-            values: vec![Sym::new(value.as_str().unwrap_or_default())],
-        })
-        .collect();
-    for one in value.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
-        let text = |key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default();
-        let op = match text("operator") {
-            "In" => LabelOp::In,
-            "NotIn" => LabelOp::NotIn,
-            "Exists" => LabelOp::Exists,
-            _ => LabelOp::DoesNotExist,
-        };
-        let values = one.get("values").and_then(Value::as_array).into_iter().flatten();
-        let values = values.filter_map(Value::as_str).map(Sym::new).collect();
-        all.push(Requirement { key: Sym::new(text("key")), op, values });
-    }
-    Selector::new(all)
-}
-
 /// The budgets of a pod. One without labels has none; an empty selector takes every pod.
 fn budgets(pod: &Pod, cx: &Context<'_>) -> Vec<Budget> {
     if pod.meta.labels.is_empty() {
@@ -118,11 +93,9 @@ fn budgets(pod: &Pod, cx: &Context<'_>) -> Vec<Budget> {
     };
     cx.versions()
         .iter(Kind::PodDisruptionBudget)
-        .filter_map(|(object, o)| match o {
-            Obj::Generic(_, content) if of_pod(content) => {
-                Some(Budget { object, content: Arc::clone(content) })
-            }
-            _other => None,
+        .filter_map(|(object, o)| {
+            let Obj::Generic(_, content) = o else { return None };
+            of_pod(content).then(|| Budget { object, content: Arc::clone(content) })
         })
         .collect()
 }

@@ -344,7 +344,7 @@ mod tests {
         let scheduler = &request(User::Scheduler, Kind::Pod);
         let served = (0..nominal(Level::WorkloadHigh as usize))
             .take_while(|_| fairness.arrive(scheduler, ids[1], 0) == Verdict::Serve);
-        assert_eq!(served.count() as u32, nominal(Level::WorkloadHigh as usize));
+        assert_eq!(served.count(), nominal(Level::WorkloadHigh as usize) as usize);
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl ApiServer {
             Op::CreateEvent(event) => {
                 return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(event)));
             }
+            Op::Create { object, .. } if object.meta().is_some_and(|m| m.resource_version != 0) => {
+                let text = "resourceVersion should not be set on objects to be created";
+                return Err(ApiError::Internal(Sym::new(text)));
+            }
             Op::Create { object, generate } => (object, generate),
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
                 Err(_absent) => (object, false),
@@ -90,7 +94,9 @@ impl ApiServer {
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
             | Op::PodCondition(..)
+            | Op::Nominate(_)
             | Op::NodeStatus(_)
+            | Op::Heartbeat(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::Scale(_)
@@ -107,7 +113,7 @@ impl ApiServer {
                 if matches!(about, Op::Evict) {
                     return self.evict(found, &old, cx);
                 }
-                return existing(about, found, old, cx);
+                return existing(about, found, &old, cx);
             }
         };
         let object = self.new_object(object, generate, cx)?;
@@ -232,34 +238,36 @@ pub(super) fn changed(object: ObjRef, old: &Obj, new: Obj) -> Plan {
 }
 
 /// Requests about an object that exists.
-fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
+fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
     let new = match op {
-        Op::Update(new) => return put(object, &old, new, cx),
+        Op::Update(new) => return put(object, old, new, cx),
         Op::UpdateStatus(new) => {
-            fresh(&old, &new)?;
-            patch::update_status(&old, &new)
+            fresh(old, &new)?;
+            patch::update_status(old, &new)
         }
         Op::Delete { grace_s, propagation, uid } => {
-            return delete::delete(object, &old, (grace_s, propagation, uid), cx);
+            return delete::delete(object, old, (grace_s, propagation, uid), cx);
         }
         Op::RemoveFinalizer(finalizer) => {
-            return Ok(delete::without_finalizer(object, &old, finalizer));
+            return Ok(delete::without_finalizer(object, old, finalizer));
         }
-        Op::Bind(node) => patch::bind(&old, node, cx)?,
-        Op::PodStatus(status) => patch::pod_status(&old, *status),
-        Op::PodCondition(condition, nominated) => patch::pod_condition(&old, condition, nominated),
-        Op::NodeStatus(status) => patch::node_status(&old, *status),
-        Op::NodeTaints { remove, add } => patch::node_taints(&old, &remove, &add),
-        Op::Cordon(on) => patch::cordon(&old, on),
-        Op::Scale(replicas) => patch::scale(&old, replicas)?,
-        Op::SetImage(container, image) => patch::set_image(&old, container, image)?,
-        Op::RemoveOwners(uids) => patch::remove_owners(&old, &uids),
+        Op::Bind(node) => patch::bind(old, node, cx)?,
+        Op::PodStatus(status) => patch::pod_status(old, *status),
+        Op::PodCondition(condition, nominated) => patch::pod_condition(old, condition, nominated),
+        Op::Nominate(node) => patch::nominate(old, node),
+        Op::NodeStatus(status) => patch::node_status(old, *status),
+        Op::Heartbeat(at) => patch::heartbeat(old, at),
+        Op::NodeTaints { remove, add } => patch::node_taints(old, &remove, &add),
+        Op::Cordon(on) => patch::cordon(old, on),
+        Op::Scale(replicas) => patch::scale(old, replicas)?,
+        Op::SetImage(container, image) => patch::set_image(old, container, image)?,
+        Op::RemoveOwners(uids) => patch::remove_owners(old, &uids),
         // Handled before the object is looked up.
         Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_) | Op::Evict => {
             return Err(ApiError::AlreadyExists);
         }
     };
-    Ok(changed(object, &old, new))
+    Ok(changed(object, old, new))
 }
 
 /// Optimistic concurrency: a resource version, if given, must be the present one.

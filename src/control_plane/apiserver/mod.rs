@@ -9,6 +9,7 @@
 mod admission;
 mod authentication;
 mod bootstrap;
+mod content;
 mod delete;
 mod eviction;
 mod fairness;
@@ -35,6 +36,9 @@ use rbac::Access;
 
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
+
+/// Revisions between two looks for versions that nobody needs any more.
+const TRIM_EVERY: u64 = 1024;
 
 /// Settings of an API server.
 #[derive(Debug, Clone)]
@@ -93,7 +97,7 @@ enum Plan {
     /// Put, then delete at once (a pod's grace-0 deletion writes both).
     PutThenDelete(ObjRef, Obj),
     /// A write that must hold before the rest is done.
-    First(handlers::Before, Box<Plan>),
+    First(handlers::Before, Box<Self>),
     /// Nothing changes: answer with what is there.
     Unchanged(Success),
 }
@@ -143,7 +147,7 @@ impl ApiServer {
             ApiEvent::GiveUp(id) => self.give_up(id, cx),
             ApiEvent::Commit(id) => self.commit(id, cx),
             ApiEvent::Compact => {
-                self.etcd.compact(cx);
+                self.etcd.compact(&self.watches.held(), cx);
                 cx.after(COMPACT_INTERVAL, Event::Api(ApiEvent::Compact));
             }
             ApiEvent::Expire => self.expire(cx),
@@ -207,10 +211,11 @@ impl ApiServer {
         match verdict {
             Ok(hop) => {
                 let mut handed = cx.now() + self.config.work;
+                let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
                 if makes && self.charges(id, cx) {
-                    handed = self.etcd.propose(handed, cx);
+                    handed = self.etcd.propose((mix(about.0, 1), false), handed, cx);
                 }
-                let at = self.etcd.propose(handed, cx);
+                let at = self.etcd.propose(about, handed, cx);
                 cx.at_hop(hop, |cx| cx.schedule(at, Event::Api(ApiEvent::Commit(id))));
             }
             Err(error) => {
@@ -369,12 +374,13 @@ impl ApiServer {
         let value = change.value.clone();
         let (ns, name) = value.key();
         let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
-        let content = value.as_pod().map_or(0, |p| {
-            mix(p.node.stable_hash(), p.status.phase as u64 + (u64::from(p.ready()) << 8))
-        });
-        cx.fold(mix(identity, content ^ (kind.index() as u64) << 40));
+        let content = content::content(&value, change.before.as_ref());
+        cx.fold(mix(identity, content ^ u64::from(change.deleted)));
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
+        if rev.is_multiple_of(TRIM_EVERY) {
+            Etcd::trim(&self.watches.held(), cx);
+        }
         self.watches.notify(kind, log, node, cx);
         self.counts.pod_revisions += u64::from(kind == Kind::Pod);
         if kind == Kind::Event && verb.0 == "create" {
@@ -442,6 +448,17 @@ fn too_many() -> ApiError {
 /// What the stages before etcd look at in a request that makes nothing: a scale, or nothing at all.
 fn scale_of(op: &Op) -> Op {
     if let Op::Scale(replicas) = op { Op::Scale(*replicas) } else { Op::Evict }
+}
+
+/// The object that a request is about, as a stable hash, and whether it is a heartbeat.
+fn subject(request: &Request) -> (u64, bool) {
+    let name = mix(request.ns.stable_hash(), request.name.stable_hash());
+    let heartbeat = match (&request.op, request.user) {
+        (Op::Apply(Obj::Lease(_)), User::Kubelet(_)) => true,
+        (Op::Heartbeat(_), _) => true,
+        _other => false,
+    };
+    (mix(name, request.kind.index() as u64), heartbeat)
 }
 
 /// Stands in for a request that is being handled.

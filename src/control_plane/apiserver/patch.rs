@@ -6,7 +6,7 @@ use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
 use crate::api::request::ApiError;
 use crate::api::workload::{Generic, PodTemplate};
 use crate::api::{Kind, Obj, PodSpec};
-use crate::engine::Sym;
+use crate::engine::{SimTime, Sym};
 use crate::event::Context;
 use std::sync::Arc;
 
@@ -71,10 +71,8 @@ pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
         }
         (Obj::DaemonSet(o), Obj::DaemonSet(f)) => Arc::make_mut(o).status.clone_from(&f.status),
         (Obj::Job(o), Obj::Job(f)) => Arc::make_mut(o).status.clone_from(&f.status),
-        (Obj::Generic(_, o), Obj::Generic(_, f)) => {
-            if o.doc.get("status") != f.doc.get("status") {
-                document_status(Arc::make_mut(o), f);
-            }
+        (Obj::Generic(_, o), Obj::Generic(_, f)) if o.doc.get("status") != f.doc.get("status") => {
+            document_status(Arc::make_mut(o), f);
         }
         // Other kinds have no status in the model.
         _other => {}
@@ -192,6 +190,15 @@ pub(super) fn pod_condition(old: &Obj, condition: Condition, nominated: Option<S
     new
 }
 
+/// `nominatedNodeName`.
+pub(super) fn nominate(old: &Obj, node: Sym) -> Obj {
+    let mut new = old.clone();
+    if let Some(pod) = pod_mut(&mut new) {
+        pod.status.nominated = node;
+    }
+    new
+}
+
 /// The node's status as a whole.
 pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
     let mut new = old.clone();
@@ -202,6 +209,15 @@ pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
         for condition in reported.0 {
             node.status.conditions.set(condition);
         }
+    }
+    new
+}
+
+/// The times of the last heartbeat, and nothing else.
+pub(super) fn heartbeat(old: &Obj, at: SimTime) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        node.status.heartbeat_ns = at.0;
     }
     new
 }
@@ -250,6 +266,7 @@ pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
         | Obj::DaemonSet(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     }
     Ok(replace(old, new))
@@ -269,6 +286,7 @@ pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, Ap
         | Obj::Namespace(_)
         | Obj::Job(_)
         | Obj::PriorityClass(_)
+        | Obj::Lease(_)
         | Obj::Generic(..) => return Err(ApiError::NotFound),
     };
     let mut changed = PodTemplate::clone(template);

@@ -49,7 +49,7 @@ impl Access {
     pub(super) fn of(op: &Op) -> Self {
         Self(match op {
             Op::Create { .. } | Op::CreateEvent(_) => 0,
-            Op::Update(_) => 1,
+            Op::Update(_) | Op::Apply(Obj::Lease(_)) => 1,
             Op::UpdateStatus(_) => 2,
             Op::Apply(_)
             | Op::NodeTaints { .. }
@@ -57,7 +57,11 @@ impl Access {
             | Op::SetImage(..)
             | Op::RemoveFinalizer(_)
             | Op::RemoveOwners(_) => 3,
-            Op::PodStatus(_) | Op::PodCondition(..) | Op::NodeStatus(_) => 4,
+            Op::PodStatus(_)
+            | Op::PodCondition(..)
+            | Op::Nominate(_)
+            | Op::NodeStatus(_)
+            | Op::Heartbeat(_) => 4,
             Op::Scale(_) => 5,
             Op::Bind(_) => 6,
             Op::Evict => 7,
@@ -376,23 +380,21 @@ impl Rights {
             return *known;
         }
         let holds = |scope: &Option<Sym>| scope.is_none_or(|s| s == ns && !ns.is_empty());
-        let (mut named, mut allowed) = (false, false);
-        for (scope, rules) in self.grants.iter().filter(|(scope, _)| holds(scope)) {
-            for rule in rules.iter().filter(|r| r.covers(access, kind)) {
-                if rule.names.is_empty() {
-                    allowed = true;
-                    if scope.is_none() {
-                        self.everywhere[usize::from(access.0)] |= 1 << kind.index();
-                    }
-                } else {
-                    named = true;
-                    // A name is not known yet when an object is created.
-                    let known = access != Access::CREATE;
-                    if known && rule.names.contains(&name.sym()) {
-                        return true;
-                    }
-                }
+        let (mut named, mut allowed, mut everywhere) = (false, false, false);
+        let grants = self.grants.iter().filter(|(scope, _)| holds(scope));
+        let rules = grants.flat_map(|(scope, rules)| rules.iter().map(move |r| (scope, r)));
+        for (scope, rule) in rules.filter(|(_, r)| r.covers(access, kind)) {
+            let free = rule.names.is_empty();
+            allowed |= free;
+            everywhere |= free && scope.is_none();
+            named |= !free;
+            // A name is not known yet when an object is created.
+            if !free && access != Access::CREATE && rule.names.contains(&name.sym()) {
+                return true;
             }
+        }
+        if everywhere {
+            self.everywhere[usize::from(access.0)] |= 1 << kind.index();
         }
         if allowed || !named {
             self.decided.insert((access, kind, ns), allowed);
@@ -448,7 +450,7 @@ impl Authorizer {
         versions: &Versions,
     ) -> Result<(), ApiError> {
         let Request { user, kind, ns, name, .. } = *request;
-        let applies = matches!(request.op, Op::Apply(_)) && user != User::Admin;
+        let applies = matches!((&request.op, user), (Op::Apply(_), User::Person { .. }));
         if !applies {
             return self.authorize(user, access, (kind, ns, name), versions);
         }

@@ -1,5 +1,7 @@
 //! The authorizer against policies written as manifests are.
 
+#![expect(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use super::*;
 use crate::api::Meta;
 use crate::engine::SimTime;

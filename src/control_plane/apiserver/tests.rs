@@ -1,6 +1,8 @@
 //! Rules of the API server, one test each, named after the rule. Requests pass all stages and are
 //! carried out at once: queueing and latency have tests of their own.
 
+#![expect(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use super::*;
 use crate::api::Name;
 use crate::api::pod::{Condition, ConditionType, Phase, Truth};
@@ -334,9 +336,9 @@ fn pod_security_warns_about_templates_and_refuses_only_pods() {
         .shared
         .records
         .iter()
-        .filter_map(|r| match r.what {
-            What::Warned { user, text, .. } => Some(format!("{user}: {text}")),
-            _other => None,
+        .filter_map(|r| {
+            let What::Warned { user, text, .. } = r.what else { return None };
+            Some(format!("{user}: {text}"))
         })
         .collect();
     let text = "would violate PodSecurity \"baseline:latest\": privileged (container \"c\" must not set securityContext.privileged=true)";

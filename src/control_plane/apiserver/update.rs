@@ -244,51 +244,50 @@ fn same_otherwise(old: &PodSpec, new: &PodSpec) -> bool {
     munged == *old
 }
 
+/// Fields of kinds kept as documents that never change.
+const FIXED: [(Kind, &str); 5] = [
+    (Kind::Secret, "type"),
+    (Kind::EndpointSlice, "addressType"),
+    (Kind::RuntimeClass, "handler"),
+    (Kind::StorageClass, "volumeBindingMode"),
+    (Kind::PersistentVolume, "spec.volumeMode"),
+];
+
 /// Kinds that are kept as documents.
 fn generic(kind: Kind, old: &Generic, new: &Generic, errors: &mut Vec<String>) {
     let (before, after) = (Some(Arc::clone(&old.doc)), Some(Arc::clone(&new.doc)));
     let differ = |path: &str| at(&before, path) != at(&after, path);
-    let fixed: &[(&str, &str)] = match kind {
-        Kind::ReplicationController | Kind::Custom => &[],
-        Kind::Secret => &[("type", "/type")],
-        Kind::EndpointSlice => &[("addressType", "/addressType")],
-        Kind::RuntimeClass => &[("handler", "/handler")],
-        Kind::StorageClass => &[("volumeBindingMode", "/volumeBindingMode")],
-        Kind::PersistentVolume => &[("spec.volumeMode", "/spec/volumeMode")],
-        Kind::Job => &[("spec.selector", "/spec/selector")],
-        _other => &[],
-    };
-    for (field, path) in fixed.iter().filter(|(_, path)| differ(path)) {
-        immutable(field, at(&after, path), errors);
+    let fixed = FIXED.iter().filter(|(of, _)| *of == kind).map(|(_, field)| *field);
+    for field in fixed {
+        let path = format!("/{}", field.replace('.', "/"));
+        if differ(&path) {
+            immutable(field, at(&after, &path), errors);
+        }
     }
-    match kind {
-        Kind::StorageClass => {
-            for field in ["parameters", "provisioner", "reclaimPolicy"] {
-                if differ(&format!("/{field}")) {
-                    errors.push(format!("{field}: Forbidden: updates to {field} are forbidden."));
-                }
-            }
-        }
-        Kind::RoleBinding | Kind::ClusterRoleBinding if differ("/roleRef") => {
-            let value = at(&after, "/roleRef").map_or_else(String::new, Value::to_string);
-            errors.push(format!("roleRef: Invalid value: {value}: cannot change roleRef"));
-        }
-        Kind::ConfigMap | Kind::Secret if at(&before, "/immutable") == Some(&Value::Bool(true)) => {
-            for field in ["data", "binaryData"] {
-                if differ(&format!("/{field}")) {
-                    let why = "Forbidden: field is immutable when `immutable` is set";
-                    errors.push(format!("{field}: {why}"));
-                }
-            }
-        }
-        Kind::Service if at(&after, "/spec/clusterIP").is_some() && differ("/spec/clusterIP") => {
-            let value = at(&after, "/spec/clusterIP").map_or_else(String::new, Value::to_string);
-            errors.push(format!(
-                "spec.clusterIPs[0]: Invalid value: [{value}]: may not change once set"
-            ));
-        }
-        Kind::PersistentVolumeClaim => claim(&before, &after, errors),
-        _other => {}
+    if kind == Kind::StorageClass {
+        let changed = ["parameters", "provisioner", "reclaimPolicy"].into_iter();
+        let changed = changed.filter(|field| differ(&format!("/{field}")));
+        errors.extend(changed.map(|f| format!("{f}: Forbidden: updates to {f} are forbidden.")));
+    }
+    let binding = matches!(kind, Kind::RoleBinding | Kind::ClusterRoleBinding);
+    if binding && differ("/roleRef") {
+        let value = at(&after, "/roleRef").map_or_else(String::new, Value::to_string);
+        errors.push(format!("roleRef: Invalid value: {value}: cannot change roleRef"));
+    }
+    let holds_data = matches!(kind, Kind::ConfigMap | Kind::Secret);
+    if holds_data && at(&before, "/immutable") == Some(&Value::Bool(true)) {
+        let why = "Forbidden: field is immutable when `immutable` is set";
+        let changed = ["data", "binaryData"].into_iter().filter(|f| differ(&format!("/{f}")));
+        errors.extend(changed.map(|field| format!("{field}: {why}")));
+    }
+    let address = "/spec/clusterIP";
+    if kind == Kind::Service && at(&after, address).is_some() && differ(address) {
+        let value = at(&after, address).map_or_else(String::new, Value::to_string);
+        let text = format!("spec.clusterIPs[0]: Invalid value: [{value}]: may not change once set");
+        errors.push(text);
+    }
+    if kind == Kind::PersistentVolumeClaim {
+        claim(&before, &after, errors);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::api::version::KubeVersion;
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::client::{Cache, RateLimiter, Runner};
-use crate::engine::{Draws, SimDuration, Sym};
+use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, Context, ControllerEvent};
 
 /// A controller: its row in the manager, and the index in the address of its answers.
@@ -181,6 +181,11 @@ impl ControllerManager {
     /// The manager starts. Nothing is armed yet: the grids arm themselves from deliveries.
     pub fn start(&mut self, cx: &mut Context<'_>) {
         self.nodelifecycle.post(cx);
+    }
+
+    /// It begins at this instant: it has seen no heartbeat of before.
+    pub fn began(&mut self, now: SimTime) {
+        self.nodelifecycle.inner.began(now);
     }
 
     /// The renewals of a node's lease have stopped: arms the monitor tick at which that can first

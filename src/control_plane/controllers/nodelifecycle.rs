@@ -79,6 +79,11 @@ impl NodeLifecycle {
         }
     }
 
+    /// A controller that starts late gives every node a whole grace period from there.
+    pub fn began(&mut self, now: SimTime) {
+        self.probes_reset = now;
+    }
+
     /// The renewals of a node have stopped: arms the tick at which that can first be seen.
     pub fn heartbeat_stopped(&mut self, node: Sym, cx: &mut Context<'_>) {
         self.suspect(node);
@@ -262,7 +267,9 @@ impl NodeLifecycle {
     fn last_probe(&self, node: &Node, cx: &Context<'_>) -> SimTime {
         let lease = cx.leases().last_seen(node.meta.name.sym(), cx.now(), cx.draws());
         let made = cx.time_of(node.meta.created);
-        let status = SimTime(node.status.heartbeat_ns).min(cx.now());
+        let report = cx.leases().last_report(node.meta.name.sym(), cx.now(), cx.draws());
+        let status =
+            SimTime(node.status.heartbeat_ns).min(cx.now()).max(report.unwrap_or_default());
         lease.unwrap_or_default().max(status).max(made).max(self.probes_reset)
     }
 

@@ -252,7 +252,7 @@ fn node(kit: &mut Kit, name: &str) {
         transition: Stamp::NONE,
     });
     let now = kit.now();
-    kit.cx().leases_mut().start(name.into(), now, SimDuration::from_secs(5));
+    kit.cx().leases_mut().start(name.into(), now, SimDuration::from_secs(5), true);
     create(kit, Obj::Node(Arc::new(node)));
 }
 
@@ -313,7 +313,7 @@ fn a_silent_node_is_tainted_and_its_pods_leave() {
 
 fn come_back(kit: &mut Kit) {
     let now = kit.now();
-    kit.cx().leases_mut().start("n1".into(), now, SimDuration::from_secs(5));
+    kit.cx().leases_mut().start("n1".into(), now, SimDuration::from_secs(5), true);
     let Some(Obj::Node(node)) = kit.get(Kind::Node, "n1") else { panic!("gone") };
     let mut status = node.status.clone();
     for condition in &mut status.conditions.0 {

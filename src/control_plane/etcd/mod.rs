@@ -21,6 +21,10 @@ use std::collections::VecDeque;
 /// Default of `--quota-backend-bytes`: 2 GiB (source: etcd `server/storage/quota.go`).
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
+/// How long a superseded version can be read in any case: the fresh window of a watch cache (source:
+/// `storagebackend/config.go` `DefaultEventsHistoryWindow`).
+const HISTORY: SimDuration = SimDuration::from_secs(75);
+
 /// What a transaction compares before it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
@@ -102,11 +106,19 @@ impl Etcd {
         self
     }
 
-    /// When a proposal made at `at` commits.
-    pub fn propose(&mut self, at: SimTime, cx: &Context<'_>) -> SimTime {
-        let done = at + self.latency.next(cx.draws());
-        self.last_commit = self.last_commit.max(done);
-        self.last_commit
+    /// When a proposal about an object (its stable hash) made at `at` commits. A heartbeat waits
+    /// for those before it, but holds up nobody: spelled out or not, the rest takes its time.
+    pub fn propose(
+        &mut self,
+        (object, heartbeat): (u64, bool),
+        at: SimTime,
+        cx: &Context<'_>,
+    ) -> SimTime {
+        let done = self.last_commit.max(at + self.latency.of(object, at, cx.draws()));
+        if !heartbeat {
+            self.last_commit = done;
+        }
+        done
     }
 
     /// One transaction: if the compare holds, the write is committed under a new revision.
@@ -210,12 +222,20 @@ impl Etcd {
 
     /// Compacts to the revision of one interval ago and remembers the present one for the next
     /// time: history therefore reaches back one to two intervals (source: `etcd3/compact.go`).
-    pub fn compact(&mut self, cx: &mut Context<'_>) {
+    /// `held` are the positions of the slowest watches, by kind.
+    pub fn compact(&mut self, held: &[u64], cx: &mut Context<'_>) {
         let to = std::mem::replace(&mut self.compact_next, cx.versions().rev());
-        cx.versions_mut().compact(to);
+        cx.versions_mut().compact(to, held);
         self.bytes = self.bytes.saturating_sub(self.garbage_bytes);
         self.garbage_bytes = 0;
         self.alarm = self.bytes > self.quota_bytes;
+    }
+
+    /// Frees what the watch cache would no longer hold and every watch has passed. It stays in the
+    /// account of bytes until compaction: a real store would hold it.
+    pub fn trim(held: &[u64], cx: &mut Context<'_>) {
+        let before = SimTime(cx.now().0.saturating_sub(HISTORY.0));
+        cx.versions_mut().trim(before, held);
     }
 
     /// Bytes in use, superseded versions included.
@@ -241,7 +261,7 @@ impl Etcd {
         ns: Sym,
         rev: u64,
     ) -> Result<Vec<(String, ObjRef)>, Refusal> {
-        if rev < versions.compacted_rev(kind) {
+        if rev < versions.readable_from(kind) {
             return Err(Refusal::Compacted);
         }
         // Objects deleted since are found through the log, all others through their rows.
@@ -291,7 +311,7 @@ fn size_of_value(value: &Obj) -> u64 {
         Obj::Node(node) => 3_000 + 100 * node.status.images.len() as u64,
         Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => 1_500,
         Obj::Job(_) => 1_500,
-        Obj::Namespace(_) | Obj::PriorityClass(_) => 300,
+        Obj::Namespace(_) | Obj::PriorityClass(_) | Obj::Lease(_) => 300,
         Obj::Generic(..) => 1_000,
     }
 }
@@ -351,8 +371,8 @@ mod tests {
         assert_eq!(at(4, &cx), all);
         assert_eq!(at(5, &cx), all[1..]);
         assert_eq!(at(2, &cx), all[1..2]);
-        etcd.compact(&mut cx);
-        etcd.compact(&mut cx);
+        etcd.compact(&[], &mut cx);
+        etcd.compact(&[], &mut cx);
         assert_eq!(Etcd::range(cx.versions(), Kind::Pod, Sym::EMPTY, 3), Err(Refusal::Compacted));
     }
 
@@ -367,7 +387,7 @@ mod tests {
         }
         let refused = etcd.txn(Compare::Nothing, Write::Put(Some(a), pod("a")), &mut cx);
         assert_eq!(refused, Err(Refusal::NoSpace));
-        etcd.compact(&mut cx);
+        etcd.compact(&[], &mut cx);
         assert!(!etcd.alarm());
         assert!(etcd.txn(Compare::Nothing, Write::Put(Some(a), pod("a")), &mut cx).is_ok());
     }

@@ -6,8 +6,10 @@
 
 use super::columns::Columns;
 use super::counts::{Counts, GroupKey};
+use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
+use crate::api::budget::Budget;
 use crate::api::node::Node;
 use crate::api::pod::{Effect, Protocol};
 use crate::api::resources::Resources;
@@ -39,7 +41,7 @@ pub struct NodeRow {
     pub nonzero: (i64, i64),
     /// The pods, in no particular order.
     pub pods: Vec<ObjRef>,
-    /// Host ports in use.
+    /// Host ports in use, each once.
     pub ports: SmallVec<[HostPort; 2]>,
     /// Rank for the tie rule that needs one.
     pub rank: u64,
@@ -67,6 +69,10 @@ pub struct Topology {
     pub domain: Vec<u32>,
     /// Number of domains.
     pub n: usize,
+    /// Every node has the label.
+    pub everywhere: bool,
+    /// Domain by node index.
+    pub of_index: Arc<[u32]>,
 }
 
 /// An image that some node has.
@@ -100,6 +106,9 @@ pub struct Cache {
     namespaces: FxHashMap<Sym, LabelSet>,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
+    budgets: Vec<Budget>,
+    /// Waiting pods that were promised a node.
+    pub nominator: Nominator,
 }
 
 impl Cache {
@@ -238,6 +247,12 @@ impl Cache {
         self.owners.get(&(owner.kind, pod.meta.ns, owner.name))
     }
 
+    /// The disruption budgets.
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
+    }
+
     /// The epoch of the log of static changes, and the log.
     #[must_use]
     pub fn static_changes(&self) -> (u64, &[u32]) {
@@ -306,7 +321,7 @@ impl Cache {
             self.columns.set_alloc(at as usize, &node.status.allocatable, Some(&old_alloc));
         }
         if !same_labels {
-            self.topologies.clear();
+            self.forget_topologies();
         }
         let same =
             same_labels && old.unschedulable == node.unschedulable && old.taints == node.taints;
@@ -387,7 +402,7 @@ impl Cache {
         }
         self.columns.rebuild(order.len(), order.iter().map(|&i| &self.rows[i as usize]));
         self.order = order;
-        self.topologies.clear();
+        self.forget_topologies();
         self.log.clear();
         self.epoch += 1;
     }
@@ -404,7 +419,33 @@ impl Cache {
             let next = num::u32_of(ids.len());
             domain.push(value.map_or(NONE, |v| *ids.entry(v).or_insert(next)));
         }
-        self.topologies.push(Topology { key, domain, n: ids.len() });
+        let everywhere = !domain.contains(&NONE);
+        let mut of_index = vec![NONE; self.rows.len()];
+        for (&index, &domain) in self.order.iter().zip(&domain) {
+            of_index[index as usize] = domain;
+        }
+        let (n, of_index) = (ids.len(), of_index.into());
+        self.topologies.push(Topology { key, domain, n, everywhere, of_index });
+    }
+
+    /// Keeps sums of a group over the domains of a key that is known.
+    pub fn ensure_group_sums(&mut self, group: u32, key: Sym) {
+        if let Some(topology) = self.topologies.iter().find(|t| t.key == key) {
+            self.counts.ensure_group_sums(group, topology);
+        }
+    }
+
+    /// The same of a carrier.
+    pub fn ensure_carrier_sums(&mut self, carrier: usize, key: Sym) {
+        if let Some(topology) = self.topologies.iter().find(|t| t.key == key) {
+            self.counts.ensure_carrier_sums(carrier, topology);
+        }
+    }
+
+    /// The nodes or their labels have changed: domains are found anew when somebody asks.
+    fn forget_topologies(&mut self) {
+        self.topologies.clear();
+        self.counts.forget_sums();
     }
 
     /// The number of a group of pods, counted from now on.
@@ -456,6 +497,12 @@ impl Cache {
         Some(gone)
     }
 
+    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do not
+    /// come back by themselves.
+    pub fn restore_ports(&mut self, at: usize, ports: SmallVec<[HostPort; 2]>) {
+        self.rows[self.order[at] as usize].ports = ports;
+    }
+
     /// The name of the node a pod is on.
     #[must_use]
     pub fn node_of(&self, object: ObjRef) -> Option<Sym> {
@@ -475,10 +522,10 @@ impl Cache {
             row.nonzero.1 -= amounts.nonzero.1;
         }
         for port in host_ports(pod) {
+            // A set, as upstream: the first of several holders to go frees the port for all.
+            row.ports.retain(|p| *p != port);
             if add {
                 row.ports.push(port);
-            } else if let Some(i) = row.ports.iter().position(|p| *p == port) {
-                row.ports.swap_remove(i);
             }
         }
         if row.at != NONE && !self.stale_order {
@@ -502,6 +549,12 @@ impl Cache {
         let list = self.services.entry(ns).or_default();
         list.retain(|(n, _)| *n != name);
         list.extend(selector.map(|s| (name, s)));
+    }
+
+    /// A disruption budget changed; none if it is gone.
+    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<Budget>) {
+        self.budgets.retain(|b| (b.ns, b.name) != (ns, name));
+        self.budgets.extend(budget);
     }
 
     /// An owner of pods changed; none if it is gone.

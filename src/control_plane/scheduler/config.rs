@@ -1,6 +1,7 @@
 //! What a scheduler is made of: profiles, plugin arguments, latency, limits.
 
 use super::plugins::balanced::Balanced;
+use super::plugins::default_preemption::DefaultPreemption;
 use super::plugins::fit::Fit;
 use super::plugins::interpod::InterPodAffinity;
 use super::plugins::node_affinity::NodeAffinity;
@@ -23,6 +24,20 @@ pub struct PluginArgs {
     pub spread: Spread,
     /// `InterPodAffinityArgs`.
     pub interpod: InterPodAffinity,
+    /// `DefaultPreemptionArgs`.
+    pub preemption: DefaultPreemption,
+    /// `VolumeBindingArgs.bindTimeoutSeconds`.
+    pub volume_bind_timeout: BindTimeout,
+}
+
+/// How long a binding cycle waits for its volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindTimeout(pub SimDuration);
+
+impl Default for BindTimeout {
+    fn default() -> Self {
+        Self(SimDuration::from_secs(600))
+    }
 }
 
 /// A plugin in a profile.
@@ -45,6 +60,8 @@ pub struct ProfileConfig {
     pub percentage: Option<u32>,
     /// Its plugins, in the order in which they are called.
     pub plugins: Vec<Enabled>,
+    /// Extension points at which the order is another one.
+    pub order: Vec<(Points, Vec<&'static str>)>,
     /// Their arguments.
     pub args: PluginArgs,
 }
@@ -60,6 +77,7 @@ impl Default for ProfileConfig {
             scheduler_name: Sym::new("default-scheduler"),
             percentage: None,
             plugins: PLUGINS.iter().map(enabled).collect(),
+            order: Vec::new(),
             args: PluginArgs::default(),
         }
     }

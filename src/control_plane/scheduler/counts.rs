@@ -4,9 +4,10 @@
 //! affinity terms ask. A [`Carrier`] counts the pods that carry the same affinity terms: what
 //! existing pods demand of the pod in hand.
 
+use super::cache::{NONE, Topology};
 use crate::api::pod::Affinity;
 use crate::api::{LabelSet, Pod, Selector};
-use crate::engine::Sym;
+use crate::engine::{Sym, num};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -50,28 +51,114 @@ impl GroupKey {
     }
 }
 
-/// Pods that match, per node index.
-#[derive(Debug, Clone)]
-pub struct Group {
-    /// What is counted.
-    pub key: GroupKey,
+/// A number of pods per node, and its sums over the domains that somebody asks about.
+#[derive(Debug, Clone, Default)]
+pub struct PerNode {
     /// Count per node index; nodes beyond the end have none.
     pub counts: Vec<u32>,
     /// Sum over all nodes.
     pub total: u64,
+    sums: Vec<DomainSums>,
 }
 
-/// Pods with the same affinity terms, per node index.
+/// Sums over the domains of one topology key, kept with the counts: a cycle does not add up anew.
+#[derive(Debug, Clone)]
+pub struct DomainSums {
+    key: Sym,
+    of_index: Arc<[u32]>,
+    /// Sum per domain.
+    pub sums: Vec<i64>,
+    /// The smallest of them.
+    pub least: i64,
+    /// How many domains have which sum: finds the next smallest without looking at all.
+    with_sum: Vec<u32>,
+}
+
+impl DomainSums {
+    fn new(topology: &Topology, counts: &[u32]) -> Self {
+        let mut sums = vec![0; topology.n];
+        for (node, &domain) in topology.of_index.iter().enumerate() {
+            if domain != NONE {
+                sums[domain as usize] += counts.get(node).map_or(0, |n| i64::from(*n));
+            }
+        }
+        let least = sums.iter().copied().min().unwrap_or(0);
+        let most = sums.iter().copied().max().unwrap_or(0);
+        let mut with_sum = vec![0; num::index(num::u64_of(most)) + 1];
+        for sum in &sums {
+            with_sum[num::index(num::u64_of(*sum))] += 1;
+        }
+        Self { key: topology.key, of_index: Arc::clone(&topology.of_index), sums, least, with_sum }
+    }
+
+    fn step(&mut self, node: usize, add: bool) {
+        // A node that is not in the order yet makes all of this void soon.
+        let Some(&domain) = self.of_index.get(node).filter(|d| **d != NONE) else { return };
+        let sum = &mut self.sums[domain as usize];
+        let old = num::index(num::u64_of(*sum));
+        *sum += if add { 1 } else { -1 };
+        let new = num::index(num::u64_of(*sum));
+        if self.with_sum.len() <= new {
+            self.with_sum.resize(new + 1, 0);
+        }
+        self.with_sum[old] -= 1;
+        self.with_sum[new] += 1;
+        let emptied = add && self.with_sum[old] == 0 && self.least == *sum - 1;
+        if emptied || *sum < self.least {
+            self.least = *sum;
+        }
+    }
+}
+
+impl PerNode {
+    fn step(&mut self, node: u32, add: bool) {
+        let node = node as usize;
+        if self.counts.len() <= node {
+            self.counts.resize(node + 1, 0);
+        }
+        if add {
+            self.counts[node] += 1;
+            self.total += 1;
+        } else {
+            self.counts[node] -= 1;
+            self.total -= 1;
+        }
+        for sums in &mut self.sums {
+            sums.step(node, add);
+        }
+    }
+
+    /// Sums over the domains of a key, if somebody has asked for them.
+    #[must_use]
+    pub fn sums(&self, key: Sym) -> Option<&DomainSums> {
+        self.sums.iter().find(|s| s.key == key)
+    }
+
+    fn ensure_sums(&mut self, topology: &Topology) {
+        if self.sums(topology.key).is_none() {
+            self.sums.push(DomainSums::new(topology, &self.counts));
+        }
+    }
+}
+
+/// Pods that match.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// What is counted.
+    pub key: GroupKey,
+    /// Where they are.
+    pub pods: PerNode,
+}
+
+/// Pods with the same affinity terms.
 #[derive(Debug, Clone)]
 pub struct Carrier {
     /// Namespace of the pods.
     pub ns: Sym,
     /// Their terms.
     pub affinity: Arc<Affinity>,
-    /// Count per node index.
-    pub counts: Vec<u32>,
-    /// Sum over all nodes.
-    pub total: u64,
+    /// Where they are.
+    pub pods: PerNode,
 }
 
 /// All groups and carriers.
@@ -105,12 +192,12 @@ impl Counts {
         if let Some(&group) = self.group_of.get(key) {
             return group;
         }
-        let id = crate::engine::num::u32_of(self.groups.len());
-        let mut group = Group { key: key.clone(), counts: Vec::new(), total: 0 };
+        let id = num::u32_of(self.groups.len());
+        let mut group = Group { key: key.clone(), pods: PerNode::default() };
         for (node, pod) in pods {
             let counted = !(key.live_only && pod.meta.terminating());
             if counted && key.matches(pod.meta.ns, pod.meta.labels) {
-                step(&mut group.counts, &mut group.total, node, true);
+                group.pods.step(node, true);
             }
         }
         self.groups.push(group);
@@ -137,6 +224,24 @@ impl Counts {
         &self.groups[group as usize]
     }
 
+    /// Keeps sums of a group over the domains of a topology from now on.
+    pub fn ensure_group_sums(&mut self, group: u32, topology: &Topology) {
+        self.groups[group as usize].pods.ensure_sums(topology);
+    }
+
+    /// The same of a carrier, by its place in [`Counts::carriers`].
+    pub fn ensure_carrier_sums(&mut self, carrier: usize, topology: &Topology) {
+        self.carriers[carrier].pods.ensure_sums(topology);
+    }
+
+    /// The domains have changed: all sums are void.
+    pub fn forget_sums(&mut self) {
+        let pods = self.groups.iter_mut().map(|g| &mut g.pods);
+        for pods in pods.chain(self.carriers.iter_mut().map(|c| &mut c.pods)) {
+            pods.sums.clear();
+        }
+    }
+
     /// All carriers, in order of first appearance.
     #[must_use]
     pub fn carriers(&self) -> &[Carrier] {
@@ -149,43 +254,28 @@ impl Counts {
             let groups = &self.groups;
             let hits = self.memo.entry((pod.meta.ns, pod.meta.labels)).or_insert_with(|| {
                 let hit = |g: &u32| groups[*g as usize].key.matches(pod.meta.ns, pod.meta.labels);
-                (0..crate::engine::num::u32_of(groups.len())).filter(hit).collect()
+                (0..num::u32_of(groups.len())).filter(hit).collect()
             });
             for &group in &*hits {
                 let group = &mut self.groups[group as usize];
                 if !(group.key.live_only && pod.meta.terminating()) {
-                    step(&mut group.counts, &mut group.total, node, add);
+                    group.pods.step(node, add);
                 }
             }
         }
         let Some(affinity) = pod.spec.affinity.as_ref().filter(|a| has_pod_terms(a)) else {
             return;
         };
-        let carrier = self.carrier(pod.meta.ns, affinity);
-        step(&mut carrier.counts, &mut carrier.total, node, add);
+        self.carrier(pod.meta.ns, affinity).pods.step(node, add);
     }
 
     fn carrier(&mut self, ns: Sym, affinity: &Arc<Affinity>) -> &mut Carrier {
-        let next = crate::engine::num::u32_of(self.carriers.len());
+        let next = num::u32_of(self.carriers.len());
         let id = *self.carrier_of.entry((ns, Arc::clone(affinity))).or_insert(next);
         if id == next {
             let affinity = Arc::clone(affinity);
-            self.carriers.push(Carrier { ns, affinity, counts: Vec::new(), total: 0 });
+            self.carriers.push(Carrier { ns, affinity, pods: PerNode::default() });
         }
         &mut self.carriers[id as usize]
-    }
-}
-
-fn step(counts: &mut Vec<u32>, total: &mut u64, node: u32, add: bool) {
-    let node = node as usize;
-    if counts.len() <= node {
-        counts.resize(node + 1, 0);
-    }
-    if add {
-        counts[node] += 1;
-        *total += 1;
-    } else {
-        counts[node] -= 1;
-        *total -= 1;
     }
 }

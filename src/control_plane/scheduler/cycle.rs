@@ -2,15 +2,16 @@
 
 use super::cache::Cache;
 use super::config::SchedulerConfig;
+use super::executor::{Executor, Step};
 use super::framework::{ClusterEvent, Permit, View};
 use super::plugins::registry::Points;
 use super::profile::{Profile, Turn};
 use super::queue::{Backoff, LEFTOVER_PERIOD, MAX_UNSCHEDULABLE, SchedulingQueue, Waiting};
-use super::report::Failure;
+use super::report::{Failure, note};
 use super::ties;
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Condition, ConditionType, Truth};
-use crate::api::request::{Op, Outcome, Request, User};
+use crate::api::request::{ApiError, Op, Outcome, Request, User};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Pod};
 use crate::client::limiter::RateLimiter;
@@ -33,9 +34,18 @@ pub(super) struct InHand {
     waiting: Option<Waiting>,
 }
 
+/// A request whose answer is waited for.
+#[derive(Debug, Clone)]
+pub(super) enum Pending {
+    /// A binding.
+    Bind(Box<Binding>),
+    /// A request of a pod's preemption.
+    Preempt(ObjRef, Step),
+}
+
 /// A binding that was posted.
 #[derive(Debug, Clone)]
-struct Binding {
+pub(super) struct Binding {
     object: ObjRef,
     node: Sym,
     waiting: Waiting,
@@ -54,13 +64,14 @@ pub struct Scheduler {
     pub(super) topological_rows: u32,
     /// Buffer of [`Scheduler::happened`].
     pub(super) moved: Vec<ObjRef>,
-    start: usize,
+    pub(super) start: usize,
     cycle_armed: bool,
     flush_armed: Option<SimTime>,
     leftover_armed: bool,
     requests: RateLimiter,
     events: RateLimiter,
-    bindings: Vec<Option<Binding>>,
+    pending: Vec<Option<Pending>>,
+    pub(super) executor: Executor,
     free_tokens: Vec<u32>,
     reasons: Reasons,
 }
@@ -69,6 +80,7 @@ pub struct Scheduler {
 #[derive(Debug, Clone, Copy)]
 struct Reasons {
     unschedulable: Sym,
+    error: Sym,
     failed: Sym,
     scheduled: Sym,
 }
@@ -98,10 +110,12 @@ impl Scheduler {
             leftover_armed: false,
             requests: limiter.clone(),
             events: limiter,
-            bindings: Vec::new(),
+            pending: Vec::new(),
+            executor: Executor::default(),
             free_tokens: Vec::new(),
             reasons: Reasons {
                 unschedulable: Sym::new("Unschedulable"),
+                error: Sym::new("SchedulerError"),
                 failed: Sym::new("FailedScheduling"),
                 scheduled: Sym::new("Scheduled"),
             },
@@ -174,7 +188,7 @@ impl Scheduler {
                 let mut moved = std::mem::take(&mut self.moved);
                 self.queue.collect(&mut moved, |w| now.since(w.since) > MAX_UNSCHEDULABLE);
                 for object in &moved {
-                    self.queue.requeue(*object, now);
+                    self.requeue(*object, cx);
                 }
                 self.moved = moved;
             }
@@ -260,6 +274,9 @@ impl Scheduler {
         }
         let node = self.cache.at(at).name;
         self.cache.add_pod(object, pod, node, true);
+        if !self.cache.nominator.is_empty() {
+            self.cache.nominator.remove(object);
+        }
         Ok(node)
     }
 
@@ -279,7 +296,7 @@ impl Scheduler {
     fn bind(&mut self, object: ObjRef, node: Sym, waiting: Waiting, cx: &mut Context<'_>) {
         let profile = &self.profiles[waiting.profile];
         if !profile.rows_at(Points::PRE_BIND).all(|(_, r)| r.plugin.pre_bind(&waiting.pod)) {
-            self.unbind(Binding { object, node, waiting }, cx);
+            self.unbind(Binding { object, node, waiting }, "a plugin failed in PreBind", cx);
             return;
         }
         let meta = &waiting.pod.meta;
@@ -287,82 +304,162 @@ impl Scheduler {
             target: Some(object),
             ..Context::request(User::Scheduler, Kind::Pod, meta.ns, meta.name, Op::Bind(node))
         };
+        let binding = Box::new(Binding { object, node, waiting });
+        self.send(request, Pending::Bind(binding), cx);
+    }
+
+    /// Sends a request and remembers what its answer will be about.
+    pub(super) fn send(&mut self, request: Request, about: Pending, cx: &mut Context<'_>) {
         let token = self.free_tokens.pop().unwrap_or_else(|| {
-            self.bindings.push(None);
-            crate::engine::num::u32_of(self.bindings.len() - 1)
+            self.pending.push(None);
+            crate::engine::num::u32_of(self.pending.len() - 1)
         });
-        self.bindings[token as usize] = Some(Binding { object, node, waiting });
+        self.pending[token as usize] = Some(about);
         let at = self.requests.reserve(cx.now());
         cx.submit(at, request, Some((self.address, token)));
     }
 
     /// The binding failed: the pod is forgotten and tried again after a backoff.
-    fn unbind(&mut self, binding: Binding, cx: &mut Context<'_>) {
-        let Binding { object, waiting, .. } = binding;
+    fn unbind(&mut self, binding: Binding, why: &str, cx: &mut Context<'_>) {
+        let Binding { object, node, waiting } = binding;
         if self.cache.pod(object).is_none_or(|row| !row.assumed) {
             // Gone, or bound after all: the watch was faster than the answer.
             return;
         }
         unreserve(&self.profiles[waiting.profile], &waiting.pod);
         if let Some(row) = self.cache.remove_pod(object) {
-            self.happened(&ClusterEvent::PodGone(&row.pod), cx);
+            let gone = Pod { node, ..(*row.pod).clone() };
+            self.happened(&ClusterEvent::PodGone(&gone), None, cx);
         }
+        let failure = Failure::error(why.to_owned());
+        let pod = Arc::clone(&waiting.pod);
         self.queue.put_back(object, waiting, cx.now());
+        self.report_failure(object, &pod, &failure, cx);
     }
 
-    /// The answer to a binding.
+    /// The answer to a request.
     pub fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
-        let slot = self.bindings.get_mut(token as usize);
-        let Some(binding) = slot.and_then(Option::take) else { return };
+        let slot = self.pending.get_mut(token as usize);
+        let Some(about) = slot.and_then(Option::take) else { return };
         self.free_tokens.push(token);
-        if outcome.is_ok() {
-            let pod = &binding.waiting.pod;
-            for (_, row) in self.profiles[binding.waiting.profile].rows_at(Points::POST_BIND) {
-                row.plugin.post_bind(pod);
-            }
-            let pod = Arc::clone(pod);
-            self.tell(&pod, false, self.reasons.scheduled, Text::Assigned(binding.node), cx);
-        } else {
-            self.unbind(binding, cx);
+        match about {
+            Pending::Bind(binding) => self.bound(*binding, outcome, cx),
+            Pending::Preempt(preemptor, step) => self.preempted((preemptor, step), outcome, cx),
         }
         self.arm(cx);
     }
 
-    /// No node: an event, the condition if it changed, and the pod waits.
+    /// The answer to a binding.
+    fn bound(&mut self, binding: Binding, outcome: &Outcome, cx: &mut Context<'_>) {
+        let pod = Arc::clone(&binding.waiting.pod);
+        if let Err(error) = outcome {
+            let why =
+                format!("running Bind plugin \"DefaultBinder\": {}", bind_error(*error, &pod));
+            self.unbind(binding, &why, cx);
+            return;
+        }
+        for (_, row) in self.profiles[binding.waiting.profile].rows_at(Points::POST_BIND) {
+            row.plugin.post_bind(&pod);
+        }
+        self.tell(&pod, false, self.reasons.scheduled, Text::Assigned(binding.node), cx);
+    }
+
+    /// No node: the pod waits, and its preemption begins if there is one.
     fn fail(&mut self, object: ObjRef, failure: &Failure, moved: bool, cx: &mut Context<'_>) {
         let Some(waiting) = self.queue.get(object) else { return };
-        let (pod, first) = (Arc::clone(&waiting.pod), waiting.rejections == 0);
-        let message = Sym::new(&failure.message);
+        let pod = Arc::clone(&waiting.pod);
+        if let Some(nomination) = &failure.nomination
+            && !nomination.victims.is_empty()
+        {
+            let preemptor = (object, Arc::clone(&pod));
+            self.preempt(preemptor, (nomination.node, &nomination.victims), cx);
+        }
+        let held = moved && self.holds(object);
+        self.queue.reject(object, failure.rejectors, moved && !held, cx.now());
+        if held {
+            self.queue.hold(object);
+        }
+        self.report_failure(object, &pod, failure, cx);
+    }
+
+    /// True if a pod's own preemption keeps it out of the queue (`PreEnqueue` of
+    /// `DefaultPreemption`).
+    fn holds(&self, object: ObjRef) -> bool {
+        let gates = |profile: usize| {
+            let mut rows = self.profiles[profile].rows_at(Points::PRE_ENQUEUE);
+            rows.any(|(_, row)| row.name == "DefaultPreemption")
+        };
+        self.executor.holds(object, &self.cache)
+            && self.queue.get(object).is_some_and(|w| gates(w.profile))
+    }
+
+    /// A waiting pod may be schedulable now.
+    pub(super) fn requeue(&mut self, object: ObjRef, cx: &Context<'_>) {
+        if self.holds(object) {
+            self.queue.hold(object);
+        } else {
+            self.queue.requeue(object, cx.now());
+            self.queue.caused_by(object, cx.seq());
+        }
+    }
+
+    /// An Event, and one PATCH of the condition and the nomination if either changed. The nominator
+    /// knows at once what will be written.
+    fn report_failure(
+        &mut self,
+        object: ObjRef,
+        pod: &Arc<Pod>,
+        failure: &Failure,
+        cx: &mut Context<'_>,
+    ) {
+        let nominated = failure.nomination.as_ref().map(|n| n.node);
+        if nominated.is_some_and(|node| !node.is_empty()) || !self.cache.nominator.is_empty() {
+            let node = nominated.unwrap_or(pod.status.nominated);
+            self.cache.nominator.set(object, pod, node);
+        }
+        let first = self.queue.get(object).is_some_and(|w| w.rejections + w.errors == 1);
         if first {
             // The event recorder folds repetitions into a series; only the first one is a new
             // Event.
-            self.tell(&pod, true, self.reasons.failed, Text::Plain(message), cx);
+            let text = Text::Plain(Sym::new(&note(&failure.message)));
+            self.tell(pod, true, self.reasons.failed, text, cx);
         }
+        let reasons = self.reasons;
         let condition = Condition {
             kind: ConditionType::PodScheduled,
             status: Truth::False,
-            reason: self.reasons.unschedulable,
-            message,
+            reason: if failure.error { reasons.error } else { reasons.unschedulable },
+            message: Sym::new(&failure.message),
             transition: cx.stamp(),
         };
         let same = |old: &Condition| {
-            (old.status, old.reason, old.message) == (Truth::False, condition.reason, message)
+            (old.status, old.reason, old.message)
+                == (condition.status, condition.reason, condition.message)
         };
-        if !pod.status.condition(ConditionType::PodScheduled).is_some_and(same) {
-            let op = Op::PodCondition(condition, None);
-            let (ns, name) = (pod.meta.ns, pod.meta.name);
-            let request = Request {
-                target: Some(object),
-                ..Context::request(User::Scheduler, Kind::Pod, ns, name, op)
-            };
-            let at = self.requests.reserve(cx.now());
-            cx.submit(at, request, None);
+        let nominated = nominated.filter(|node| *node != pod.status.nominated);
+        let known = pod.status.condition(ConditionType::PodScheduled).is_some_and(same);
+        if known && nominated.is_none() {
+            return;
         }
-        self.queue.reject(object, failure.rejectors, moved, cx.now());
+        let op = Op::PodCondition(condition, nominated);
+        let (ns, name) = (pod.meta.ns, pod.meta.name);
+        let request = Request {
+            target: Some(object),
+            ..Context::request(User::Scheduler, Kind::Pod, ns, name, op)
+        };
+        let at = self.requests.reserve(cx.now());
+        cx.submit(at, request, None);
     }
 
     /// Posts an Event about a pod.
-    fn tell(&mut self, pod: &Pod, warning: bool, reason: Sym, text: Text, cx: &mut Context<'_>) {
+    pub(super) fn tell(
+        &mut self,
+        pod: &Pod,
+        warning: bool,
+        reason: Sym,
+        text: Text,
+        cx: &mut Context<'_>,
+    ) {
         let meta = &pod.meta;
         let event = KEvent {
             ns: meta.ns,
@@ -381,6 +478,25 @@ impl Scheduler {
         let request = Context::request(User::Scheduler, Kind::Event, meta.ns, meta.name, op);
         let at = self.events.reserve(cx.now());
         cx.submit(at, request, None);
+    }
+}
+
+/// The API server's words about a binding it refused.
+fn bind_error(error: ApiError, pod: &Pod) -> String {
+    let name = pod.meta.name;
+    match error {
+        ApiError::NotFound => format!("pods \"{name}\" not found"),
+        ApiError::AlreadyExists | ApiError::Conflict => {
+            format!("Operation cannot be fulfilled on pods/binding \"{name}\"")
+        }
+        ApiError::Forbidden(why) => format!("pods \"{name}\" is forbidden: {why}"),
+        ApiError::Invalid(why) | ApiError::Internal(why) => why.to_string(),
+        ApiError::Unauthorized => "Unauthorized".to_owned(),
+        ApiError::TooManyRequests(..) => {
+            "the server has received too many requests and has asked us to try again later"
+                .to_owned()
+        }
+        ApiError::Lost => "context deadline exceeded".to_owned(),
     }
 }
 

@@ -2,12 +2,15 @@
 //! path: every node is looked at by every plugin in the plainest way, and all is kept.
 
 use super::cache::Cache;
-use super::framework::{CycleState, PreFilter, Reason, View};
+use super::framework::{Code, CycleState, PreFilter, Reason, Verdict, View};
+use super::plugins::default_preemption::ineligible;
 use super::plugins::registry::Points;
-use super::profile::Profile;
-use super::report::{Rejection, absent_reason, fit_error};
+use super::preemption::{Candidate, Failed, PostFiltered, Stuck, WhatIf, post_filter};
+use super::profile::{Profile, enough_nodes};
+use super::report::{Rejection, absent_reason, count, fit_error};
 use super::ties::TieRule;
 use crate::api::Pod;
+use crate::api::versions::ObjRef;
 use crate::engine::{Sym, num};
 
 /// What one Score plugin gave to the feasible nodes.
@@ -36,6 +39,8 @@ pub struct Evaluation {
     pub rejected: Vec<(Sym, Rejection)>,
     /// Why the nodes not looked at were left out, and how many.
     pub absent: Option<(Reason, usize)>,
+    /// Nodes not looked at because enough others fit.
+    pub unseen: usize,
     /// Nodes that fit, in node order.
     pub feasible: Vec<Sym>,
     /// Plugins that rejected something, sorted by name.
@@ -52,6 +57,43 @@ pub struct Evaluation {
     pub pick: Option<Sym>,
     /// The message if nothing fits (without `PostFilter`'s part).
     pub fit_error: String,
+    /// What `PostFilter` said, if nothing fits.
+    pub post_filter: Option<PostFilterPart>,
+}
+
+/// A candidate for preemption, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCandidate {
+    /// The node.
+    pub node: Sym,
+    /// Victims as `namespace/name`, the most important one first.
+    pub victims: Vec<String>,
+    /// How many of them their disruption budgets do not allow.
+    pub violations: u32,
+}
+
+/// `PostFilter` in full.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PostFilterPart {
+    /// What all plugins together said.
+    pub said: PostFiltered,
+    /// The pod may preempt others.
+    pub eligible: bool,
+    /// Nodes that would do.
+    pub candidates: Vec<NamedCandidate>,
+    /// Nodes tried in vain.
+    pub failed: Vec<(Sym, Rejection)>,
+    /// The best candidates; more than one is a tie.
+    pub best: Vec<Sym>,
+}
+
+/// Which nodes are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// All of them, in node order.
+    All,
+    /// Those that a scheduling cycle looks at that begins at this node.
+    From(usize),
 }
 
 /// Evaluates a pod against every node. `draw` is asked only by [`TieRule::Uniform`].
@@ -61,7 +103,19 @@ pub fn evaluate(
     profile: &Profile,
     pod: &Pod,
     ties: TieRule,
-    draw: impl FnOnce(u64) -> u64,
+    draw: impl Fn(u64) -> u64,
+) -> Evaluation {
+    evaluate_at(cache, profile, pod, (ties, Look::All), draw)
+}
+
+/// Evaluates a pod against the nodes that are looked at.
+#[must_use]
+pub fn evaluate_at(
+    cache: &Cache,
+    profile: &Profile,
+    pod: &Pod,
+    (ties, look): (TieRule, Look),
+    draw: impl Fn(u64) -> u64,
 ) -> Evaluation {
     let mut out = Evaluation::default();
     if let Some((row, reason)) = profile.pre_enqueue(pod) {
@@ -73,14 +127,37 @@ pub fn evaluate(
     cache.settle();
     let mut state = CycleState::default();
     profile.prepare(&mut cache, pod, &mut state);
-    let view = View { cache: &cache, pod };
-    if let Some((skip, nodes)) = pre_filter(profile, view, &mut state, &mut out) {
-        let feasible = filter(profile, view, &state, (skip, &nodes), &mut out);
-        score(profile, view, &mut state, &feasible, &mut out);
-        if !feasible.is_empty() {
-            let i = ties.pick(&cache, &feasible, &out.totals, draw);
-            out.pick = Some(out.feasible[i]);
-        }
+    let looked = pre_filter(profile, View { cache: &cache, pod }, &mut state, &mut out);
+    let (skip, mut nodes) = looked.unwrap_or_default();
+    let mut enough = nodes.len();
+    if let Look::From(start) = look
+        && !nodes.is_empty()
+    {
+        enough = enough_nodes(nodes.len(), profile.percentage);
+        let first = start % cache.len() % nodes.len();
+        nodes.rotate_left(first);
+    }
+    let what_if = WhatIf { profile, cache: &mut cache, pod, state: &mut state, skip };
+    let (feasible, rejected) = filter(what_if, (&nodes, enough), &mut out);
+    score(profile, View { cache: &cache, pod }, &mut state, &feasible, &mut out);
+    if !feasible.is_empty() {
+        let i = ties.pick(&cache, &feasible, &out.totals, draw);
+        out.pick = Some(out.feasible[i]);
+    } else if !cache.is_empty() {
+        let absent = out.pre_filter.as_ref().map(|r| r.code);
+        let mut stuck = Stuck {
+            profile,
+            cache: &mut cache,
+            pod,
+            state: &mut state,
+            skip,
+            rejected: &rejected,
+            absent: absent.unwrap_or(Code::UnschedulableAndUnresolvable),
+            ties,
+            bits: draw(u64::MAX),
+            report: None,
+        };
+        out.post_filter = rescue(&mut stuck);
     }
     out.rejectors.sort_unstable();
     out.rejectors.dedup();
@@ -123,45 +200,78 @@ fn pre_filter(
     Some((skip, nodes))
 }
 
+/// The nodes that fit, and the verdicts on those that do not.
 fn filter(
-    profile: &Profile,
-    view: View<'_>,
-    state: &CycleState,
-    (skip, nodes): (u32, &[u32]),
+    mut what_if: WhatIf<'_>,
+    (nodes, enough): (&[u32], usize),
     out: &mut Evaluation,
-) -> Vec<u32> {
-    let nominated = view.cache.position(view.pod.status.nominated).map(num::u32_of);
-    if let Some(at) = nominated
-        && profile.judge(view, state, skip, at as usize).passed()
+) -> (Vec<u32>, Vec<(u32, Verdict)>) {
+    let nominated = what_if.cache.position(what_if.pod.status.nominated).map(num::u32_of);
+    if let Some(at) = nominated.filter(|_| out.pre_filter.is_none())
+        && what_if.judge(at as usize).passed()
     {
-        out.feasible.push(view.cache.at(at as usize).name);
-        return vec![at];
+        out.feasible.push(what_if.cache.at(at as usize).name);
+        return (vec![at], Vec::new());
     }
-    let mut feasible = Vec::new();
-    for &at in nodes {
-        let verdict = profile.judge(view, state, skip, at as usize);
-        let name = view.cache.at(at as usize).name;
+    let (mut feasible, mut rejected) = (Vec::new(), Vec::new());
+    for (i, &at) in nodes.iter().enumerate() {
+        if feasible.len() == enough {
+            out.unseen = nodes.len() - i;
+            break;
+        }
+        let verdict = what_if.judge(at as usize);
+        let name = what_if.cache.at(at as usize).name;
         if verdict.passed() {
             feasible.push(at);
             out.feasible.push(name);
             continue;
         }
-        let row = &profile.rows[usize::from(verdict.row())];
+        rejected.push((at, verdict));
+        let row = &what_if.profile.rows[usize::from(verdict.row())];
+        let view = View { cache: what_if.cache, pod: what_if.pod };
         let reasons = verdict.reasons().map(|bit| row.plugin.reason(view, bit)).collect();
         out.rejectors.push(row.name);
         out.rejected.push((name, Rejection { plugin: row.name, code: verdict.code(), reasons }));
     }
-    if feasible.is_empty() {
+    if feasible.is_empty() && out.pre_filter.is_none() {
         let mut counts: Vec<(Reason, usize)> = out.absent.iter().cloned().collect();
         for reason in out.rejected.iter().flat_map(|(_, r)| &r.reasons) {
-            match counts.iter_mut().find(|(r, _)| r == reason) {
-                Some((_, n)) => *n += 1,
-                None => counts.push((reason.clone(), 1)),
-            }
+            count(&mut counts, reason.clone(), 1);
         }
-        out.fit_error = fit_error(view.cache.len(), counts);
+        out.fit_error = fit_error(what_if.cache.len(), counts);
     }
-    feasible
+    (feasible, rejected)
+}
+
+/// `PostFilter`, in words.
+fn rescue(stuck: &mut Stuck<'_>) -> Option<PostFilterPart> {
+    let nominated = stuck.code_of(stuck.pod.status.nominated);
+    let mut rows = stuck.profile.rows_at(Points::POST_FILTER);
+    let eligible = rows.any(|(_, row)| row.name == "DefaultPreemption")
+        && ineligible(stuck.cache, stuck.pod, nominated).is_none();
+    let said = post_filter(stuck)?;
+    let report = stuck.report.take().unwrap_or_default();
+    let name = |at: u32| stuck.cache.at(at as usize).name;
+    let pod = |p: &ObjRef| stuck.cache.pod(*p).map(|row| row.pod.meta.full_name());
+    let candidate = |c: &Candidate| NamedCandidate {
+        node: name(c.at),
+        victims: c.victims.iter().filter_map(pod).collect(),
+        violations: c.violations,
+    };
+    let failed = |(at, why): &(u32, Failed)| {
+        let (plugin, code) = match why {
+            Failed::NoVictims | Failed::NoneNeeded => ("", Code::UnschedulableAndUnresolvable),
+            Failed::Rejected(v) => (stuck.profile.rows[usize::from(v.row())].name, v.code()),
+        };
+        (name(*at), Rejection { plugin, code, reasons: why.reasons(stuck) })
+    };
+    Some(PostFilterPart {
+        said,
+        eligible,
+        candidates: report.candidates.iter().map(candidate).collect(),
+        failed: report.failed.iter().map(failed).collect(),
+        best: report.best.iter().map(|i| name(report.candidates[*i].at)).collect(),
+    })
 }
 
 fn score(

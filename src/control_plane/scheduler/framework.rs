@@ -8,8 +8,11 @@ use super::cache::Cache;
 use super::plugins::fit::FitState;
 use super::plugins::interpod::{AffinityFilter, AffinityScore};
 use super::plugins::spread::{SpreadFilter, SpreadScore};
+use super::preemption::Stuck;
+use crate::api::Pod;
 use crate::api::node::Node;
-use crate::api::{LabelSet, Pod};
+use crate::api::versions::ObjRef;
+use crate::engine::Sym;
 use std::borrow::Cow;
 
 /// Highest score after normalisation.
@@ -113,6 +116,43 @@ pub enum PreFilter {
     Reject(Code, Vec<Reason>),
 }
 
+/// A pod that is taken to be on a node, or not to be there any more, while preemption or nominated
+/// pods are weighed up.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// Position of the node.
+    pub at: usize,
+    /// True if it is there now.
+    pub added: bool,
+}
+
+/// What `PostFilter` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostFilter {
+    /// The pod may hope for a node: the cycle ends with a nomination.
+    Success(Nomination),
+    /// Nothing could be done; later plugins are asked.
+    Unschedulable {
+        /// Why.
+        reason: Reason,
+        /// The pod's own nomination is void.
+        clear: bool,
+    },
+    /// Something went wrong; later plugins are not asked.
+    Error(Reason),
+}
+
+/// A node for a pod, once its victims are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Nomination {
+    /// The node.
+    pub node: Sym,
+    /// Pods to be preempted, the most important one first.
+    pub victims: Vec<ObjRef>,
+}
+
 /// What the plugins have worked out about the pod in hand. Kept between cycles for its buffers.
 #[derive(Debug, Clone, Default)]
 pub struct CycleState {
@@ -126,6 +166,8 @@ pub struct CycleState {
     pub affinity_filter: AffinityFilter,
     /// `InterPodAffinity`, preferred terms.
     pub affinity_score: AffinityScore,
+    /// `DynamicResources` has looked at the pod's claims in this cycle.
+    pub claims_read: bool,
 }
 
 /// A run of consecutive positions to filter. Entries that an earlier plugin rejected are not PASS.
@@ -164,12 +206,12 @@ pub enum ClusterEvent<'a> {
     NodeDelete(&'a Node),
     /// A pod was bound, or changed on its node.
     AssignedPod {
-        /// Its labels before; none if it is new there.
-        old: Option<LabelSet>,
+        /// As it was before; none if it is new there.
+        old: Option<&'a Pod>,
         /// The pod.
         pod: &'a Pod,
     },
-    /// A pod on a node is gone or has ended.
+    /// A pod on a node is gone or has ended, or a pod lost the node it was promised.
     PodGone(&'a Pod),
     /// The waiting pod itself changed.
     Own {
@@ -242,6 +284,15 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
                 batch.judge(i, verdict);
             }
         }
+    }
+
+    /// `PreFilter`'s `AddPod` and `RemovePod`: what was worked out for the pod in hand is to follow a
+    /// pod that is taken to be on one node or not. The cache has followed already.
+    fn pod_moved(&self, _view: View<'_>, _state: &mut CycleState, _moved: Moved<'_>) {}
+
+    /// `PostFilter`: no node fits.
+    fn post_filter(&self, _stuck: &mut Stuck<'_>) -> PostFilter {
+        PostFilter::Unschedulable { reason: Cow::Borrowed(""), clear: false }
     }
 
     /// Text of a reason of this plugin's verdicts.

@@ -2,14 +2,16 @@
 
 use super::cache::Cache;
 use super::config::ProfileConfig;
-use super::framework::{Batch, CycleState, Plugin, PreFilter, Verdict, View};
+use super::framework::{Batch, Code, CycleState, Plugin, PreFilter, Verdict, View};
 use super::plugins::fit::CHUNK;
 use super::plugins::registry::{PLUGINS, Points};
+use super::preemption::{Stuck, WhatIf, post_filter};
 use super::report::{Failure, Rejection};
 use super::statics::Statics;
 use super::ties::TieRule;
 use crate::api::Pod;
 use crate::engine::{Sym, num};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A plugin of a profile.
@@ -32,16 +34,52 @@ impl ProfileRow {
 }
 
 /// Buffers kept between cycles.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Scratch {
     state: CycleState,
     feasible: Vec<u32>,
     rejected: Vec<(u32, Verdict)>,
+    /// Nodes where nominated pods leave no room.
+    taken: Vec<(u32, Verdict)>,
+    /// Rows whose Filter is skipped.
+    skip: u32,
+    /// The verdict on nodes not looked at.
+    absent: Code,
     totals: Vec<i64>,
     scores: Vec<i64>,
 }
 
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            state: CycleState::default(),
+            feasible: Vec::new(),
+            rejected: Vec::new(),
+            taken: Vec::new(),
+            skip: 0,
+            absent: Code::UnschedulableAndUnresolvable,
+            totals: Vec::new(),
+            scores: Vec::new(),
+        }
+    }
+}
+
 impl Scratch {
+    /// The verdict on a node, nominated pods considered.
+    fn amended(&self, at: u32, verdict: Verdict) -> Verdict {
+        self.taken.iter().find(|(taken, _)| *taken == at).map_or(verdict, |(_, v)| *v)
+    }
+
+    /// The same for a batch.
+    fn amend(&self, first: usize, verdicts: &mut [Verdict]) {
+        for &(at, verdict) in &self.taken {
+            let i = (at as usize).checked_sub(first);
+            if let Some(slot) = i.and_then(|i| verdicts.get_mut(i)) {
+                *slot = verdict;
+            }
+        }
+    }
+
     /// Takes the nodes of a batch in: those that fit, up to `enough`, and those that do not.
     fn sort_out(&mut self, first: usize, verdicts: &[Verdict], enough: usize) {
         let len = verdicts.len();
@@ -72,6 +110,11 @@ pub struct Profile {
     pub rows: Vec<ProfileRow>,
     /// `percentageOfNodesToScore`.
     pub percentage: Option<u32>,
+    /// Per extension point the rows that are called, in order.
+    order: [Vec<u8>; Points::NAMES.len()],
+    /// The rows that begin Filter and are static: their verdicts can be looked up before the others
+    /// are asked, and a node still shows the first plugin that rejects it.
+    static_rows: u32,
     statics: Statics,
     scratch: Scratch,
 }
@@ -94,6 +137,17 @@ pub struct Decision {
     pub evaluated: u32,
     /// Nodes that fit.
     pub feasible: u32,
+}
+
+/// What the last cycle has looked at, by position.
+#[derive(Debug, Clone, Copy)]
+pub struct Looked<'a> {
+    /// Nodes that fit, in the order in which they were found.
+    pub feasible: &'a [u32],
+    /// Nodes that do not, with the verdict.
+    pub rejected: &'a [(u32, Verdict)],
+    /// Totals of the feasible nodes, but for what is the same for all; only if there are several.
+    pub totals: &'a [i64],
 }
 
 /// The nodes to look at.
@@ -129,23 +183,49 @@ impl Profile {
                 weight: enabled.weight,
             })
         };
-        Self {
+        let mut made = Self {
             name: config.scheduler_name,
             rows: config.plugins.iter().filter_map(make).collect(),
             percentage: config.percentage,
+            order: Default::default(),
+            static_rows: 0,
             statics: Statics::default(),
             scratch: Scratch::default(),
+        };
+        for (order, (_, point)) in made.order.iter_mut().zip(Points::NAMES) {
+            let rows = (0_u8..).zip(&made.rows).filter(|(_, row)| row.at(point));
+            *order = rows.map(|(i, _)| i).collect();
+            if let Some((_, names)) = config.order.iter().find(|(p, _)| *p == point) {
+                let rank =
+                    |i: &u8| names.iter().position(|n| *n == made.rows[usize::from(*i)].name);
+                order.sort_by_key(rank);
+            }
         }
+        made.note_static_rows();
+        made
     }
 
     /// Adds a plugin of the user's at the end.
     pub fn add(&mut self, row: ProfileRow) {
+        let at = u8::try_from(self.rows.len()).expect("a profile has fewer than 32 plugins");
+        for (order, (_, point)) in self.order.iter_mut().zip(Points::NAMES) {
+            if row.at(point) {
+                order.push(at);
+            }
+        }
         self.rows.push(row);
+        self.note_static_rows();
     }
 
-    /// The row numbers of the plugins at an extension point.
+    fn note_static_rows(&mut self) {
+        let first = self.rows_at(Points::FILTER).take_while(|(_, r)| r.plugin.is_static());
+        self.static_rows = first.fold(0, |mask, (i, _)| mask | 1 << i);
+    }
+
+    /// The row numbers of the plugins at an extension point, in the order in which they are called.
     pub fn rows_at(&self, point: Points) -> impl Iterator<Item = (u8, &ProfileRow)> {
-        (0_u8..).zip(&self.rows).filter(move |(_, row)| row.at(point))
+        let order = &self.order[num::index(u64::from(point.0.trailing_zeros()))];
+        order.iter().map(|&i| (i, &self.rows[usize::from(i)]))
     }
 
     /// `PreEnqueue`: the first plugin that holds the pod back.
@@ -168,7 +248,7 @@ impl Profile {
         cache: &mut Cache,
         pod: &Pod,
         turn: &mut Turn<'_>,
-        draw: impl FnOnce(u64) -> u64,
+        draw: impl Fn(u64) -> u64,
     ) -> Decision {
         cache.settle();
         if cache.is_empty() {
@@ -176,8 +256,10 @@ impl Profile {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         self.prepare(cache, pod, &mut scratch.state);
-        let view = View { cache, pod };
-        let node = self.place(view, turn, &mut scratch, draw);
+        let mut node = self.place(cache, pod, turn, &mut scratch, &draw);
+        if let Err(failure) = &mut node {
+            self.rescue(cache, pod, turn.ties, &mut scratch, draw(u64::MAX), failure);
+        }
         let decision = Decision {
             node,
             evaluated: num::u32_of(scratch.feasible.len() + scratch.rejected.len()),
@@ -187,19 +269,60 @@ impl Profile {
         decision
     }
 
+    /// What the last cycle has looked at: for tests that hold it to plainer ways.
+    #[must_use]
+    pub fn looked(&self) -> Looked<'_> {
+        let Scratch { feasible, rejected, totals, .. } = &self.scratch;
+        Looked { feasible, rejected, totals }
+    }
+
+    /// `PostFilter`: no node fits.
+    fn rescue(
+        &self,
+        cache: &mut Cache,
+        pod: &Pod,
+        ties: TieRule,
+        scratch: &mut Scratch,
+        bits: u64,
+        failure: &mut Failure,
+    ) {
+        let Scratch { state, rejected, skip, absent, .. } = scratch;
+        let (skip, absent) = (*skip, *absent);
+        let profile = self;
+        let mut stuck =
+            Stuck { profile, cache, pod, state, skip, rejected, absent, ties, bits, report: None };
+        if let Some(said) = post_filter(&mut stuck) {
+            failure.add(said);
+        }
+    }
+
     fn place(
         &mut self,
-        view: View<'_>,
+        cache: &mut Cache,
+        pod: &Pod,
         turn: &mut Turn<'_>,
         scratch: &mut Scratch,
-        draw: impl FnOnce(u64) -> u64,
+        draw: impl Fn(u64) -> u64,
     ) -> Result<usize, Failure> {
         scratch.feasible.clear();
         scratch.rejected.clear();
-        let (skip, candidates) = self.pre_filter(view, &mut scratch.state)?;
+        scratch.taken.clear();
+        scratch.skip = 0;
+        let looked = self.pre_filter(View { cache, pod }, &mut scratch.state);
+        let (skip, candidates) = looked.map_err(|rejection| {
+            scratch.absent = rejection.1.code;
+            Failure::of_pod(rejection.0, cache.len(), &rejection.1)
+        })?;
+        (scratch.skip, scratch.absent) = (skip, Code::UnschedulableAndUnresolvable);
+        if !cache.nominator.is_empty() {
+            let state = &mut scratch.state;
+            let mut what_if = WhatIf { profile: self, cache, pod, state, skip };
+            what_if.taken_by_nominated(&mut scratch.taken);
+        }
+        let view = View { cache, pod };
         let nominated = view.pod.status.nominated;
         if let Some(at) = view.cache.position(nominated).filter(|_| !nominated.is_empty())
-            && self.judge(view, &scratch.state, skip, at).passed()
+            && scratch.amended(num::u32_of(at), self.judge(view, &scratch.state, skip, at)).passed()
         {
             scratch.feasible.push(num::u32_of(at));
             return Ok(at);
@@ -233,7 +356,7 @@ impl Profile {
         &self,
         view: View<'_>,
         state: &mut CycleState,
-    ) -> Result<(u32, Candidates), Failure> {
+    ) -> Result<(u32, Candidates), (u8, Rejection)> {
         let mut skip = 0;
         let mut candidates = Candidates::All;
         for (i, row) in self.rows_at(Points::PRE_FILTER) {
@@ -249,8 +372,7 @@ impl Profile {
                     });
                 }
                 PreFilter::Reject(code, reasons) => {
-                    let rejection = Rejection { plugin: row.name, code, reasons };
-                    return Err(Failure::of_pod(i, view.cache.len(), &rejection));
+                    return Err((i, Rejection { plugin: row.name, code, reasons }));
                 }
             }
         }
@@ -280,6 +402,8 @@ impl Profile {
         let mut statics = std::mem::take(&mut self.statics);
         let state = &scratch.state;
         let known = statics.of(view.cache, view.pod, |at| self.judge_static(view, state, at));
+        let dynamic: SmallVec<[(u8, &dyn Plugin); 8]> =
+            self.filters(skip | self.static_rows).map(|(row, r)| (row, &*r.plugin)).collect();
         let mut buffer = [Verdict::PASS; CHUNK];
         let mut done = 0;
         while done < n && scratch.feasible.len() < enough {
@@ -291,18 +415,22 @@ impl Profile {
             } else {
                 verdicts.copy_from_slice(&known.verdicts[first..first + len]);
             }
-            for (row, entry) in self.filters(skip).filter(|(_, r)| !r.plugin.is_static()) {
-                entry.plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
+            for &(row, plugin) in &dynamic {
+                plugin.filter(view, &scratch.state, &mut Batch { first, verdicts, row });
+            }
+            if !scratch.taken.is_empty() {
+                scratch.amend(first, verdicts);
             }
             scratch.sort_out(first, verdicts, enough);
             done += len;
         }
+        drop(dynamic);
         self.statics = statics;
     }
 
     /// Static plugins are judged without regard to Skip: what skips also passes.
     fn judge_static(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
-        for (i, row) in self.rows_at(Points::FILTER).filter(|(_, r)| r.plugin.is_static()) {
+        for (i, row) in self.filters(!self.static_rows) {
             let verdict = row.plugin.filter_node(view, state, at);
             if !verdict.passed() {
                 return verdict.by(i);
@@ -322,6 +450,7 @@ impl Profile {
         for i in 0..list.len() {
             let at = list[(start + i) % list.len()];
             let verdict = self.judge(view, &scratch.state, skip, at as usize);
+            let verdict = scratch.amended(at, verdict);
             if verdict.passed() {
                 scratch.feasible.push(at);
             } else {
@@ -347,9 +476,17 @@ impl Profile {
             }
             row.plugin.score(view, state, feasible, scores);
             row.plugin.normalize(view, state, feasible, scores);
-            for (total, score) in totals.iter_mut().zip(&*scores) {
-                *total += row.weight * score;
-            }
+            add_weighted(totals, scores, row.weight);
         }
+    }
+}
+
+/// Adds scores to the totals. A weight of 1 is common, and a 64-bit product does not vectorise.
+fn add_weighted(totals: &mut [i64], scores: &[i64], weight: i64) {
+    let pairs = totals.iter_mut().zip(scores);
+    if weight == 1 {
+        pairs.for_each(|(total, score)| *total += score);
+    } else {
+        pairs.for_each(|(total, score)| *total += weight * score);
     }
 }

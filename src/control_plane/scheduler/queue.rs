@@ -52,6 +52,8 @@ pub struct Waiting {
     pub since: SimTime,
     /// Rows of the plugins that rejected it.
     pub rejectors: u32,
+    /// It is to wait for the end of its own preemption: only the end of a pod makes it worth a look.
+    pub held: bool,
     /// What brought it here: its delivery, or the event that may have made it schedulable.
     pub cause: u64,
     /// Order of entry: the last word among equals, and the key among the unschedulable.
@@ -132,6 +134,12 @@ impl SchedulingQueue {
         self.pods.get(&object)
     }
 
+    /// When the backoff of a waiting pod ends.
+    #[must_use]
+    pub fn backoff_end(&self, waiting: &Waiting) -> SimTime {
+        self.rules.end(waiting)
+    }
+
     /// Pods that wait, wherever.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -169,6 +177,7 @@ impl SchedulingQueue {
             errors: 0,
             since: now,
             rejectors: 0,
+            held: false,
             cause: 0,
             seq,
         };
@@ -268,6 +277,10 @@ impl SchedulingQueue {
     /// The pod in hand was rejected by these rows. It becomes unschedulable, unless `moved`:
     /// something that may help has happened meanwhile.
     pub fn reject(&mut self, object: ObjRef, rejectors: u32, moved: bool, now: SimTime) {
+        if rejectors == 0 {
+            self.error(object, now);
+            return;
+        }
         let seq = self.take_seq();
         let Some(waiting) = self.pods.get_mut(&object) else { return };
         waiting.rejections += 1;
@@ -276,13 +289,28 @@ impl SchedulingQueue {
         waiting.rejectors = rejectors;
         if moved {
             self.back_off(object, Place::Backoff);
-        } else if rejectors == 0 {
-            self.back_off(object, Place::ErrorBackoff);
         } else {
             waiting.seq = seq;
             waiting.place = Place::Unschedulable;
             self.unschedulable.insert(seq, object);
             self.tally(object, true);
+        }
+    }
+
+    /// A pod that was to be requeued stays where it is: its preemption is under way.
+    pub fn hold(&mut self, object: ObjRef) {
+        if let Some(waiting) = self.pods.get_mut(&object) {
+            waiting.held = true;
+        }
+    }
+
+    /// `Activate`: a pod that waits for an event or for its backoff is to be tried at once.
+    pub fn activate_now(&mut self, object: ObjRef) {
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        waiting.held = false;
+        let place = waiting.place;
+        if matches!(place, Place::Unschedulable | Place::Backoff | Place::ErrorBackoff) {
+            self.activate(object);
         }
     }
 
@@ -315,7 +343,8 @@ impl SchedulingQueue {
     /// An unschedulable (or no longer gated) pod is to be tried again: after its backoff, if that
     /// has not ended.
     pub fn requeue(&mut self, object: ObjRef, now: SimTime) {
-        let Some(waiting) = self.pods.get(&object) else { return };
+        let Some(waiting) = self.pods.get_mut(&object) else { return };
+        waiting.held = false;
         if self.rules.end(waiting) > now {
             self.back_off(object, Place::Backoff);
         } else {

@@ -1,7 +1,9 @@
 //! Why a pod could not be placed, in kube-scheduler's words (source: `sched/framework/types.go`).
 
-use super::framework::{Code, Reason, Verdict, View};
+use super::framework::{Code, Nomination, Reason, Verdict, View};
+use super::preemption::PostFiltered;
 use super::profile::Profile;
+use std::borrow::Cow;
 
 /// A plugin's refusal, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +23,24 @@ pub struct Failure {
     pub rejectors: u32,
     /// The whole text.
     pub message: String,
-    /// Some node was rejected in a way that preemption could resolve.
-    pub resolvable: bool,
+    /// Nothing rejected the pod: the scheduler itself could not go on.
+    pub error: bool,
+    /// What becomes of the pod's nomination: none leaves it, an empty node clears it.
+    pub nomination: Option<Nomination>,
 }
 
-/// The most a text may have (source: `truncateMessage`).
-const MAX_MESSAGE: usize = 1024;
+/// The most the note of an Event may have (source: `truncateMessage`).
+const MAX_NOTE: usize = 1024;
 
-fn truncate(message: &mut String) {
-    let cut = (0..=MAX_MESSAGE).rev().find(|i| message.is_char_boundary(*i));
-    if message.len() > MAX_MESSAGE {
-        message.truncate(cut.unwrap_or(0));
+/// The text as an Event's note; the condition has all of it.
+#[must_use]
+pub fn note(message: &str) -> Cow<'_, str> {
+    const MORE: &str = " ...";
+    if message.len() <= MAX_NOTE {
+        return message.into();
     }
+    let cut = (0..=MAX_NOTE - MORE.len()).rev().find(|i| message.is_char_boundary(*i));
+    format!("{}{MORE}", &message[..cut.unwrap_or(0)]).into()
 }
 
 /// `0/N nodes are available: REASONS.`
@@ -47,7 +55,8 @@ pub fn fit_error(n: usize, reasons: Vec<(Reason, usize)>) -> String {
     format!("0/{n} nodes are available: {}.", parts.join(", "))
 }
 
-fn count(reasons: &mut Vec<(Reason, usize)>, reason: Reason, n: usize) {
+/// Counts a reason.
+pub fn count(reasons: &mut Vec<(Reason, usize)>, reason: Reason, n: usize) {
     match reasons.iter_mut().find(|(r, _)| *r == reason) {
         Some((_, count)) => *count += n,
         None => reasons.push((reason, n)),
@@ -65,14 +74,29 @@ impl Failure {
     #[must_use]
     pub fn no_nodes() -> Self {
         let message = "no nodes available to schedule pods".to_owned();
-        Self { rejectors: 0, message, resolvable: false }
+        Self { error: false, ..Self::error(message) }
     }
 
     /// Reserve or Permit gave the node up.
     #[must_use]
     pub fn refused() -> Self {
-        let message = "a plugin gave the node up in Reserve or Permit".to_owned();
-        Self { rejectors: 0, message, resolvable: false }
+        Self::error("a plugin gave the node up in Reserve or Permit".to_owned())
+    }
+
+    /// No plugin is to blame. A node promised before is given up.
+    #[must_use]
+    pub fn error(message: String) -> Self {
+        let nomination = Some(Nomination::default());
+        Self { rejectors: 0, message, error: true, nomination }
+    }
+
+    /// What `PostFilter` said is added.
+    pub fn add(&mut self, said: PostFiltered) {
+        if !said.message.is_empty() {
+            self.message.push(' ');
+            self.message.push_str(&said.message);
+        }
+        self.nomination = said.nomination;
     }
 
     /// `PreFilter` refused the pod.
@@ -80,7 +104,7 @@ impl Failure {
     pub fn of_pod(row: u8, n: usize, rejection: &Rejection) -> Self {
         let why = rejection.reasons.join(", ");
         let message = format!("0/{n} nodes are available: {why}.");
-        Self { rejectors: 1 << row, message, resolvable: rejection.code == Code::Unschedulable }
+        Self { rejectors: 1 << row, message, error: false, nomination: None }
     }
 
     /// Every node was rejected; `absent` nodes were left out if `PreFilter` narrowed the choice.
@@ -99,12 +123,10 @@ impl Failure {
             }
         }
         let mut rejectors = 0;
-        let mut resolvable = false;
         let mut reasons = Vec::new();
         for &(verdict, n) in &kinds {
             let row = &profile.rows[usize::from(verdict.row())];
             rejectors |= 1 << verdict.row();
-            resolvable |= verdict.code() == Code::Unschedulable;
             for bit in verdict.reasons() {
                 count(&mut reasons, row.plugin.reason(view, bit), n);
             }
@@ -116,8 +138,7 @@ impl Failure {
                 count(&mut reasons, absent_reason("NodeAffinity"), absent);
             }
         }
-        let mut message = fit_error(view.cache.len(), reasons);
-        truncate(&mut message);
-        Self { rejectors, message, resolvable }
+        let message = fit_error(view.cache.len(), reasons);
+        Self { rejectors, message, error: false, nomination: None }
     }
 }

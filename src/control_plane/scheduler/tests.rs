@@ -10,7 +10,9 @@ use super::ties::TieRule;
 use super::{Scheduler, SchedulerConfig};
 use crate::api::meta::Stamp;
 use crate::api::node::{Node, NodeStatus};
-use crate::api::pod::{Affinity, Container, Effect, NodeSelectorTerm, Phase, Taint, Toleration};
+use crate::api::pod::{
+    Affinity, ConditionType, Container, Effect, NodeSelectorTerm, Phase, Taint, Toleration,
+};
 use crate::api::request::{ApiError, Op, Outcome, Success};
 use crate::api::resources::{Named, Resources};
 use crate::api::version::KubeVersion;
@@ -21,9 +23,9 @@ use crate::event::{Address, ApiEvent, Event, Role, Shared};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-const GIB: i64 = 1 << 30;
+pub(super) const GIB: i64 = 1 << 30;
 
-fn node(name: &str, cpu_milli: i64, zone: &str) -> Node {
+pub(super) fn node(name: &str, cpu_milli: i64, zone: &str) -> Node {
     let mut meta = Meta::named(Sym::EMPTY, name.into());
     meta.labels = LabelSet::new([
         ("topology.kubernetes.io/zone".into(), zone.into()),
@@ -34,7 +36,7 @@ fn node(name: &str, cpu_milli: i64, zone: &str) -> Node {
     Node { meta, status, ..Node::default() }
 }
 
-fn spec(cpu_milli: i64, memory: i64) -> PodSpec {
+pub(super) fn spec(cpu_milli: i64, memory: i64) -> PodSpec {
     let requests = Resources { cpu_milli, memory, ..Resources::default() };
     let requests_named = Named { cpu: cpu_milli > 0, memory: memory > 0 };
     let container = Container { requests, requests_named, ..Container::default() };
@@ -47,26 +49,32 @@ fn spec(cpu_milli: i64, memory: i64) -> PodSpec {
     spec
 }
 
-fn pod(name: &str, spec: PodSpec) -> Pod {
+pub(super) fn pod(name: &str, spec: PodSpec) -> Pod {
     let mut meta = Meta::named("ns".into(), Name::new(name));
     meta.labels = LabelSet::new([("app".into(), "web".into())]);
     Pod { meta, spec: Arc::new(spec), ..Pod::default() }
 }
 
 /// A scheduler with a store that answers at once.
-struct World {
-    scheduler: Scheduler,
-    shared: Shared,
+pub(super) struct World {
+    pub(super) scheduler: Scheduler,
+    pub(super) shared: Shared,
     store: Versions,
-    bindings: Vec<(SimTime, String, String)>,
-    events: Vec<String>,
-    conditions: Vec<String>,
+    pub(super) bindings: Vec<(SimTime, String, String)>,
+    pub(super) events: Vec<String>,
+    pub(super) conditions: Vec<String>,
+    /// Requests that write to existing pods, as `VERB NAME`, and when they arrived.
+    pub(super) writes: Vec<(SimTime, String)>,
+    /// Conditions, nominations and deletions are stored and delivered.
+    pub(super) keeps: bool,
     /// Bindings to be answered with an error.
-    errors: usize,
+    pub(super) errors: usize,
+    /// Deletions to be answered with an error.
+    pub(super) delete_errors: usize,
 }
 
 impl World {
-    fn new(config: SchedulerConfig) -> Self {
+    pub(super) fn new(config: SchedulerConfig) -> Self {
         let version = config.version;
         Self {
             scheduler: Scheduler::new(Address::new(Role::Scheduler, 0), config),
@@ -75,18 +83,21 @@ impl World {
             bindings: Vec::new(),
             events: Vec::new(),
             conditions: Vec::new(),
+            writes: Vec::new(),
+            keeps: false,
             errors: 0,
+            delete_errors: 0,
         }
     }
 
-    fn put(&mut self, object: Option<ObjRef>, value: Obj) -> ObjRef {
+    pub(super) fn put(&mut self, object: Option<ObjRef>, value: Obj) -> ObjRef {
         let kind = value.kind();
         let (object, _) = self.store.put(object, value, self.shared.now(), 1);
         self.deliver(kind);
         object
     }
 
-    fn delete(&mut self, kind: Kind, object: ObjRef) {
+    pub(super) fn delete(&mut self, kind: Kind, object: ObjRef) {
         self.store.delete(kind, object, self.shared.now(), 1);
         self.deliver(kind);
     }
@@ -103,7 +114,7 @@ impl World {
         }
     }
 
-    fn run(&mut self, until_s: u64) {
+    pub(super) fn run(&mut self, until_s: u64) {
         while let Some(time) = self.shared.queue.next_time() {
             if time > SimTime::from_secs(until_s) {
                 break;
@@ -136,23 +147,75 @@ impl World {
             };
             let mut cx = self.shared.context(1);
             self.scheduler.on_answer(token.unwrap(), &outcome, &mut cx);
-        } else if let Op::PodCondition(condition, _) = request.op {
-            self.conditions.push(condition.message.to_string());
+        } else if let Op::PodCondition(condition, _) = request.op
+            && condition.kind == ConditionType::PodScheduled
+        {
+            let text = if condition.reason.as_str() == "Unschedulable" { "" } else { "error: " };
+            self.conditions.push(format!("{text}{}", condition.message));
+            self.write(object, token, &request.op);
         } else if let Op::CreateEvent(event) = &request.op {
             self.events.push(format!("{} {}", event.reason, event.message()));
+        } else {
+            self.write(object, token, &request.op);
         }
     }
 
-    fn add_pod(&mut self, pod: Pod) -> ObjRef {
+    /// A write to a pod that exists.
+    fn write(&mut self, object: ObjRef, token: Option<u32>, op: &Op) {
+        let old = self.store.current(Kind::Pod, object).and_then(Obj::as_pod).cloned();
+        let name = old.as_ref().map(|p| p.meta.name.to_string()).unwrap_or_default();
+        let verb = match op {
+            Op::PodCondition(c, _) => c.kind.as_str(),
+            Op::Nominate(_) => "Nominate",
+            Op::Delete { .. } => "Delete",
+            other => panic!("{other:?}"),
+        };
+        self.writes.push((self.shared.now(), format!("{verb} {name}")));
+        let refused = matches!(op, Op::Delete { .. }) && self.delete_errors > 0;
+        self.delete_errors -= usize::from(refused);
+        let outcome = match old {
+            None => Err(ApiError::NotFound),
+            Some(_) if refused => Err(ApiError::Lost),
+            Some(old) => {
+                let mut new = (*old).clone();
+                match op {
+                    Op::PodCondition(condition, nominated) => {
+                        new.status.conditions.set(*condition);
+                        new.status.nominated = nominated.unwrap_or(new.status.nominated);
+                    }
+                    Op::Nominate(node) => new.status.nominated = *node,
+                    _ => {
+                        let at = self.shared.context(1).stamp();
+                        new.meta.deletion = Some(crate::api::meta::Deletion { at, grace_s: 30 });
+                    }
+                }
+                let value = Obj::Pod(Arc::new(new));
+                if self.keeps {
+                    self.put(Some(object), value.clone());
+                }
+                Ok(Success { object, value })
+            }
+        };
+        if let Some(token) = token {
+            self.scheduler.on_answer(token, &outcome, &mut self.shared.context(1));
+        }
+    }
+
+    /// The pod as stored.
+    pub(super) fn stored(&self, object: ObjRef) -> Arc<Pod> {
+        Arc::clone(self.store.current(Kind::Pod, object).and_then(Obj::as_pod).unwrap())
+    }
+
+    pub(super) fn add_pod(&mut self, pod: Pod) -> ObjRef {
         self.put(None, Obj::Pod(Arc::new(pod)))
     }
 
-    fn add_node(&mut self, node: Node) -> ObjRef {
+    pub(super) fn add_node(&mut self, node: Node) -> ObjRef {
         self.put(None, Obj::Node(Arc::new(node)))
     }
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     World::new(SchedulerConfig::default())
 }
 
@@ -189,8 +252,10 @@ fn what_does_not_fit_waits_until_something_helps() {
     w.run(1);
     w.add_pod(pod("p2", spec(900, GIB)));
     w.run(20);
-    assert_eq!(w.conditions, ["0/1 nodes are available: 1 Insufficient cpu."]);
-    assert_eq!(w.events[1], "FailedScheduling 0/1 nodes are available: 1 Insufficient cpu.");
+    let why = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: \
+               0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    assert_eq!(w.conditions, [why]);
+    assert_eq!(w.events[1], format!("FailedScheduling {why}"));
     assert_eq!(w.scheduler.queue().depths(), (0, 0, 1));
     // A node that is too small does not help; the end of a pod does.
     w.add_node(node("n2", 100, "a"));
@@ -224,6 +289,9 @@ fn a_failed_binding_is_tried_again_after_a_backoff() {
     w.add_pod(pod("p1", spec(800, GIB)));
     w.run(1);
     assert_eq!((w.bindings.len(), w.scheduler.cache().n_pods()), (1, 0));
+    let told = "running Bind plugin \"DefaultBinder\": Operation cannot be fulfilled on pods/binding \"p1\"";
+    assert_eq!(w.events, [format!("FailedScheduling {told}")]);
+    assert_eq!(w.conditions, [format!("error: {told}")]);
     w.run(5);
     let seconds: Vec<u64> = w.bindings.iter().map(|b| b.0.floor_sec().0 / 1_000_000_000).collect();
     assert_eq!(seconds, [0, 2]);
@@ -424,7 +492,9 @@ fn compare(profile: &mut Profile, cache: &mut Cache, ties: TieRule) -> Result<()
         match fast.node {
             Ok(at) => prop_assert_eq!(Some(cache.at(at).name), plain.pick),
             Err(failure) if !cache.is_empty() => {
-                prop_assert_eq!(failure.message, plain.fit_error.clone());
+                let said = plain.post_filter.as_ref().map(|p| p.said.message.as_str());
+                let whole = format!("{} {}", plain.fit_error, said.unwrap_or_default());
+                prop_assert_eq!(failure.message, whole);
             }
             Err(_) => {}
         }

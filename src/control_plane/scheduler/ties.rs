@@ -49,13 +49,12 @@ impl TieRule {
         if self == Self::Upstream {
             return heap_root(totals);
         }
-        let best = totals.iter().copied().max().unwrap_or(0);
+        let (best, n) = best_and_count(totals);
         let mut tied = totals.iter().enumerate().filter(|(_, t)| **t == best).map(|(i, _)| i);
         let row = |i: usize| cache.at(nodes[i] as usize);
         let chosen = match self {
             Self::Upstream | Self::First => tied.next(),
             Self::Uniform => {
-                let n = tied.clone().count();
                 let k = if n > 1 { draw(n as u64) } else { 0 };
                 tied.nth(num::index(k))
             }
@@ -64,6 +63,20 @@ impl TieRule {
         };
         chosen.expect("a feasible node has the best score")
     }
+}
+
+/// The largest total, and how many nodes have it.
+fn best_and_count(totals: &[i64]) -> (i64, usize) {
+    let mut best = i64::MIN;
+    let mut n = 0;
+    for &total in totals {
+        if total > best {
+            (best, n) = (total, 1);
+        } else {
+            n += usize::from(total == best);
+        }
+    }
+    (best, n)
 }
 
 /// The draw of [`TieRule::Uniform`]: by the pod's name and the number of the attempt.

@@ -3,9 +3,13 @@
 
 use super::cycle::{InHand, Scheduler};
 use super::framework::{ClusterEvent, Hint};
-use super::profile::Profile;
+use super::plugins::fit::scaled_down;
+use super::plugins::interpod::affine;
+use super::plugins::registry::PLUGINS;
+use super::profile::{Profile, ProfileRow};
 use super::queue::{Place, Waiting};
 use super::ties::{self, TieRule};
+use crate::api::budget::Budget;
 use crate::api::node::Node;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj, Pod, Selector};
@@ -48,10 +52,26 @@ impl Scheduler {
 
     fn pod_gone(&mut self, object: ObjRef, cx: &mut Context<'_>) {
         self.drop_in_hand(object);
-        self.queue.remove(object);
-        if let Some(row) = self.cache.remove_pod(object) {
-            self.happened(&ClusterEvent::PodGone(&row.pod), cx);
+        let waited = self.queue.remove(object);
+        self.cache.nominator.remove(object);
+        let node = self.cache.node_of(object);
+        if let (Some(row), Some(node)) = (self.cache.remove_pod(object), node) {
+            if row.pod.node == node {
+                self.happened(&ClusterEvent::PodGone(&row.pod), None, cx);
+            } else {
+                // It was assumed there.
+                let gone = Pod { node, ..(*row.pod).clone() };
+                self.happened(&ClusterEvent::PodGone(&gone), None, cx);
+            }
+        } else if let Some(waited) = waited.filter(|w| !w.pod.status.nominated.is_empty()) {
+            self.gave_up_node(&waited.pod, cx);
         }
+    }
+
+    /// A nominated pod lost its node. To pods of its priority or less that is as if it had been
+    /// there and were gone.
+    fn gave_up_node(&mut self, pod: &Pod, cx: &Context<'_>) {
+        self.happened(&ClusterEvent::PodGone(pod), Some(pod.spec.priority), cx);
     }
 
     fn pod_waits(&mut self, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
@@ -65,6 +85,7 @@ impl Scheduler {
             let gated = self.profiles[profile].pre_enqueue(pod).is_some();
             self.queue.add(object, pod, profile, cx.now(), gated);
             self.queue.caused_by(object, cx.seq());
+            self.cache.nominator.update(object, None, pod);
             return;
         };
         let old = Arc::clone(&waiting.pod);
@@ -81,33 +102,39 @@ impl Scheduler {
             Place::Active | Place::Backoff | Place::ErrorBackoff | Place::InHand => false,
         };
         self.queue.update(object, pod);
+        self.cache.nominator.update(object, Some(&old), pod);
         if helps {
-            self.queue.requeue(object, cx.now());
-            self.queue.caused_by(object, cx.seq());
+            self.requeue(object, cx);
+        }
+        let promised = old.status.nominated;
+        if !promised.is_empty() && promised != pod.status.nominated {
+            self.gave_up_node(&old, cx);
         }
     }
 
     fn pod_bound(&mut self, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
         self.drop_in_hand(object);
         self.queue.remove(object);
-        let known = self.cache.pod(object).map(|row| (row.assumed, row.pod.meta.labels));
+        self.cache.nominator.remove(object);
+        let known = self.cache.pod(object).map(|row| (row.assumed, Arc::clone(&row.pod)));
         if known.is_some() && self.cache.node_of(object) != Some(pod.node) {
             self.cache.remove_pod(object);
         }
-        let event = match known {
+        let event = match &known {
             Some((assumed, old)) if self.cache.pod(object).is_some() => {
                 self.cache.update_pod(object, pod);
-                if !assumed && old == pod.meta.labels {
+                let told = old.meta.labels != pod.meta.labels || scaled_down(old, pod);
+                if !assumed && !told {
                     return;
                 }
-                ClusterEvent::AssignedPod { old: (!assumed).then_some(old), pod }
+                ClusterEvent::AssignedPod { old: (!assumed).then_some(&**old), pod }
             }
             Some(_) | None => {
                 self.cache.add_pod(object, pod, pod.node, false);
                 ClusterEvent::AssignedPod { old: None, pod }
             }
         };
-        self.happened(&event, cx);
+        self.happened(&event, None, cx);
     }
 
     /// A pod whose cycle is under way is no longer ours to place.
@@ -126,7 +153,7 @@ impl Scheduler {
         let old = self.cache.node_named(name);
         if change.deleted {
             self.cache.remove_node(name);
-            self.happened(&ClusterEvent::NodeDelete(node), cx);
+            self.happened(&ClusterEvent::NodeDelete(node), None, cx);
         } else {
             let rank = match self.config.ties {
                 TieRule::NodeOrderPerRun => ties::rank(cx.draws(), name.as_str()),
@@ -134,9 +161,9 @@ impl Scheduler {
             };
             self.cache.set_node(node, rank);
             match &old {
-                None => self.happened(&ClusterEvent::NodeAdd(node), cx),
+                None => self.happened(&ClusterEvent::NodeAdd(node), None, cx),
                 Some(old) if differs(old, node) => {
-                    self.happened(&ClusterEvent::NodeUpdate { old, new: node }, cx);
+                    self.happened(&ClusterEvent::NodeUpdate { old, new: node }, None, cx);
                 }
                 Some(_) => {}
             }
@@ -163,6 +190,12 @@ impl Scheduler {
         } else if let Obj::StatefulSet(set) = &change.value {
             let selector = live.then(|| set.selector.clone());
             self.cache.set_owner(Kind::StatefulSet, ns, name, selector);
+        } else if kind == Kind::PodDisruptionBudget {
+            // Budgets steer the choice of victims; no plugin waits for them.
+            let Obj::Generic(_, object) = &change.value else { return };
+            let budget = live.then(|| Budget::of(&object.meta, &object.doc));
+            self.cache.set_budget(ns, name, budget);
+            return;
         } else if kind == Kind::Service {
             let selector = service_selector(&change.value).filter(|_| live);
             self.cache.set_service(ns, name, selector);
@@ -172,12 +205,15 @@ impl Scheduler {
         } else {
             return;
         }
-        self.happened(&ClusterEvent::Other, cx);
+        self.happened(&ClusterEvent::Other, None, cx);
         self.arm(cx);
     }
 
     /// True if the event may make the pod schedulable.
     fn worth(&self, waiting: &Waiting, profile: &Profile, event: &ClusterEvent<'_>) -> bool {
+        if waiting.held && !matches!(event, ClusterEvent::PodGone(_)) {
+            return false;
+        }
         let hints = self.config.version.queueing_hints();
         (0_u8..).zip(&profile.rows).filter(|(i, _)| waiting.rejectors >> i & 1 == 1).any(
             |(_, row)| match row.plugin.hint(&waiting.pod, event, &self.cache) {
@@ -188,8 +224,32 @@ impl Scheduler {
         )
     }
 
-    /// Tells the unschedulable pods (and the one in hand, if it has been rejected).
-    pub(super) fn happened(&mut self, event: &ClusterEvent<'_>, cx: &Context<'_>) {
+    /// A pod that came to a node, or changed there, can only help pods that look at other pods
+    /// (source: `getUnschedulablePodsWithCrossTopologyTerm`).
+    fn hears_of(&self, waiting: &Waiting, event: &ClusterEvent<'_>) -> bool {
+        let ClusterEvent::AssignedPod { old, pod } = event else { return true };
+        if old.is_some_and(|old| scaled_down(old, pod)) {
+            return true;
+        }
+        let spreads = |row: &ProfileRow| {
+            row.name == "PodTopologySpread" && pod.meta.ns == waiting.pod.meta.ns
+        };
+        let users = |row: &ProfileRow| !PLUGINS.iter().any(|p| p.name == row.name);
+        let rows = &self.profiles[waiting.profile].rows;
+        (0_u8..)
+            .zip(rows)
+            .any(|(i, row)| waiting.rejectors >> i & 1 == 1 && (spreads(row) || users(row)))
+            || affine(&self.cache, &waiting.pod, pod)
+    }
+
+    /// Tells the unschedulable pods (and the one in hand, if it has been rejected); `at_most` limits
+    /// them to that priority.
+    pub(super) fn happened(
+        &mut self,
+        event: &ClusterEvent<'_>,
+        at_most: Option<i32>,
+        cx: &Context<'_>,
+    ) {
         if let Some(mut hand) = self.in_hand.take() {
             hand.moved = hand.moved || self.moves_hand(&hand, event);
             self.in_hand = Some(hand);
@@ -197,15 +257,26 @@ impl Scheduler {
         if !self.queue.any_unschedulable() {
             return;
         }
-        let topological = matches!(event, ClusterEvent::AssignedPod { .. } | ClusterEvent::Other);
+        let topological = match event {
+            ClusterEvent::AssignedPod { old, pod } => !old.is_some_and(|old| scaled_down(old, pod)),
+            ClusterEvent::Other => true,
+            ClusterEvent::NodeAdd(_)
+            | ClusterEvent::NodeUpdate { .. }
+            | ClusterEvent::NodeDelete(_)
+            | ClusterEvent::PodGone(_)
+            | ClusterEvent::Own { .. } => false,
+        };
         if topological && !self.queue.any_rejected_by(self.topological_rows) {
             return;
         }
         let mut moved = std::mem::take(&mut self.moved);
-        self.queue.collect(&mut moved, |w| self.worth(w, &self.profiles[w.profile], event));
+        self.queue.collect(&mut moved, |w| {
+            at_most.is_none_or(|most| w.pod.spec.priority <= most)
+                && self.hears_of(w, event)
+                && self.worth(w, &self.profiles[w.profile], event)
+        });
         for object in &moved {
-            self.queue.requeue(*object, cx.now());
-            self.queue.caused_by(*object, cx.seq());
+            self.requeue(*object, cx);
         }
         self.moved = moved;
     }
@@ -216,6 +287,7 @@ impl Scheduler {
         };
         let mut waiting = waiting.clone();
         waiting.rejectors = failure.rejectors;
+        waiting.held = false;
         self.worth(&waiting, &self.profiles[waiting.profile], event)
     }
 }

@@ -115,7 +115,7 @@ fn own<'a>(container: &'a Value, key: &str) -> Option<&'a Value> {
     container.get("securityContext")?.get(key)
 }
 
-fn texts<'a>(list: Option<&'a Value>) -> impl Iterator<Item = &'a str> {
+fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
     list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 

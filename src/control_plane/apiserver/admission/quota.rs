@@ -270,16 +270,17 @@ fn belongs(name: &str, kind: Kind) -> bool {
         return name == counted(kind);
     }
     let storage = name == "requests.storage" || name.contains(".storageclass.storage.k8s.io/");
-    match kind {
-        Kind::Pod => {
-            let plain = matches!(name, "pods" | "cpu" | "memory" | "ephemeral-storage");
-            let hugepages = name.starts_with("hugepages-");
-            let prefixed = name.starts_with("requests.") || name.starts_with("limits.");
-            plain || hugepages || prefixed && !storage
-        }
-        Kind::PersistentVolumeClaim => name == "persistentvolumeclaims" || storage,
-        Kind::Service => name == "services" || name.starts_with("services."),
-        _other => name == kind.plural(),
+    if kind == Kind::Pod {
+        let plain = matches!(name, "pods" | "cpu" | "memory" | "ephemeral-storage");
+        let hugepages = name.starts_with("hugepages-");
+        let prefixed = name.starts_with("requests.") || name.starts_with("limits.");
+        plain || hugepages || prefixed && !storage
+    } else if kind == Kind::PersistentVolumeClaim {
+        name == "persistentvolumeclaims" || storage
+    } else if kind == Kind::Service {
+        name == "services" || name.starts_with("services.")
+    } else {
+        name == kind.plural()
     }
 }
 
@@ -288,13 +289,14 @@ fn usage(object: &Obj) -> Amounts {
     let one = Quantity::from_value(1);
     let mut out = Amounts::new();
     out.insert(counted(object.kind()), one);
-    match object {
-        Obj::Pod(pod) => of_pod(&pod.spec, &mut out),
-        Obj::Generic(Kind::PersistentVolumeClaim, claim) => of_claim(&claim.doc, &mut out),
-        Obj::Generic(Kind::Service, service) => of_service(&service.doc, &mut out),
-        other => {
-            out.insert(other.kind().plural().to_owned(), one);
-        }
+    if let Obj::Pod(pod) = object {
+        of_pod(&pod.spec, &mut out);
+    } else if let Obj::Generic(Kind::PersistentVolumeClaim, claim) = object {
+        of_claim(&claim.doc, &mut out);
+    } else if let Obj::Generic(Kind::Service, service) = object {
+        of_service(&service.doc, &mut out);
+    } else {
+        out.insert(object.kind().plural().to_owned(), one);
     }
     out
 }

@@ -1,4 +1,4 @@
-//! RuntimeClass: a pod's overhead, and where its handler is installed.
+//! `RuntimeClass`: a pod's overhead, and where its handler is installed.
 //! Source: `plugin/pkg/admission/runtimeclass/admission.go`.
 
 use super::documents;

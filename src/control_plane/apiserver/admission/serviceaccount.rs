@@ -1,4 +1,4 @@
-//! ServiceAccount: every pod runs as an account of its namespace that exists.
+//! `ServiceAccount`: every pod runs as an account of its namespace that exists.
 //! Source: `plugin/pkg/admission/serviceaccount/admission.go`. The token's volume is not modelled.
 
 use crate::api::pod::PodSpec;

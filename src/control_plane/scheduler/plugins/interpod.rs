@@ -1,13 +1,15 @@
 //! `InterPodAffinity` (source: `plg/interpodaffinity/{filtering,scoring}.go`).
 
+use crate::api::node::Node;
 use crate::api::pod::{Affinity, PodAffinityTerm};
 use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE};
-use crate::control_plane::scheduler::counts::{GroupKey, Scope, has_pod_terms};
+use crate::control_plane::scheduler::counts::{GroupKey, PerNode, Scope, has_pod_terms};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
+    ClusterEvent, Code, CycleState, Hint, Moved, Plugin, PreFilter, Reason, Verdict, View,
 };
 use crate::engine::{Sym, num};
+use smallvec::SmallVec;
 
 /// `InterPodAffinityArgs`, and the plugin made of them.
 #[derive(Debug, Clone, Copy)]
@@ -98,25 +100,57 @@ fn group(cache: &mut Cache, pod: &Pod, terms: &[&PodAffinityTerm]) -> u32 {
 }
 
 fn ask(cache: &mut Cache, pod: &Pod, term: &PodAffinityTerm, weight: i64) -> Asked {
-    cache.ensure_topology(term.topology_key);
-    Asked { key: term.topology_key, group: group(cache, pod, &[term]), weight }
+    let key = term.topology_key;
+    cache.ensure_topology(key);
+    let group = group(cache, pod, &[term]);
+    if few_domains(cache, key) {
+        cache.ensure_group_sums(group, key);
+    }
+    Asked { key, group, weight }
+}
+
+/// True if sums over the domains are worth keeping: with a domain per node, a scan is as good.
+fn few_domains(cache: &Cache, key: Sym) -> bool {
+    cache.topology(key).is_some_and(|t| t.n * 4 <= cache.len())
 }
 
 /// Adds `weight` per pod counted to the domain of its node.
-fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, counts: &[u32], weight: i64) {
+fn add(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, pods: &PerNode, weight: i64) {
     let topology = view.cache.topology(key).expect("prepare has asked for every key that is read");
     let i = out.iter().position(|d| d.key == key).unwrap_or_else(|| {
         out.push(PerDomain { key, amounts: vec![0; topology.n], touched: false });
         out.len() - 1
     });
     let target = &mut out[i];
+    if let Some(known) = pods.sums(key) {
+        for (amount, &n) in target.amounts.iter_mut().zip(&known.sums) {
+            *amount += n * weight;
+            target.touched |= n > 0;
+        }
+        return;
+    }
     for (at, &domain) in topology.domain.iter().enumerate() {
-        let n = counts.get(view.cache.index_at(at) as usize).copied().unwrap_or(0);
+        let n = pods.counts.get(view.cache.index_at(at) as usize).copied().unwrap_or(0);
         if n > 0 && domain != NONE {
             target.amounts[domain as usize] += i64::from(n) * weight;
             target.touched = true;
         }
     }
+}
+
+/// A pod came to (or left) the node at `at`.
+fn shift(view: View<'_>, out: &mut Vec<PerDomain>, key: Sym, (at, by): (usize, i64)) {
+    let topology = view.cache.topology(key).expect("keys of pods that move are asked for");
+    let domain = topology.domain[at];
+    if domain == NONE {
+        return;
+    }
+    let i = out.iter().position(|d| d.key == key).unwrap_or_else(|| {
+        out.push(PerDomain { key, amounts: vec![0; topology.n], touched: false });
+        out.len() - 1
+    });
+    out[i].amounts[domain as usize] += by;
+    out[i].touched = by > 0 || out[i].amounts.iter().any(|n| *n != 0);
 }
 
 fn amount(view: View<'_>, per: &PerDomain, at: usize) -> Option<i64> {
@@ -143,17 +177,24 @@ impl InterPodAffinity {
     }
 
     fn ensure_keys_of_carriers(&self, cache: &mut Cache, pod: &Pod) {
-        let mut keys: Vec<Sym> = Vec::new();
-        for carrier in cache.counts().carriers().iter().filter(|c| c.total > 0) {
+        let mut keys: SmallVec<[(usize, Sym); 8]> = SmallVec::new();
+        for (i, carrier) in cache.counts().carriers().iter().enumerate() {
+            if carrier.pods.total == 0 {
+                continue;
+            }
             let anti = carrier.affinity.anti_required.iter().map(|t| (t, 0));
             for (term, _) in anti.chain(self.soft_terms(&carrier.affinity)) {
-                if !keys.contains(&term.topology_key) && about(cache, carrier.ns, term, pod) {
-                    keys.push(term.topology_key);
+                let key = (i, term.topology_key);
+                if !keys.contains(&key) && about(cache, carrier.ns, term, pod) {
+                    keys.push(key);
                 }
             }
         }
-        for key in keys {
+        for (carrier, key) in keys {
             cache.ensure_topology(key);
+            if few_domains(cache, key) {
+                cache.ensure_carrier_sums(carrier, key);
+            }
         }
     }
 }
@@ -165,17 +206,33 @@ impl AffinityFilter {
         self.existing_anti.clear();
         let counts = view.cache.counts();
         for asked in &self.asked {
-            add(view, &mut self.affinity, asked.key, &counts.get(asked.group).counts, 1);
+            add(view, &mut self.affinity, asked.key, &counts.get(asked.group).pods, 1);
         }
         for asked in &self.anti_asked {
-            add(view, &mut self.anti, asked.key, &counts.get(asked.group).counts, 1);
+            add(view, &mut self.anti, asked.key, &counts.get(asked.group).pods, 1);
         }
-        for carrier in counts.carriers().iter().filter(|c| c.total > 0) {
+        for carrier in counts.carriers().iter().filter(|c| c.pods.total > 0) {
             for term in &carrier.affinity.anti_required {
                 if about(view.cache, carrier.ns, term, view.pod) {
-                    add(view, &mut self.existing_anti, term.topology_key, &carrier.counts, 1);
+                    add(view, &mut self.existing_anti, term.topology_key, &carrier.pods, 1);
                 }
             }
+        }
+    }
+
+    fn follow(&mut self, view: View<'_>, moved: Moved<'_>) {
+        let (meta, step) = (&moved.pod.meta, (moved.at, if moved.added { 1 } else { -1 }));
+        let counts = view.cache.counts();
+        let hit = |a: &&Asked| counts.get(a.group).key.matches(meta.ns, meta.labels);
+        for asked in self.asked.iter().filter(hit) {
+            shift(view, &mut self.affinity, asked.key, step);
+        }
+        for asked in self.anti_asked.iter().filter(hit) {
+            shift(view, &mut self.anti, asked.key, step);
+        }
+        let terms = moved.pod.spec.affinity.iter().flat_map(|a| &a.anti_required);
+        for term in terms.filter(|t| about(view.cache, meta.ns, t, view.pod)) {
+            shift(view, &mut self.existing_anti, term.topology_key, step);
         }
     }
 
@@ -234,6 +291,10 @@ impl Plugin for InterPodAffinity {
         if idle { PreFilter::Skip } else { PreFilter::Run }
     }
 
+    fn pod_moved(&self, view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        state.affinity_filter.follow(view, moved);
+    }
+
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
         let filter = &state.affinity_filter;
         let any =
@@ -265,14 +326,14 @@ impl Plugin for InterPodAffinity {
         }
         let counts = view.cache.counts();
         for asked in &score.asked {
-            let group = &counts.get(asked.group).counts;
+            let group = &counts.get(asked.group).pods;
             add(view, &mut score.scores, asked.key, group, asked.weight);
         }
-        for carrier in counts.carriers().iter().filter(|c| c.total > 0) {
+        for carrier in counts.carriers().iter().filter(|c| c.pods.total > 0) {
             for (term, weight) in self.soft_terms(&carrier.affinity) {
                 if about(view.cache, carrier.ns, term, view.pod) {
                     let key = term.topology_key;
-                    add(view, &mut score.scores, key, &carrier.counts, weight);
+                    add(view, &mut score.scores, key, &carrier.pods, weight);
                 }
             }
         }
@@ -296,29 +357,44 @@ impl Plugin for InterPodAffinity {
     }
 
     fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, cache: &Cache) -> Hint {
-        let Some(affinity) = own(pod) else {
-            // Rejected by the anti-affinity of an existing pod: only its end helps.
-            return match event {
-                ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-                ClusterEvent::NodeUpdate { old, new } => {
-                    Hint::of(old.meta.labels != new.meta.labels)
-                }
-                ClusterEvent::AssignedPod { .. } => Hint::Skip,
-                ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                    Hint::Unregistered
-                }
-            };
+        let none = Affinity::default();
+        let affinity = own(pod).unwrap_or(&none);
+        let terms = || affinity.pod_required.iter().chain(&affinity.anti_required);
+        let meets_all = |list: &[PodAffinityTerm], other: &Pod| {
+            !list.is_empty() && list.iter().all(|t| about(cache, pod.meta.ns, t, other))
         };
         match event {
-            ClusterEvent::AssignedPod { pod: other, .. } => {
-                let hit = |t: &PodAffinityTerm| about(cache, pod.meta.ns, t, other);
-                Hint::of(affinity.pod_required.iter().any(hit))
+            ClusterEvent::AssignedPod { old: None, pod: other } => {
+                Hint::of(meets_all(&affinity.pod_required, other))
             }
-            ClusterEvent::PodGone(_) | ClusterEvent::NodeAdd(_) => Hint::Queue,
-            ClusterEvent::NodeUpdate { old, new } => Hint::of(old.meta.labels != new.meta.labels),
-            ClusterEvent::NodeDelete(_) | ClusterEvent::Own { .. } | ClusterEvent::Other => {
-                Hint::Unregistered
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } => Hint::of(
+                !meets_all(&affinity.pod_required, old) && meets_all(&affinity.pod_required, other)
+                    || meets_all(&affinity.anti_required, old)
+                        && !meets_all(&affinity.anti_required, other),
+            ),
+            ClusterEvent::PodGone(gone) => {
+                let theirs = gone.spec.affinity.iter().flat_map(|a| &a.anti_required);
+                let repelled = theirs.into_iter().any(|t| about(cache, gone.meta.ns, t, pod));
+                let there = !gone.node.is_empty() || !gone.status.nominated.is_empty();
+                Hint::of(there && (repelled || meets_all(&affinity.anti_required, gone)))
             }
+            ClusterEvent::NodeAdd(node) => {
+                Hint::of(terms().any(|t| node.meta.labels.get(t.topology_key).is_some()))
+            }
+            ClusterEvent::NodeUpdate { old, new } if old.meta.labels != new.meta.labels => {
+                let value = |node: &Node, t: &PodAffinityTerm| node.meta.labels.get(t.topology_key);
+                Hint::of(terms().any(|t| value(old, t) != value(new, t)))
+            }
+            ClusterEvent::NodeUpdate { .. }
+            | ClusterEvent::NodeDelete(_)
+            | ClusterEvent::Own { .. }
+            | ClusterEvent::Other => Hint::Unregistered,
         }
     }
+}
+
+/// True if a required affinity term of a waiting pod is about another pod.
+#[must_use]
+pub fn affine(cache: &Cache, pod: &Pod, other: &Pod) -> bool {
+    own(pod).is_some_and(|a| a.pod_required.iter().any(|t| about(cache, pod.meta.ns, t, other)))
 }

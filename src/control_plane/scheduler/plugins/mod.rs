@@ -1,6 +1,8 @@
 //! The plugins of the default profile, one file each, and the table of them.
 
 pub mod balanced;
+pub mod default_preemption;
+pub mod dynamic_resources;
 pub mod fit;
 pub mod image_locality;
 pub mod interpod;

@@ -37,7 +37,9 @@ impl Plugin for NodePorts {
         match event {
             ClusterEvent::NodeAdd(_) => Hint::Queue,
             ClusterEvent::PodGone(gone) => {
-                Hint::of(host_ports(pod).any(|mine| host_ports(gone).any(|p| conflict(mine, p))))
+                let clash = |mine| host_ports(gone).any(|theirs| conflict(mine, theirs));
+                let there = !gone.node.is_empty() || !gone.status.nominated.is_empty();
+                Hint::of(there && host_ports(pod).any(clash))
             }
             ClusterEvent::NodeUpdate { .. }
             | ClusterEvent::NodeDelete(_)

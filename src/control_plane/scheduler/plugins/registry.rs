@@ -1,6 +1,7 @@
 //! The table of plugins, in the order in which kube-scheduler's default profile runs them
 //! (source: `sched/apis/config/v1/default_plugins.go`).
 
+use super::dynamic_resources::DynamicResources;
 use super::image_locality::ImageLocality;
 use super::node_name::NodeName;
 use super::node_ports::NodePorts;
@@ -103,6 +104,8 @@ const QUEUE_TESTS: &str = "unit tests of the queue";
 const FILTERS: Points = Points::PRE_FILTER.and(Points::FILTER);
 const SCORES: Points = Points::PRE_SCORE.and(Points::SCORE);
 const BOTH: Points = FILTERS.and(SCORES);
+const BINDS: Points = Points::RESERVE.and(Points::PRE_BIND);
+const DYNAMIC: Points = Points::PRE_ENQUEUE.and(Points::POST_FILTER).and(BOTH).and(BINDS);
 
 macro_rules! row {
     ($name:literal, $make:expr, $points:expr, $weight:literal, $verified:expr) => {
@@ -140,12 +143,24 @@ pub const PLUGINS: &[PluginRow] = &[
     row!("NodeResourcesFit", Some(|args| Arc::new(args.fit.clone())), BOTH, 1, GOLDEN),
     row!("VolumeRestrictions", None, FILTERS, 0, ""),
     row!("NodeVolumeLimits", None, FILTERS, 0, ""),
-    row!("VolumeBinding", None, BOTH, 1, ""),
+    row!("VolumeBinding", None, BOTH.and(BINDS), 1, ""),
     row!("VolumeZone", None, FILTERS, 0, ""),
     row!("PodTopologySpread", Some(|args| Arc::new(args.spread.clone())), BOTH, 2, GOLDEN),
     row!("InterPodAffinity", Some(|args| Arc::new(args.interpod)), BOTH, 2, GOLDEN),
-    row!("DynamicResources", None, BOTH, 2, ""),
-    row!("DefaultPreemption", None, Points::POST_FILTER, 0, ""),
+    row!(
+        "DynamicResources",
+        Some(|_| Arc::new(DynamicResources)),
+        DYNAMIC,
+        2,
+        "golden/public.jsonl.gz, for pods without claims"
+    ),
+    row!(
+        "DefaultPreemption",
+        Some(|args| Arc::new(args.preemption)),
+        Points::PRE_ENQUEUE.and(Points::POST_FILTER),
+        0,
+        "golden/public.jsonl.gz and sequences_public.jsonl.gz (kube-scheduler v1.35.4)"
+    ),
     row!(
         "NodeResourcesBalancedAllocation",
         Some(|args| Arc::new(args.balanced.clone())),
@@ -158,11 +173,5 @@ pub const PLUGINS: &[PluginRow] = &[
 ];
 
 /// Plugins that are named in a default profile but not modelled, for the report.
-pub const NOT_MODELLED: &[&str] = &[
-    "VolumeRestrictions",
-    "NodeVolumeLimits",
-    "VolumeBinding",
-    "VolumeZone",
-    "DynamicResources",
-    "DefaultPreemption",
-];
+pub const NOT_MODELLED: &[&str] =
+    &["VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"];

@@ -5,11 +5,12 @@ use super::taint_toleration::tolerates;
 use crate::api::labels::{Op, Requirement};
 use crate::api::node::{Node, keys};
 use crate::api::pod::SpreadConstraint;
-use crate::api::{Pod, Selector};
+use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE, Topology};
-use crate::control_plane::scheduler::counts::{GroupKey, Scope};
+use crate::control_plane::scheduler::counts::{DomainSums, GroupKey, Scope};
 use crate::control_plane::scheduler::framework::{
-    ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Plugin, PreFilter, Reason, Verdict, View,
+    Batch, ClusterEvent, Code, CycleState, Hint, MAX_SCORE, Moved, Plugin, PreFilter, Reason,
+    Verdict, View,
 };
 use crate::engine::{Sym, num};
 use smallvec::SmallVec;
@@ -61,12 +62,25 @@ struct Tally {
     counts: Vec<i64>,
     /// Smallest count over the domains (hard constraints).
     min: i64,
+    /// Found when the first pod is moved.
+    least: Option<Least>,
     /// Weight by number of domains (soft constraints).
     weight: f64,
 }
 
+/// The two smallest counts before any pod was moved. One of them stays the smallest elsewhere,
+/// whichever domain pods are moved in.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    domain: usize,
+    first: i64,
+    second: i64,
+    /// Number of domains.
+    n: i64,
+}
+
 /// No node of the domain takes part.
-const UNSEEN: i64 = -1;
+const UNSEEN: i64 = i64::MIN;
 
 /// Hard constraints of the pod in hand.
 #[derive(Debug, Clone, Default)]
@@ -118,7 +132,7 @@ fn constraint(
         let key = GroupKey { terms: selectors.iter().map(term).collect(), live_only: true };
         cache.ensure_group(&key)
     });
-    Constraint {
+    let made = Constraint {
         key: given.topology_key,
         hostname: given.topology_key.as_str() == keys::HOSTNAME,
         max_skew: i64::from(given.max_skew),
@@ -127,7 +141,12 @@ fn constraint(
         honor_taints: given.honor_taints,
         group,
         self_match: i64::from(selectors.iter().all(|s| s.matches(pod.meta.labels))),
+    };
+    // Soft constraints over host names read the counts of single nodes.
+    if let Some(group) = group.filter(|_| (given.hard || !made.hostname) && !choosy(&made, pod)) {
+        cache.ensure_group_sums(group, given.topology_key);
     }
+    made
 }
 
 impl Spread {
@@ -159,6 +178,26 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// Key, whether taints are honoured, and selectors of the hard constraints of a waiting pod.
+    fn hard(&self, cache: &Cache, pod: &Pod) -> Vec<(Sym, bool, Vec<Selector>)> {
+        let own = !pod.spec.spread.is_empty();
+        let given = if own { &pod.spec.spread } else { &self.defaults };
+        let hard = given.iter().filter(|c| c.hard);
+        if own {
+            let one = |c: &SpreadConstraint| {
+                (c.topology_key, c.honor_taints, merged(c, pod).into_iter().collect())
+            };
+            return hard.map(one).collect();
+        }
+        let selectors = default_selectors(cache, pod);
+        if selectors.is_empty() {
+            return Vec::new();
+        }
+        hard.map(|c| (c.topology_key, c.honor_taints, selectors.clone())).collect()
+    }
+}
+
 /// Whether a node takes part in a constraint.
 fn included(c: &Constraint, pod: &Pod, node: &Node) -> bool {
     (!c.honor_affinity || node_matches(pod, node))
@@ -181,7 +220,7 @@ struct Lane<'a> {
 impl<'a> Lane<'a> {
     fn new(view: View<'a>, c: &Constraint) -> Self {
         let topology = topology(view, c.key);
-        let counts = c.group.map_or(&[][..], |g| &view.cache.counts().get(g).counts);
+        let counts = c.group.map_or(&[][..], |g| &view.cache.counts().get(g).pods.counts);
         Self { domain: &topology.domain, n: topology.n, order: view.cache.order(), counts }
     }
 
@@ -207,23 +246,39 @@ fn choosy(c: &Constraint, pod: &Pod) -> bool {
     c.honor_affinity && (affinity || !pod.spec.node_selector.is_empty()) || c.honor_taints
 }
 
-fn tallies(prepared: &[Constraint], view: View<'_>, out: &mut Vec<Tally>, fill: i64) {
-    out.clear();
-    out.extend(prepared.iter().map(|c| Tally {
-        constraint: *c,
-        counts: vec![fill; topology(view, c.key).n + 1],
-        min: 0,
-        weight: 0.0,
-    }));
+/// Tallies without counts yet; their buffers are used again.
+fn renew(prepared: &[Constraint], out: &mut Vec<Tally>) {
+    out.truncate(prepared.len());
+    for (i, &constraint) in prepared.iter().enumerate() {
+        let mut counts = out.get_mut(i).map(|t| std::mem::take(&mut t.counts)).unwrap_or_default();
+        counts.clear();
+        let tally = Tally { constraint, counts, min: 0, least: None, weight: 0.0 };
+        if i < out.len() { out[i] = tally } else { out.push(tally) }
+    }
+}
+
+/// The sums that the cache keeps for a constraint.
+fn kept<'a>(view: View<'a>, c: &Constraint) -> Option<&'a DomainSums> {
+    view.cache.counts().get(c.group?).pods.sums(c.key)
 }
 
 impl SpreadFilter {
     fn count(&mut self, view: View<'_>) {
         let mut all = std::mem::take(&mut self.tallies);
-        tallies(&self.prepared, view, &mut all, UNSEEN);
-        let lanes: Vec<Lane<'_>> = all.iter().map(|t| Lane::new(view, &t.constraint)).collect();
+        renew(&self.prepared, &mut all);
+        let lanes: SmallVec<[Lane<'_>; 4]> =
+            all.iter().map(|t| Lane::new(view, &t.constraint)).collect();
+        let everywhere = all.iter().all(|t| topology(view, t.constraint.key).everywhere);
         for (i, tally) in all.iter_mut().enumerate() {
             let choosy = choosy(&tally.constraint, view.pod);
+            if let Some(kept) = kept(view, &tally.constraint).filter(|_| everywhere && !choosy) {
+                tally.counts.extend_from_slice(&kept.sums);
+                tally.counts.push(UNSEEN);
+                let enough = num::i64_of(kept.sums.len()) >= tally.constraint.min_domains;
+                tally.min = if enough { kept.least } else { 0 };
+                continue;
+            }
+            tally.counts.resize(lanes[i].n + 1, UNSEEN);
             for at in 0..view.cache.len() {
                 let everywhere = lanes.iter().all(|k| k.domain[at] != NONE);
                 let c = &tally.constraint;
@@ -240,10 +295,78 @@ impl SpreadFilter {
     }
 }
 
+impl Tally {
+    /// The verdict of a hard constraint on a node of this domain.
+    fn judge(&self, domain: u32) -> Verdict {
+        if domain == NONE {
+            return Verdict::reject(Code::UnschedulableAndUnresolvable, 2);
+        }
+        let here = self.counts[domain as usize];
+        let here = if here == UNSEEN { 0 } else { here };
+        if here + self.constraint.self_match - self.min > self.constraint.max_skew {
+            return Verdict::reject(Code::Unschedulable, 1);
+        }
+        Verdict::PASS
+    }
+
+    /// The smallest count over the other domains; none if there are too few domains.
+    fn least_elsewhere(&mut self, domain: usize) -> Option<i64> {
+        let scan = || {
+            let mut least = Least { domain: usize::MAX, first: i64::MAX, second: i64::MAX, n: 0 };
+            for (i, &n) in self.counts.iter().enumerate().filter(|(_, n)| **n != UNSEEN) {
+                least.n += 1;
+                if n < least.first {
+                    least = Least { domain: i, first: n, second: least.first, n: least.n };
+                } else {
+                    least.second = least.second.min(n);
+                }
+            }
+            least
+        };
+        let least = self.least.unwrap_or_else(scan);
+        self.least = Some(least);
+        let other = if least.domain == domain { least.second } else { least.first };
+        (least.n >= self.constraint.min_domains).then_some(other)
+    }
+
+    /// A pod came to (or left) a node of a domain. As upstream, a pod that is being deleted counts
+    /// here, and an empty selector takes in every pod.
+    fn shift(&mut self, domain: usize, by: i64) {
+        let elsewhere = self.least_elsewhere(domain);
+        self.counts[domain] += by;
+        self.min = elsewhere.map_or(0, |n| n.min(self.counts[domain]));
+    }
+}
+
+impl SpreadFilter {
+    fn follow(&mut self, view: View<'_>, moved: Moved<'_>) {
+        let meta = &moved.pod.meta;
+        if meta.ns != view.pod.meta.ns || !has_all_keys(view, &self.tallies, moved.at) {
+            return;
+        }
+        for tally in &mut self.tallies {
+            let c = &tally.constraint;
+            let selected = match c.group {
+                Some(group) => view.cache.counts().get(group).key.matches(meta.ns, meta.labels),
+                None => c.self_match == 1,
+            };
+            let domain = topology(view, c.key).domain[moved.at] as usize;
+            if selected
+                && tally.counts[domain] != UNSEEN
+                && included(c, view.pod, view.cache.node(moved.at))
+            {
+                tally.shift(domain, if moved.added { 1 } else { -1 });
+            }
+        }
+    }
+}
+
 impl SpreadScore {
     fn count(&mut self, view: View<'_>, nodes: &[u32]) {
         let mut all = std::mem::take(&mut self.tallies);
-        tallies(&self.prepared, view, &mut all, UNSEEN);
+        renew(&self.prepared, &mut all);
+        let everywhere =
+            !self.require_all || all.iter().all(|t| topology(view, t.constraint.key).everywhere);
         let scored = |tallies: &[Tally], at: u32| {
             !self.require_all || has_all_keys(view, tallies, at as usize)
         };
@@ -254,6 +377,7 @@ impl SpreadScore {
                 continue;
             }
             let lane = Lane::new(view, &all[i].constraint);
+            all[i].counts.resize(lane.n + 1, UNSEEN);
             let mut size = 0_u64;
             for &at in nodes {
                 let slot = lane.slot(at as usize);
@@ -265,6 +389,14 @@ impl SpreadScore {
             all[i].weight = num::ln(num::float_u(size + 2));
             let c = all[i].constraint;
             let choosy = choosy(&c, view.pod);
+            if let Some(kept) = kept(view, &c).filter(|_| everywhere && !choosy) {
+                for (count, &sum) in all[i].counts.iter_mut().zip(&kept.sums) {
+                    if *count != UNSEEN {
+                        *count = sum;
+                    }
+                }
+                continue;
+            }
             for at in 0..view.cache.len() {
                 let slot = lane.slot(at);
                 let counted = all[i].counts[slot] != UNSEEN
@@ -318,19 +450,30 @@ impl Plugin for Spread {
         PreFilter::Run
     }
 
+    fn pod_moved(&self, view: View<'_>, state: &mut CycleState, moved: Moved<'_>) {
+        state.spread_filter.follow(view, moved);
+    }
+
     fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
         for tally in &state.spread_filter.tallies {
-            let domains = topology(view, tally.constraint.key);
-            if domains.domain[at] == NONE {
-                return Verdict::reject(Code::UnschedulableAndUnresolvable, 2);
-            }
-            let here = tally.counts[domains.domain[at] as usize].max(0);
-            let skew = here + tally.constraint.self_match - tally.min;
-            if skew > tally.constraint.max_skew {
-                return Verdict::reject(Code::Unschedulable, 1);
+            let verdict = tally.judge(topology(view, tally.constraint.key).domain[at]);
+            if !verdict.passed() {
+                return verdict;
             }
         }
         Verdict::PASS
+    }
+
+    fn filter(&self, view: View<'_>, state: &CycleState, batch: &mut Batch<'_>) {
+        for tally in &state.spread_filter.tallies {
+            let first = batch.first;
+            let domains = &topology(view, tally.constraint.key).domain[first..];
+            for (i, &domain) in domains.iter().enumerate().take(batch.verdicts.len()) {
+                if batch.verdicts[i].passed() {
+                    batch.judge(i, tally.judge(domain));
+                }
+            }
+        }
     }
 
     fn reason(&self, _view: View<'_>, bit: u8) -> Reason {
@@ -377,25 +520,42 @@ impl Plugin for Spread {
         }
     }
 
-    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
-        let selects = |other: &Pod| {
-            other.meta.ns == pod.meta.ns
-                && pod
-                    .spec
-                    .spread
-                    .iter()
-                    .any(|c| merged(c, pod).is_some_and(|s| s.matches(other.meta.labels)))
+    fn hint(&self, pod: &Pod, event: &ClusterEvent<'_>, cache: &Cache) -> Hint {
+        let hard = self.hard(cache, pod);
+        let selects = |c: &(Sym, bool, Vec<Selector>), labels: LabelSet| {
+            !c.2.is_empty() && c.2.iter().all(|s| s.matches(labels))
         };
+        let any = |labels: LabelSet| hard.iter().any(|c| selects(c, labels));
+        let differs =
+            |a: LabelSet, b: LabelSet| hard.iter().any(|c| selects(c, a) != selects(c, b));
+        let all_keys = |node: &Node| hard.iter().all(|c| node.meta.labels.get(c.0).is_some());
+        let near = |other: &Pod| !other.node.is_empty() && other.meta.ns == pod.meta.ns;
         match event {
-            ClusterEvent::AssignedPod { pod: other, .. } | ClusterEvent::PodGone(other) => {
-                // With default constraints the selector is not the pod's own: be generous.
-                Hint::of(pod.spec.spread.is_empty() || selects(other))
+            ClusterEvent::AssignedPod { old: None, pod: other } | ClusterEvent::PodGone(other) => {
+                Hint::of(near(other) && any(other.meta.labels))
             }
-            ClusterEvent::NodeAdd(_)
-            | ClusterEvent::NodeDelete(_)
-            | ClusterEvent::NodeUpdate { .. }
-            | ClusterEvent::Own { .. }
-            | ClusterEvent::Other => Hint::Queue,
+            ClusterEvent::AssignedPod { old: Some(old), pod: other } => {
+                Hint::of(near(other) && differs(old.meta.labels, other.meta.labels))
+            }
+            ClusterEvent::Own { old } => {
+                let tolerates = old.spec.tolerations != pod.spec.tolerations;
+                Hint::of(
+                    tolerates && hard.iter().any(|c| c.1)
+                        || differs(old.meta.labels, pod.meta.labels),
+                )
+            }
+            ClusterEvent::NodeAdd(node) | ClusterEvent::NodeDelete(node) => {
+                Hint::of(all_keys(node))
+            }
+            ClusterEvent::NodeUpdate { old, new } => {
+                let value = |node: &Node, key: Sym| node.meta.labels.get(key);
+                let moved = || hard.iter().any(|c| value(old, c.0) != value(new, c.0));
+                Hint::of(
+                    all_keys(old) != all_keys(new)
+                        || all_keys(new) && (moved() || old.taints != new.taints),
+                )
+            }
+            ClusterEvent::Other => Hint::Unregistered,
         }
     }
 }
