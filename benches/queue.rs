@@ -1,5 +1,5 @@
-//! The event queue against its candidates: the hold operation (pop one, push one) at several numbers
-//! of pending events. `cargo bench --bench queue`.
+//! The event queue against its candidates: the hold operation (pop one, push one) at several
+//! numbers of pending events. `cargo bench --bench queue`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use priority_queue::PriorityQueue;
@@ -118,8 +118,8 @@ impl<const D: usize> Candidate for DaryHeap<D> {
     }
 }
 
-/// A calendar of 2^20 ns buckets over about four seconds with a heap for what lies beyond; the bucket
-/// in hand is sorted when it is reached, so that ties stay first in, first out.
+/// A calendar of 2^20 ns buckets over about four seconds with a heap for what lies beyond; the
+/// bucket in hand is sorted when it is reached, so that ties stay first in, first out.
 struct Calendar {
     buckets: Vec<Vec<(u64, u64, Payload)>>,
     current: VecDeque<(u64, u64, Payload)>,

@@ -27,6 +27,8 @@ pub mod control_plane;
 
 pub mod node;
 
+pub mod addons;
+
 pub mod cluster;
 
 pub mod scenario;

@@ -107,6 +107,7 @@ kinds! {
     HTTPRoute "gateway.networking.k8s.io" ["v1", "v1beta1"] "httproutes" true "gateway.networking.k8s.io/httproutes";
     GRPCRoute "gateway.networking.k8s.io" ["v1"] "grpcroutes" true "gateway.networking.k8s.io/grpcroutes";
     ReferenceGrant "gateway.networking.k8s.io" ["v1", "v1beta1"] "referencegrants" true "gateway.networking.k8s.io/referencegrants";
+    PodMetrics "metrics.k8s.io" ["v1beta1"] "pods" true "metrics";
     BackendTLSPolicy "gateway.networking.k8s.io" ["v1"] "backendtlspolicies" true "gateway.networking.k8s.io/backendtlspolicies";
 }
 

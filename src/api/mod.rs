@@ -3,7 +3,8 @@
 //! Every object is a compact typed view plus, where the view does not hold everything, the shared
 //! original document, so that patch, apply and "YAML as kubectl prints it" lose nothing.
 
-pub mod budget;
+pub mod autoscaling;
+pub mod cronjob;
 pub mod kevent;
 pub mod kind;
 pub mod labels;
@@ -12,11 +13,14 @@ pub mod meta;
 pub mod name;
 pub mod node;
 pub mod object;
+pub mod pdb;
 pub mod pod;
 pub mod qos;
 pub mod quantity;
 pub mod request;
 pub mod resources;
+pub mod service;
+pub mod storage;
 pub mod version;
 pub mod versions;
 pub mod workload;

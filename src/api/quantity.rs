@@ -452,7 +452,11 @@ mod tests {
             } else {
                 prop_assert_eq!(again, quantity);
             }
-            prop_assert_eq!(again.to_string(), printed);
+            // A binary amount that no binary suffix divides prints as a plain number, and a plain
+            // number is read as a decimal one.
+            if again.format() == quantity.format() {
+                prop_assert_eq!(again.to_string(), printed);
+            }
         }
 
         #[test]

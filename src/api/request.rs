@@ -1,8 +1,9 @@
 //! Requests to the API server and its answers. Outcomes of the simulated world (`Conflict`,
 //! `NotFound`) are values.
 
+use super::autoscaling::MetricQuery;
 use super::kevent::KEvent;
-use super::meta::Uid;
+use super::meta::{Owner, Uid};
 use super::node::NodeStatus;
 use super::object::Obj;
 use super::pod::{Condition, PodStatus, Taint};
@@ -118,6 +119,25 @@ pub enum Op {
     RemoveFinalizer(Sym),
     /// PATCH that removes the owner references with these identities.
     RemoveOwners(Arc<[Uid]>),
+    /// PATCH that adds an owner reference (adoption).
+    AddOwner {
+        /// The owner.
+        owner: Owner,
+        /// Precondition on the identity of the object.
+        uid: Uid,
+        /// A finalizer that comes with it.
+        finalizer: Option<Sym>,
+    },
+    /// PUT of `/scale`.
+    PutScale(i32),
+    /// PUT of a namespace's `/finalize`: it has been emptied.
+    Finalize,
+    /// DELETE of all objects of the kind in the namespace.
+    DeleteCollection,
+    /// PATCH of `spec.podCIDR` of a node.
+    PodCidr(Sym),
+    /// GET of metrics from the server behind the API (`metrics.k8s.io` and its like).
+    Metrics(Arc<MetricQuery>),
 }
 
 impl Op {
@@ -133,7 +153,13 @@ impl Op {
             | Self::Cordon(_)
             | Self::SetImage(..)
             | Self::RemoveFinalizer(_)
-            | Self::RemoveOwners(_) => ("patch", ""),
+            | Self::RemoveOwners(_)
+            | Self::AddOwner { .. }
+            | Self::PodCidr(_) => ("patch", ""),
+            Self::PutScale(_) => ("update", "/scale"),
+            Self::Finalize => ("update", "/finalize"),
+            Self::DeleteCollection => ("deletecollection", ""),
+            Self::Metrics(_) => ("list", ""),
             Self::PodStatus(_)
             | Self::PodCondition(..)
             | Self::Nominate(_)

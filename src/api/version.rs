@@ -76,6 +76,18 @@ impl KubeVersion {
         self >= Self::V1_35
     }
 
+    /// A namespace's pods go before everything else in it (`OrderedNamespaceDeletion`).
+    #[must_use]
+    pub fn ordered_namespace_deletion(self) -> bool {
+        self >= Self::V1_35
+    }
+
+    /// `DynamicResources` is among the default plugins (its API is GA since 1.34).
+    #[must_use]
+    pub fn dynamic_resources(self) -> bool {
+        self >= Self::V1_35
+    }
+
     /// A job gets `SuccessCriteriaMet` or `FailureTarget` before its final condition.
     #[must_use]
     pub fn two_step_job_finish(self) -> bool {

@@ -1,7 +1,7 @@
 //! The one shared table of object versions. etcd writes it; a watch cache, an informer or a
 //! member is only a position in it (a revision, or an index into a kind's log), so nobody keeps a
-//! copy. A superseded version lives as long as a cursor has yet to pass it, and for the watch cache's
-//! window after that ([`Versions::trim`]).
+//! copy. A superseded version lives as long as a cursor has yet to pass it, and for the watch
+//! cache's window after that ([`Versions::trim`]).
 //!
 //! Invariant (tidy checks it): only `control_plane/etcd` calls [`Versions::put`],
 //! [`Versions::delete`], [`Versions::compact`] and [`Versions::trim`].

@@ -4,9 +4,13 @@
 
 use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, ObjRef, Versions};
-use crate::api::{Name, Obj, Uid};
+use crate::api::{LabelSet, Name, Obj, Uid};
 use crate::engine::Sym;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+
+/// Objects without a controller, by their labels.
+type Orphans = FxHashMap<LabelSet, BTreeSet<(u32, u32)>>;
 
 /// Caches of one process (kube-controller-manager shares one set among its controllers).
 #[derive(Debug, Clone)]
@@ -17,13 +21,15 @@ pub struct Cache {
     owned: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
     /// Pods by node, in order of delivery.
     on_node: FxHashMap<Sym, Vec<ObjRef>>,
+    /// Pods and `ReplicaSets` that no controller owns, by namespace and labels (slot, generation).
+    orphans: FxHashMap<(Kind, Sym), Orphans>,
     /// Live objects per kind in order of delivery, for kinds that do not churn ([`is_listed`]).
     listed: Vec<Vec<ObjRef>>,
 }
 
-/// True for kinds whose live objects are kept as a list.
+/// True for kinds whose live objects are kept as a list: those that somebody lists.
 const fn is_listed(kind: Kind) -> bool {
-    !matches!(kind, Kind::Pod | Kind::Event | Kind::Job | Kind::ReplicaSet)
+    matches!(kind, Kind::Node | Kind::DaemonSet | Kind::StorageClass)
 }
 
 impl Default for Cache {
@@ -33,6 +39,7 @@ impl Default for Cache {
             by_name: FxHashMap::default(),
             owned: FxHashMap::default(),
             on_node: FxHashMap::default(),
+            orphans: FxHashMap::default(),
             listed: vec![Vec::new(); N_KINDS],
         }
     }
@@ -58,6 +65,52 @@ impl Cache {
             }
         }
         self.reindex(kind, change, before);
+        if matches!(kind, Kind::Pod | Kind::ReplicaSet) {
+            self.note_orphan(kind, change, before);
+        }
+    }
+
+    /// Keeps the index of what nobody owns.
+    fn note_orphan(&mut self, kind: Kind, change: &Change, before: Option<&Obj>) {
+        let place = |obj: &Obj| {
+            let meta = obj.meta().filter(|m| m.controller().is_none())?;
+            Some((meta.ns, meta.labels))
+        };
+        let new = if change.deleted { None } else { place(&change.value) };
+        let old = before.and_then(place);
+        if old == new {
+            return;
+        }
+        let id = (change.object.slot, change.object.generation);
+        if let Some((ns, labels)) = old
+            && let Some(sets) = self.orphans.get_mut(&(kind, ns))
+            && let Some(set) = sets.get_mut(&labels)
+        {
+            set.remove(&id);
+            if set.is_empty() {
+                sets.remove(&labels);
+            }
+        }
+        if let Some((ns, labels)) = new {
+            self.orphans.entry((kind, ns)).or_default().entry(labels).or_default().insert(id);
+        }
+    }
+
+    /// Pods or `ReplicaSets` of a namespace that no controller owns and whose labels are these, in
+    /// the order of their rows.
+    pub fn orphans(&self, kind: Kind, ns: Sym, matches: impl Fn(LabelSet) -> bool) -> Vec<ObjRef> {
+        let mut found: Vec<(u32, u32)> = Vec::new();
+        if let Some(sets) = self.orphans.get(&(kind, ns)) {
+            // The order of the sets does not show: what is found is sorted.
+            #[expect(clippy::iter_over_hash_type, reason = "sorted below")]
+            for (labels, set) in sets {
+                if matches(*labels) {
+                    found.extend(set);
+                }
+            }
+        }
+        found.sort_unstable();
+        found.into_iter().map(|(slot, generation)| ObjRef { slot, generation }).collect()
     }
 
     /// Moves the object between owner and node lists if those have changed.
@@ -143,8 +196,7 @@ impl Cache {
         self.on_node.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// Live objects of a kind in order of delivery; empty for kinds that churn (pods, Kubernetes
-    /// Events, jobs and `ReplicaSet`s come and go by the hundred thousand, and nobody lists them).
+    /// Live objects of a kind in order of delivery; empty for kinds that nobody lists.
     #[must_use]
     pub fn list(&self, kind: Kind) -> &[ObjRef] {
         &self.listed[kind.index()]

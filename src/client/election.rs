@@ -3,9 +3,9 @@
 //! cannot renew for 10 s gives up.
 //!
 //! [`Elector`] decides, attempt by attempt; its caller reads and writes the Lease. While nothing
-//! happens nobody needs to be armed: [`Elector::renewed_by`] says when a holder has renewed last, and
-//! [`Elector::takeover`] at which of its attempts a candidate will succeed once the renewals have
-//! stopped.
+//! happens nobody needs to be armed: [`Elector::renewed_by`] says when a holder has renewed last,
+//! and [`Elector::takeover`] at which of its attempts a candidate will succeed once the renewals
+//! have stopped.
 
 use crate::api::{Lease, Meta, Name};
 use crate::engine::{Draws, Purpose, SimDuration, SimTime, Sym};

@@ -209,8 +209,8 @@ impl<C: Reconcile> Runner<C> {
     }
 
     /// Sends what the controller has left in its outbox. Kubernetes Events go one at a time: the
-    /// broadcaster posts them in order and waits for each, so that they take no more than a token of
-    /// the limit from the requests beside them (source: client-go `tools/record/event.go`).
+    /// broadcaster posts them in order and waits for each, so that they take no more than a token
+    /// of the limit from the requests beside them (source: client-go `tools/record/event.go`).
     pub fn post(&mut self, cx: &mut Context<'_>) {
         let Some(outbox) = self.inner.outbox().filter(|o| !o.waiting.is_empty()) else { return };
         for (hop, request) in std::mem::take(&mut outbox.waiting) {

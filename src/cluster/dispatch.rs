@@ -74,6 +74,7 @@ impl Cluster {
                     self.controllers.handle(controller, event, cx);
                 }
             }
+            Event::Scrape => self.metrics.scrape(cx),
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
                 let riders = self.api.watches.take_riders(watch);
@@ -119,6 +120,7 @@ impl Cluster {
                 }
             }
             Role::User => self.driver.on_pod(change, before, cx),
+            Role::MetricsServer => self.metrics.on_pod(change),
             Role::ApiServer => {}
         }
     }
@@ -145,7 +147,7 @@ impl Cluster {
                 }
             }
             Role::User => self.driver.on_answer(token, &outcome, cx),
-            Role::ApiServer => {}
+            Role::ApiServer | Role::MetricsServer => {}
         }
     }
 

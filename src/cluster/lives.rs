@@ -63,6 +63,13 @@ const SCHEDULER_KINDS: &[Kind] = &[
     Kind::ReplicaSet,
     Kind::StatefulSet,
     Kind::PodDisruptionBudget,
+    Kind::PersistentVolume,
+    Kind::PersistentVolumeClaim,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::CSIDriver,
+    Kind::CSIStorageCapacity,
+    Kind::VolumeAttachment,
 ];
 
 impl Cluster {

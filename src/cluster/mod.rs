@@ -8,6 +8,7 @@ mod policy;
 pub mod spec;
 mod user;
 
+use crate::addons::metrics_server::MetricsServer;
 use crate::api::workload::Namespace;
 use crate::api::{Kind, Meta, Name, Obj};
 use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
@@ -39,6 +40,7 @@ pub struct Cluster {
     nodes: Vec<NodeAgent>,
     by_name: FxHashMap<Sym, u32>,
     driver: Driver,
+    metrics: MetricsServer,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
     lives: lives::Lives,
@@ -99,6 +101,11 @@ impl Cluster {
                 &shared.draws,
             ),
             driver: Driver::new(Arc::clone(&plan)),
+            metrics: MetricsServer::new(
+                plan.usage.clone().into(),
+                spec.metrics_resolution,
+                &shared.draws,
+            ),
             struck: vec![Vec::new(); plan.faults.len()],
             lives: lives::Lives::default(),
             faults_open: plan.faults.len(),
@@ -120,6 +127,9 @@ impl Cluster {
         self.start_component(Component::Scheduler, 0);
         self.start_component(Component::ControllerManager, 0);
         let cx = &mut self.shared.context(0);
+        if self.metrics.watches_pods() {
+            self.api.watch(Kind::Pod, Address::new(Role::MetricsServer, 0), lag, cx);
+        }
         if self.driver.watches_pods() {
             self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
         }
@@ -129,6 +139,9 @@ impl Cluster {
             meta.uid = crate::api::Uid(Sym::new(name).stable_hash());
             let namespace = Namespace { meta, ..Namespace::default() };
             preload(&mut self.api, Obj::Namespace(Arc::new(namespace)), cx);
+            for kind in [Kind::ServiceAccount, Kind::ConfigMap] {
+                preload(&mut self.api, standing(kind, Sym::new(name), cx), cx);
+            }
         }
         for node in &self.nodes {
             let mut object = crate::node::first_object(node, cx);
@@ -154,6 +167,7 @@ impl Cluster {
             preload(&mut self.api, object.clone(), cx);
         }
         self.api.start(cx);
+        self.metrics.start(cx);
         self.driver.start(cx);
         for (i, fault) in plan.faults.iter().enumerate() {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
@@ -254,6 +268,17 @@ fn settled(obj: &Obj) -> bool {
     })
 }
 
+/// What a namespace of an old cluster has.
+fn standing(kind: Kind, ns: Sym, cx: &crate::event::Context<'_>) -> Obj {
+    let mut object = crate::control_plane::controllers::serviceaccount::standing(kind, ns);
+    if let Some(meta) = object.meta_mut() {
+        meta.created = cx.stamp();
+        let hash = crate::engine::digest::mix(ns.stable_hash(), kind.index() as u64);
+        meta.uid = crate::api::Uid(hash);
+    }
+    object
+}
+
 /// Puts an object into the store before the run; two of one name were refused when the plan was
 /// made.
 fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>) {
@@ -284,7 +309,7 @@ fn api_config(plan: &Plan) -> apiserver::Config {
         event_ttl: plan.cluster.event_ttl,
         commit: CommitLatency::new(latency.fsync, latency.raft_rtt),
         pins: plan.pins.iter().map(|p| (p.prefix.clone(), p.nodes.clone())).collect(),
-        controllers: apiserver::Controllers::default(),
+        controllers: apiserver::Controllers { quotas: false, disruption: true },
     }
 }
 
@@ -295,5 +320,6 @@ fn manager_config(plan: &Plan) -> ManagerConfig {
         burst,
         version: plan.cluster.version,
         monitor_grace: plan.cluster.monitor_grace,
+        pod_cidr: plan.cluster.pod_cidr,
     }
 }

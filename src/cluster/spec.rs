@@ -41,6 +41,8 @@ pub struct Plan {
     pub pins: Vec<Pin>,
     /// Objects that came from files of the past: already running when the run starts.
     pub warm: Vec<Obj>,
+    /// What pods use, as the metrics server scrapes it.
+    pub usage: Vec<crate::addons::metrics_server::Load>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
 }
@@ -75,6 +77,11 @@ pub struct ClusterSpec {
     pub event_ttl: SimDuration,
     /// Every lease renewal and node report is an event and a request; otherwise none is.
     pub explicit_heartbeats: bool,
+    /// Pod addresses of the whole cluster, of which each node gets a range; none: nobody hands them
+    /// out.
+    pub pod_cidr: Option<crate::control_plane::controllers::nodeipam::Cidr>,
+    /// Distance of the metrics server's scrapes.
+    pub metrics_resolution: SimDuration,
 }
 
 /// Which agent a node runs.

@@ -2,12 +2,12 @@
 //!
 //! Structure: a calendar. Time is cut into buckets of 2^20 ns; the next 4096 of them (4.3 s) are
 //! kept as unsorted lists, found through a bitmap; the bucket in hand is sorted, and what is
-//! scheduled into it while it is in hand is inserted in order; what lies beyond the calendar waits
-//! in a 4-ary heap. Most events of a control plane happen within milliseconds, so they never touch
-//! the heap. The lists run through one slab whose free places are used last in, first out: the few
-//! entries of a quiet cluster stay in the nearest cache, where a vector per bucket would not.
-//! `benches/queue.rs` keeps the candidates (std binary heap, 4- and 8-ary heap, `BTreeMap`,
-//! `priority-queue`). Cancelling marks the seq; the entry is dropped when it surfaces.
+//! scheduled into it while it is in hand goes to a small heap beside it; what lies beyond the
+//! calendar waits in a 4-ary heap. Most events of a control plane happen within milliseconds, so
+//! they never touch the heap. The lists run through one slab whose free places are used last in,
+//! first out: the few entries of a quiet cluster stay in the nearest cache, where a vector per
+//! bucket would not. `benches/queue.rs` keeps the candidates (std binary heap, 4- and 8-ary heap,
+//! `BTreeMap`, `priority-queue`). Cancelling marks the seq; the entry is dropped when it surfaces.
 
 use super::num;
 use super::time::SimTime;
@@ -48,6 +48,9 @@ const END: u32 = u32::MAX;
 pub struct Queue<E> {
     /// The bucket in hand, latest first: the next event is at the end.
     current: Vec<Entry<E>>,
+    /// Scheduled into the bucket in hand since it was sorted. To insert them in order would move
+    /// all that is later, which a storm of events within a millisecond makes dear.
+    fresh: Heap<E>,
     /// Number of the bucket in hand, counted from time zero.
     at: u64,
     /// First entry of each bucket's list, [`END`] if it is empty.
@@ -66,6 +69,7 @@ impl<E: Copy> Default for Queue<E> {
     fn default() -> Self {
         Self {
             current: Vec::new(),
+            fresh: Heap(Vec::new()),
             at: 0,
             buckets: vec![END; BUCKETS],
             slab: Vec::new(),
@@ -92,8 +96,7 @@ impl<E: Copy> Queue<E> {
         self.len += 1;
         let bucket = bucket_of(entry.time);
         if bucket <= self.at {
-            let place = self.current.partition_point(|e| e.key() > entry.key());
-            self.current.insert(place, entry);
+            self.fresh.push(entry);
         } else if bucket - self.at < BUCKETS as u64 {
             let slot = slot_of(bucket);
             let next = std::mem::replace(&mut self.buckets[slot], self.free);
@@ -114,10 +117,7 @@ impl<E: Copy> Queue<E> {
     /// Takes the earliest event.
     pub fn pop(&mut self) -> Option<Entry<E>> {
         loop {
-            if self.current.is_empty() && !self.advance() {
-                return None;
-            }
-            let entry = self.current.pop()?;
+            let entry = if self.fresh_first()? { self.fresh.pop()? } else { self.current.pop()? };
             self.len -= 1;
             if self.cancelled.is_empty() || !self.cancelled.remove(&entry.seq) {
                 return Some(entry);
@@ -128,16 +128,29 @@ impl<E: Copy> Queue<E> {
     /// When the earliest event happens.
     pub fn next_time(&mut self) -> Option<SimTime> {
         loop {
-            if self.current.is_empty() && !self.advance() {
-                return None;
-            }
-            let entry = self.current.last()?;
+            let fresh = self.fresh_first()?;
+            let entry = if fresh { self.fresh.0.first()? } else { self.current.last()? };
             if self.cancelled.is_empty() || !self.cancelled.remove(&entry.seq) {
                 return Some(entry.time);
             }
-            self.current.pop();
+            if fresh {
+                self.fresh.pop();
+            } else {
+                self.current.pop();
+            }
             self.len -= 1;
         }
+    }
+
+    /// Whether the next event is among the fresh ones; none if nothing is pending.
+    fn fresh_first(&mut self) -> Option<bool> {
+        if self.current.is_empty() && self.fresh.0.is_empty() && !self.advance() {
+            return None;
+        }
+        Some(match (self.fresh.0.first(), self.current.last()) {
+            (Some(fresh), Some(sorted)) => fresh.key() < sorted.key(),
+            (fresh, _) => fresh.is_some(),
+        })
     }
 
     /// Takes the next bucket that holds something in hand; false if nothing is pending.

@@ -3,6 +3,7 @@
 
 use super::lease::Leases;
 use super::record::{Record, What};
+use super::usage::Usage;
 use super::{Address, ApiEvent, Event};
 use crate::api::meta::Stamp;
 use crate::api::request::{Outcome, Request, User};
@@ -44,6 +45,8 @@ pub struct Shared {
     pub records: Vec<Record>,
     /// Heartbeats of all kubelets.
     pub leases: Leases,
+    /// What the metrics server has scraped.
+    pub usage: Usage,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
     /// Kubernetes version.
@@ -69,6 +72,7 @@ impl Shared {
             digest: Digest::default(),
             records: Vec::new(),
             leases: Leases::default(),
+            usage: Usage::default(),
             tracing: false,
             version,
             epoch_s,
@@ -193,6 +197,17 @@ impl Context<'_> {
     /// Heartbeats, for the kubelets that start and stop.
     pub fn leases_mut(&mut self) -> &mut Leases {
         &mut self.shared.leases
+    }
+
+    /// What the metrics server has scraped.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.shared.usage
+    }
+
+    /// What has been scraped, for the metrics server.
+    pub fn usage_mut(&mut self) -> &mut Usage {
+        &mut self.shared.usage
     }
 
     /// Folds a word into the run's digest.

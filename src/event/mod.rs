@@ -4,6 +4,7 @@
 pub mod context;
 pub mod lease;
 pub mod record;
+pub mod usage;
 
 pub use context::{Context, Shared};
 pub use record::{Record, What};
@@ -24,6 +25,8 @@ pub enum Role {
     ControllerManager,
     /// The kubelet (or fakelet) of a node.
     Kubelet,
+    /// The metrics server.
+    MetricsServer,
 }
 
 impl Role {
@@ -36,6 +39,7 @@ impl Role {
             Self::Scheduler => "kube-scheduler",
             Self::ControllerManager => "kube-controller-manager",
             Self::Kubelet => "kubelet",
+            Self::MetricsServer => "metrics-server",
         }
     }
 }
@@ -98,6 +102,8 @@ pub enum Event {
         /// What for.
         event: NodeEvent,
     },
+    /// The metrics server looks at what pods use.
+    Scrape,
     /// The scenario's user does something.
     User(UserEvent),
     /// A fault begins or ends.
@@ -116,6 +122,8 @@ pub enum ApiEvent {
     Arrive(Id),
     /// A request has waited for a seat as long as it may.
     GiveUp(Id),
+    /// Admission looks again for an account that was missing.
+    Admit(Id),
     /// etcd has committed (or refused) the request's transaction.
     Commit(Id),
     /// The periodic compaction of etcd, driven by the API server.
@@ -135,6 +143,8 @@ pub enum SchedulerEvent {
     FlushBackoff,
     /// Pods that have waited for five minutes are tried again.
     FlushUnschedulable,
+    /// A pod in `PreBind` looks whether its volumes are bound.
+    PollVolumes(u32),
 }
 
 /// Events of a controller.

@@ -350,7 +350,12 @@ fn sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         .filter(|&i| {
             let run = &worker.runs[i];
             matches!(run.state, RunState::Exited(_, _, code)
-                if run.restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init()))
+            if run.restarts(
+                worker.spec.restart,
+                worker.container(i),
+                code,
+                i < worker.n_init(),
+            ))
         })
         .collect();
     for i in due {

@@ -1,6 +1,6 @@
 //! Probes: startup gates the others, liveness restarts, readiness turns traffic on and off. What
-//! they find follows from the scenario, so a probe that passes is no event: only ticks that fail, or
-//! that speak against the present verdict, are armed. Source: behaviour reference §4.5.
+//! they find follows from the scenario, so a probe that passes is no event: only ticks that fail,
+//! or that speak against the present verdict, are armed. Source: behaviour reference §4.5.
 
 use super::NodeAgent;
 use super::kubelet::{KILLING, event, kill, report, trace};

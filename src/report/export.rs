@@ -1,7 +1,9 @@
 //! Objects back to documents, as `kubectl get -o yaml` prints them: what the manifest said, with
 //! the live fields laid over it; objects without a manifest are written from their typed form.
 
+use super::export_control as control;
 use super::export_pod::{conditions, pod_spec, pod_status, put, resources, set_stamp, taint};
+use super::export_storage;
 use crate::api::kevent::KEvent;
 use crate::api::labels::Op;
 use crate::api::node::Node;
@@ -45,7 +47,20 @@ pub fn to_value(obj: &Obj, epoch_s: u32) -> Value {
             doc.insert("preemptionPolicy".into(), policy.into());
             doc
         }
+        Obj::PersistentVolume(o) => export_storage::volume(o),
+        Obj::PersistentVolumeClaim(o) => export_storage::claim(o),
+        Obj::StorageClass(o) => export_storage::class(o),
+        Obj::CSINode(o) => export_storage::csi_node(o),
+        Obj::CSIDriver(o) => export_storage::csi_driver(o),
+        Obj::CSIStorageCapacity(o) => export_storage::csi_capacity(o),
         Obj::Lease(o) => lease(o, epoch_s),
+        Obj::ReplicationController(o) => control::replication_controller(o),
+        Obj::CronJob(o) => control::cron_job(o),
+        Obj::ControllerRevision(o) => control::revision(o),
+        Obj::HorizontalPodAutoscaler(o) => control::autoscaler(o),
+        Obj::EndpointSlice(o) => control::slice(o),
+        Obj::Endpoints(o) => control::endpoints(o),
+        Obj::PodMetrics(_) => Object::new(),
         Obj::Generic(_, o) => o.doc.as_object().cloned().unwrap_or_default(),
     };
     let kind = obj.kind();
@@ -94,19 +109,19 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-fn base(doc: Option<&Arc<Value>>) -> Object {
+pub(super) fn base(doc: Option<&Arc<Value>>) -> Object {
     doc.and_then(|d| d.as_object()).cloned().unwrap_or_default()
 }
 
 /// The document and its `spec`, to lay live fields over.
-fn with_spec(doc: &Doc) -> (Object, Object) {
+pub(super) fn with_spec(doc: &Doc) -> (Object, Object) {
     let mut doc = base(doc.as_ref());
     let spec = doc.remove("spec");
     let spec = spec.and_then(|s| s.as_object().cloned()).unwrap_or_default();
     (doc, spec)
 }
 
-fn whole(mut doc: Object, spec: Object, status: Object) -> Object {
+pub(super) fn whole(mut doc: Object, spec: Object, status: Object) -> Object {
     doc.insert("spec".into(), spec.into());
     doc.insert("status".into(), status.into());
     doc
@@ -174,7 +189,7 @@ pub fn selector(s: &Selector) -> Value {
     out.into()
 }
 
-fn template(t: &PodTemplate) -> Value {
+pub(super) fn template(t: &PodTemplate) -> Value {
     let mut m = Object::new();
     put(&mut m, "labels", labels(t.labels));
     if let Some(list) = t.annotations.as_deref() {
@@ -192,7 +207,7 @@ fn int_or_percent(value: IntOrPercent) -> Value {
 }
 
 /// Zero counts are left out of a status, as Go's `omitempty` does.
-fn counts(list: &[(&str, i64)]) -> Object {
+pub(super) fn counts(list: &[(&str, i64)]) -> Object {
     list.iter().filter(|(_, n)| *n != 0).map(|(k, n)| ((*k).to_owned(), (*n).into())).collect()
 }
 

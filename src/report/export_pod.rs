@@ -225,7 +225,7 @@ fn probe(p: &Probe) -> Value {
     out.into()
 }
 
-fn node_term(t: &NodeSelectorTerm) -> Value {
+pub(super) fn node_term(t: &NodeSelectorTerm) -> Value {
     let mut out = Object::new();
     put(&mut out, "matchExpressions", list(&t.expressions, requirement));
     put(&mut out, "matchFields", list(&t.fields, requirement));

@@ -150,53 +150,40 @@ impl Metrics {
     }
 
     fn prime_one(&mut self, now: SimTime, object: ObjRef, value: &Obj) {
-        match value {
-            Obj::Pod(pod) => self.pod(now, User::ApiServer, object, pod),
-            Obj::Node(node) => self.node(now, object, node, false),
-            Obj::Event(_)
-            | Obj::Namespace(_)
-            | Obj::Deployment(_)
-            | Obj::ReplicaSet(_)
-            | Obj::StatefulSet(_)
-            | Obj::DaemonSet(_)
-            | Obj::Job(_)
-            | Obj::PriorityClass(_)
-            | Obj::Lease(_)
-            | Obj::Generic(..) => self.workloads.object(value, false, now),
+        if let Obj::Pod(pod) = value {
+            self.pod(now, User::ApiServer, object, pod);
+        } else if let Obj::Node(node) = value {
+            self.node(now, object, node, false);
+        } else {
+            self.workloads.object(value, false, now);
         }
     }
 
     fn committed(&mut self, change: &Change, user: User, verb: (&'static str, &'static str)) {
         let now = change.time;
-        match &change.value {
-            Obj::Pod(pod) => {
-                if verb.0 == "delete" || verb.1 == "/eviction" {
-                    self.unwanted(change.object, user, verb.1, now);
-                }
-                if change.deleted {
-                    self.gone(now, change.object);
-                } else {
-                    self.pod(now, user, change.object, pod);
-                }
+        if let Obj::Pod(pod) = &change.value {
+            if verb.0 == "delete" || verb.1 == "/eviction" {
+                self.unwanted(change.object, user, verb.1, now);
             }
+            if change.deleted {
+                self.gone(now, change.object);
+            } else {
+                self.pod(now, user, change.object, pod);
+            }
+        } else if let Obj::Event(event) = &change.value {
             // That an Event expires an hour later is no news.
-            Obj::Event(_) if change.deleted => {}
-            Obj::Event(event) => {
-                self.events += 1;
-                if let Some(sink) = &mut self.sink {
-                    event_row(&mut self.line, now, event);
-                    sink.row(Stream::Events, self.line.end());
-                }
+            if change.deleted {
+                return;
             }
-            Obj::Node(node) => self.node(now, change.object, node, change.deleted),
-            Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => {
-                self.workloads.object(&change.value, change.deleted, now);
+            self.events += 1;
+            if let Some(sink) = &mut self.sink {
+                event_row(&mut self.line, now, event);
+                sink.row(Stream::Events, self.line.end());
             }
-            Obj::Namespace(_)
-            | Obj::Job(_)
-            | Obj::PriorityClass(_)
-            | Obj::Lease(_)
-            | Obj::Generic(..) => {}
+        } else if let Obj::Node(node) = &change.value {
+            self.node(now, change.object, node, change.deleted);
+        } else {
+            self.workloads.object(&change.value, change.deleted, now);
         }
     }
 
@@ -490,7 +477,7 @@ fn slim(plan: &Plan) -> Plan {
 /// The scheduler's last word on a pod.
 fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
     let name = pod.spec.scheduler_name;
-    if !scheduler.serves(name) {
+    if !name.is_empty() && !scheduler.serves(name) {
         return format!("no profile of the scheduler serves schedulerName {:?}", name.as_str());
     }
     let condition = pod.status.condition(ConditionType::PodScheduled);

@@ -96,8 +96,6 @@ pub struct NodeRow {
     not_ready_ns: u64,
     not_ready_since: Option<SimTime>,
     seen: bool,
-    /// Its heat is to be worked out anew.
-    stale: bool,
 }
 
 /// All nodes, zones and the whole cluster.
@@ -120,6 +118,8 @@ pub struct NodeTable {
     pub heat: Vec<u8>,
     /// Nodes that have changed since.
     stale: Vec<u32>,
+    /// The same by node.
+    is_stale: Vec<bool>,
     by_name: FxHashMap<Sym, u32>,
     of_slot: Vec<(u32, u32)>,
 }
@@ -165,9 +165,9 @@ impl NodeTable {
             not_ready_ns: 0,
             not_ready_since: None,
             seen: false,
-            stale: false,
         });
         self.heat.push(COLD);
+        self.is_stale.push(false);
         index
     }
 
@@ -264,7 +264,7 @@ impl NodeTable {
     }
 
     fn spoil(&mut self, index: usize) {
-        if !std::mem::replace(&mut self.rows[index].stale, true) {
+        if !std::mem::replace(&mut self.is_stale[index], true) {
             self.stale.push(num::u32_of(index));
         }
     }
@@ -272,8 +272,8 @@ impl NodeTable {
     /// Brings the heat of the nodes that have changed up to date.
     pub fn settle(&mut self) {
         while let Some(index) = self.stale.pop() {
-            let row = &mut self.rows[index as usize];
-            row.stale = false;
+            let row = &self.rows[index as usize];
+            self.is_stale[index as usize] = false;
             self.heat[index as usize] = if row.ready {
                 let share = num::round(percent(row.room.cpu, row.room.cpu_allocatable));
                 u8::try_from(share.clamp(0, 254)).unwrap_or(0)

@@ -65,6 +65,8 @@ fn plan(nodes: u32) -> Plan {
             scheduler: SchedulerSpec::default(),
             monitor_grace: None,
             event_ttl: SimDuration::from_secs(3600),
+            pod_cidr: None,
+            metrics_resolution: SimDuration::from_secs(15),
         },
         steps: Vec::new(),
         arrivals: Vec::new(),
@@ -92,6 +94,7 @@ fn plan(nodes: u32) -> Plan {
         ],
         pins: Vec::new(),
         warm: Vec::new(),
+        usage: Vec::new(),
         not_modelled: vec![("spec.template.spec.dnsPolicy".into(), 3)],
     }
 }

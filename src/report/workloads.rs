@@ -275,19 +275,16 @@ impl WorkloadTable {
 
     /// A change of an object that keeps replicas.
     pub fn object(&mut self, object: &Obj, deleted: bool, now: SimTime) {
-        let (meta, desired) = match object {
-            Obj::Deployment(o) => (&o.meta, o.replicas),
-            Obj::StatefulSet(o) => (&o.meta, o.replicas),
-            Obj::DaemonSet(o) => (&o.meta, o.status.desired),
-            Obj::ReplicaSet(o) => (&o.meta, o.replicas),
-            Obj::Pod(_)
-            | Obj::Node(_)
-            | Obj::Event(_)
-            | Obj::Namespace(_)
-            | Obj::Job(_)
-            | Obj::PriorityClass(_)
-            | Obj::Lease(_)
-            | Obj::Generic(..) => return,
+        let (meta, desired) = if let Obj::Deployment(o) = object {
+            (&o.meta, o.replicas)
+        } else if let Obj::StatefulSet(o) = object {
+            (&o.meta, o.replicas)
+        } else if let Obj::DaemonSet(o) = object {
+            (&o.meta, o.status.desired)
+        } else if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = object {
+            (&o.meta, o.replicas)
+        } else {
+            return;
         };
         let kind = object.kind();
         let key = own(kind, meta.ns, meta.name);

@@ -213,7 +213,8 @@ pub(crate) fn condition_type(text: &str) -> ConditionType {
         .unwrap_or_else(|| ConditionType::Other(Sym::new(text)))
 }
 
-fn truth(text: &str) -> Truth {
+/// A status of a condition.
+pub(crate) fn truth(text: &str) -> Truth {
     match text {
         "True" => Truth::True,
         "False" => Truth::False,
@@ -322,6 +323,8 @@ pub(crate) fn namespace(n: &core::Namespace, doc: &Value) -> Namespace {
     Namespace {
         meta: meta(false, &n.metadata),
         terminating: phase == Some("Terminating"),
+        finalized: false,
+        conditions: conditions!(n.status.as_ref().map(|s| &s.conditions).into_iter().flatten()),
         doc: Some(Arc::new(doc.clone())),
     }
 }

@@ -240,7 +240,7 @@ pub(crate) fn affinity(a: &core::Affinity) -> Affinity {
     }
 }
 
-fn node_term(t: &core::NodeSelectorTerm) -> NodeSelectorTerm {
+pub(crate) fn node_term(t: &core::NodeSelectorTerm) -> NodeSelectorTerm {
     let requirements = |list: Option<&Vec<core::NodeSelectorRequirement>>| -> Vec<Requirement> {
         list.into_iter()
             .flatten()

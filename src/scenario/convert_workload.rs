@@ -1,15 +1,35 @@
 //! Workload kinds to the compact form.
 
-use super::convert::{conditions, int_or_percent, meta, nat, selector, stamp, sym};
-use super::convert_pod::template;
-use super::path::{At, Problems};
-use crate::api::workload::{
-    DaemonSet, DaemonSetStatus, Deployment, DeploymentStatus, IntOrPercent, Job, JobStatus,
-    ReplicaSet, ReplicaSetStatus, StatefulSet, StatefulSetStatus, Strategy,
+use super::convert::{
+    condition_type, conditions, int_or_percent, meta, nat, selector, stamp, sym, truth,
 };
-use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch};
+use super::convert_pod::template;
+use super::path::{At, Problems, Seg};
+use super::readers::Found;
+use crate::api::workload::{
+    ControllerRevision, DaemonSet, DaemonSetStatus, Deployment, DeploymentStatus, FailureAction,
+    FailureRule, Indexes, IntOrPercent, Job, JobStatus, ReplicaSet, ReplicaSetStatus, StatefulSet,
+    StatefulSetStatus, Strategy, SuccessRule,
+};
+use crate::api::{Kind, Obj, Selector};
+use crate::engine::Sym;
+use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The status of a ReplicaSet or `ReplicationController`: two types with the same fields.
+macro_rules! replica_status {
+    ($s:expr) => {
+        ReplicaSetStatus {
+            observed_generation: nat($s.observed_generation.unwrap_or(0)),
+            replicas: $s.replicas,
+            fully_labeled: $s.fully_labeled_replicas.unwrap_or(0),
+            ready: $s.ready_replicas.unwrap_or(0),
+            available: $s.available_replicas.unwrap_or(0),
+            conditions: conditions!(&$s.conditions),
+        }
+    };
+}
 
 /// Where a workload's template stands in its document.
 fn template_doc(doc: &Value) -> Option<&Value> {
@@ -77,43 +97,38 @@ pub(crate) fn replica_set(
         min_ready_s: nat(spec.min_ready_seconds.unwrap_or(0)),
         selector: selector(&spec.selector),
         template: template(&pods, template_doc(doc), &at.key("template"), problems),
-        status: r
-            .status
-            .as_ref()
-            .map(|s| ReplicaSetStatus {
-                observed_generation: nat(s.observed_generation.unwrap_or(0)),
-                replicas: s.replicas,
-                fully_labeled: s.fully_labeled_replicas.unwrap_or(0),
-                ready: s.ready_replicas.unwrap_or(0),
-                available: s.available_replicas.unwrap_or(0),
-                conditions: conditions!(&s.conditions),
-            })
-            .unwrap_or_default(),
+        status: r.status.as_ref().map(|s| replica_status!(s)).unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),
     }
 }
 
 /// A StatefulSet.
-pub(crate) fn stateful_set(
-    s: &apps::StatefulSet,
-    doc: &Value,
-    problems: &mut Problems,
-) -> StatefulSet {
+pub(crate) fn stateful_set(s: &apps::StatefulSet, doc: &Value, found: &mut Found) -> StatefulSet {
     let spec = s.spec.clone().unwrap_or_default();
     let at = At::ROOT.key("spec");
+    let retention = spec.persistent_volume_claim_retention_policy.as_ref();
     let update = spec.update_strategy.as_ref();
     let rolling = update.and_then(|u| u.rolling_update.as_ref());
     StatefulSet {
         meta: meta(true, &s.metadata),
         replicas: spec.replicas.unwrap_or(1),
         service: sym(spec.service_name.as_ref()),
+        claims: claims(doc, found),
+        claims_go_with_set: retention.and_then(|r| r.when_deleted.as_deref()) == Some("Delete"),
+        claims_go_with_pod: retention.and_then(|r| r.when_scaled.as_deref()) == Some("Delete"),
+        history_limit: spec.revision_history_limit.unwrap_or(10),
         parallel: spec.pod_management_policy.as_deref() == Some("Parallel"),
         on_delete: update.and_then(|u| u.type_.as_deref()) == Some("OnDelete"),
         partition: rolling.and_then(|r| r.partition).unwrap_or(0),
         ordinals_start: spec.ordinals.as_ref().and_then(|o| o.start).unwrap_or(0),
         min_ready_s: nat(spec.min_ready_seconds.unwrap_or(0)),
         selector: selector(&spec.selector),
-        template: template(&spec.template, template_doc(doc), &at.key("template"), problems),
+        template: template(
+            &spec.template,
+            template_doc(doc),
+            &at.key("template"),
+            &mut found.errors,
+        ),
         status: s
             .status
             .as_ref()
@@ -126,8 +141,65 @@ pub(crate) fn stateful_set(
                 updated: s.updated_replicas.unwrap_or(0),
                 current_revision: sym(s.current_revision.as_ref()),
                 update_revision: sym(s.update_revision.as_ref()),
+                collisions: nat(s.collision_count.unwrap_or(0)),
             })
             .unwrap_or_default(),
+        doc: Some(Arc::new(doc.clone())),
+    }
+}
+
+/// Claim templates, each read as the claim it is to become.
+fn claims(doc: &Value, found: &mut Found) -> Arc<[Obj]> {
+    let list = doc.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+    let claim = |(i, template): (usize, &Value)| {
+        let mut claim = template.clone();
+        if let Some(claim) = claim.as_object_mut() {
+            claim.insert("apiVersion".into(), "v1".into());
+            claim.insert("kind".into(), "PersistentVolumeClaim".into());
+        }
+        let mut below = Found::new(found.mode);
+        let read = super::readers::read(Kind::PersistentVolumeClaim, "v1", &claim, &mut below);
+        let templates = Seg::Key("volumeClaimTemplates".to_owned());
+        found.below(&[Seg::Key("spec".to_owned()), templates, Seg::Index(i)], below);
+        read
+    };
+    list.into_iter().flatten().enumerate().filter_map(claim).collect()
+}
+
+/// A `ReplicationController`: a ReplicaSet whose selector is a map of labels.
+pub(crate) fn replication_controller(
+    r: &core::ReplicationController,
+    doc: &Value,
+    problems: &mut Problems,
+) -> ReplicaSet {
+    let spec = r.spec.clone().unwrap_or_default();
+    let at = At::ROOT.key("spec");
+    let pods = spec.template.unwrap_or_default();
+    let labels = spec.selector.iter().flatten().map(|(k, v)| (Sym::new(k), Sym::new(v)));
+    ReplicaSet {
+        meta: meta(true, &r.metadata),
+        replicas: spec.replicas.unwrap_or(1),
+        min_ready_s: nat(spec.min_ready_seconds.unwrap_or(0)),
+        selector: Selector::of_labels(labels),
+        template: template(&pods, template_doc(doc), &at.key("template"), problems),
+        status: r.status.as_ref().map(|s| replica_status!(s)).unwrap_or_default(),
+        doc: Some(Arc::new(doc.clone())),
+    }
+}
+
+/// A `ControllerRevision`; its template is the patch that its data holds.
+pub(crate) fn controller_revision(
+    r: &apps::ControllerRevision,
+    doc: &Value,
+    problems: &mut Problems,
+) -> ControllerRevision {
+    let at = At::ROOT.key("data");
+    let held = doc.pointer("/data/spec/template");
+    let pods = held.and_then(|t| serde_json::from_value(t.clone()).ok()).unwrap_or_default();
+    ControllerRevision {
+        meta: meta(true, &r.metadata),
+        revision: r.revision,
+        template: template(&pods, held, &at, problems),
         doc: Some(Arc::new(doc.clone())),
     }
 }
@@ -140,6 +212,7 @@ pub(crate) fn daemon_set(d: &apps::DaemonSet, doc: &Value, problems: &mut Proble
     let rolling = update.and_then(|u| u.rolling_update.as_ref());
     let on_delete = update.and_then(|u| u.type_.as_deref()) == Some("OnDelete");
     let unavailable = rolling.and_then(|r| r.max_unavailable.as_ref());
+    let some = |n: &IntOrPercent| *n != IntOrPercent::Int(0) && *n != IntOrPercent::Percent(0);
     DaemonSet {
         meta: meta(true, &d.metadata),
         selector: selector(&spec.selector),
@@ -147,6 +220,8 @@ pub(crate) fn daemon_set(d: &apps::DaemonSet, doc: &Value, problems: &mut Proble
         on_delete,
         max_unavailable: (!on_delete)
             .then(|| unavailable.map_or(IntOrPercent::Int(1), int_or_percent)),
+        max_surge: rolling.and_then(|r| r.max_surge.as_ref()).map(int_or_percent).filter(some),
+        history_limit: spec.revision_history_limit.unwrap_or(10),
         min_ready_s: nat(spec.min_ready_seconds.unwrap_or(0)),
         status: d
             .status
@@ -160,6 +235,7 @@ pub(crate) fn daemon_set(d: &apps::DaemonSet, doc: &Value, problems: &mut Proble
                 available: s.number_available.unwrap_or(0),
                 updated: s.updated_number_scheduled.unwrap_or(0),
                 unavailable: s.number_unavailable.unwrap_or(0),
+                collisions: nat(s.collision_count.unwrap_or(0)),
             })
             .unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),
@@ -182,6 +258,22 @@ pub(crate) fn job(j: &batch::Job, doc: &Value, problems: &mut Problems) -> Job {
         ttl_s: spec.ttl_seconds_after_finished.map(nat),
         suspend: spec.suspend.unwrap_or(false),
         indexed: spec.completion_mode.as_deref() == Some("Indexed"),
+        backoff_per_index: spec.backoff_limit_per_index,
+        max_failed_indexes: spec.max_failed_indexes,
+        replace_failed_only: spec
+            .pod_replacement_policy
+            .as_deref()
+            .map_or(spec.pod_failure_policy.is_some(), |policy| policy == "Failed"),
+        failure_policy: spec
+            .pod_failure_policy
+            .as_ref()
+            .map(|policy| policy.rules.iter().map(failure_rule).collect()),
+        success_policy: spec
+            .success_policy
+            .iter()
+            .flat_map(|p| &p.rules)
+            .map(success_rule)
+            .collect(),
         selector: spec.selector.as_ref().map(selector).unwrap_or_default(),
         template: template(&spec.template, template_doc(doc), &at.key("template"), problems),
         status: j
@@ -196,9 +288,43 @@ pub(crate) fn job(j: &batch::Job, doc: &Value, problems: &mut Problems) -> Job {
                 start: stamp(s.start_time.as_ref()),
                 completion: stamp(s.completion_time.as_ref()),
                 conditions: conditions!(&s.conditions),
+                completed_indexes: indexes(s.completed_indexes.as_ref()),
+                failed_indexes: indexes(s.failed_indexes.as_ref()),
                 ..JobStatus::default()
             })
             .unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),
+    }
+}
+
+fn indexes(text: Option<&String>) -> Indexes {
+    text.map(|t| Indexes::parse(t)).unwrap_or_default()
+}
+
+fn failure_rule(rule: &batch::PodFailurePolicyRule) -> FailureRule {
+    FailureRule {
+        action: match rule.action.as_str() {
+            "FailJob" => FailureAction::FailJob,
+            "FailIndex" => FailureAction::FailIndex,
+            "Ignore" => FailureAction::Ignore,
+            _ => FailureAction::Count,
+        },
+        exit_codes: rule.on_exit_codes.as_ref().map(|codes| {
+            let within = codes.operator == "In";
+            (sym(codes.container_name.as_ref()), within, codes.values.as_slice().into())
+        }),
+        conditions: rule
+            .on_pod_conditions
+            .iter()
+            .flatten()
+            .map(|c| (condition_type(&c.type_), truth(c.status.as_deref().unwrap_or("True"))))
+            .collect(),
+    }
+}
+
+fn success_rule(rule: &batch::SuccessPolicyRule) -> SuccessRule {
+    SuccessRule {
+        indexes: rule.succeeded_indexes.as_ref().map(|t| Indexes::parse(t)),
+        count: rule.succeeded_count,
     }
 }

@@ -27,7 +27,8 @@ pub struct ScenarioFile {
     pub until: Until,
     /// The cluster.
     pub cluster: Cluster,
-    /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data directory.
+    /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data
+    /// directory.
     #[serde(default)]
     pub manifests: Vec<String>,
     /// Kubernetes objects, inline.
@@ -48,6 +49,9 @@ pub struct ScenarioFile {
     /// Recorded workloads.
     #[serde(default)]
     pub traces: Vec<Trace>,
+    /// What pods use, as a metrics server scrapes it for autoscalers.
+    #[serde(default)]
+    pub usage: Vec<super::usage::Usage>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -129,7 +133,8 @@ pub struct Cluster {
     /// Latencies of the model.
     #[serde(default)]
     pub latencies: Latencies,
-    /// `lazy` arms only heartbeats that could be noticed; `explicit` arms every lease renewal and node report.
+    /// `lazy` arms only heartbeats that could be noticed; `explicit` arms every lease renewal and
+    /// node report.
     #[serde(default)]
     pub heartbeats: Heartbeats,
     /// Overrides `--node-monitor-grace-period` of the version.
@@ -137,6 +142,11 @@ pub struct Cluster {
     /// `--event-ttl`; 1h by default.
     #[serde(rename = "eventTTL")]
     pub event_ttl: Option<Span>,
+    /// Addresses of pods, of which each node gets a /24 (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Option<String>,
+    /// `--metric-resolution` of the metrics server; 15s by default.
+    pub metrics_resolution: Option<Span>,
 }
 
 /// A Kubernetes version.
@@ -186,7 +196,8 @@ pub enum AgentName {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
-    /// The node's name, or with `count` what the names begin with (`NAME-0`, `NAME-1`, …); `{}` in it stands for the number.
+    /// The node's name, or with `count` what the names begin with (`NAME-0`, `NAME-1`, …); `{}` in
+    /// it stands for the number.
     pub name: String,
     /// Number of nodes; without it there is one, called exactly `name`.
     pub count: Option<u32>,
@@ -216,7 +227,8 @@ pub struct Pool {
     pub agent: AgentName,
     /// Time from power-on to registration; none by default.
     pub boot: Option<DistSpec>,
-    /// What pods may use, where it differs from the default: capacity for a fakelet, 100Mi of memory less for a kubelet.
+    /// What pods may use, where it differs from the default: capacity for a fakelet, 100Mi of
+    /// memory less for a kubelet.
     #[serde(default)]
     pub allocatable: Allocatable,
     /// Images there from the start.
@@ -334,7 +346,8 @@ pub struct Scheduler {
     /// What decides among equal nodes; `uniform` by default.
     #[serde(default)]
     pub ties: TieRule,
-    /// Share of the nodes to look at; 0 (the default) adapts it to their number. That of `config` goes before it.
+    /// Share of the nodes to look at; 0 (the default) adapts it to their number. That of `config`
+    /// goes before it.
     #[serde(default)]
     #[schemars(range(max = 100))]
     pub percentage_of_nodes_to_score: u32,
@@ -596,7 +609,8 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss` and `kubeletWatchLoss` is given.
+/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss` and `kubeletWatchLoss` is
+/// given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -630,7 +644,8 @@ pub enum ComponentName {
     KubeControllerManager,
 }
 
-/// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`, among those.
+/// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`,
+/// among those.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Whom {

@@ -114,19 +114,10 @@ pub fn pod_spec_from_value(value: &Value, mode: Mode) -> Result<PodSpec, InputEr
     let pod = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": value,
     });
-    match obj_from_json(&pod, mode)? {
-        Obj::Pod(pod) => Ok((*pod.spec).clone()),
-        Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::Deployment(_)
-        | Obj::ReplicaSet(_)
-        | Obj::StatefulSet(_)
-        | Obj::DaemonSet(_)
-        | Obj::Job(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => Err(vec![InputError::new("", "is no pod spec")]),
+    let object = obj_from_json(&pod, mode)?;
+    match object.as_pod() {
+        Some(pod) => Ok((*pod.spec).clone()),
+        None => Err(vec![InputError::new("", "is no pod spec")]),
     }
 }
 

@@ -24,7 +24,9 @@ mod target;
 pub mod traces;
 
 mod convert;
+mod convert_control;
 mod convert_pod;
+mod convert_storage;
 mod convert_workload;
 mod defaults;
 mod files;
@@ -36,6 +38,7 @@ mod readers;
 mod scheduler;
 pub mod source;
 mod typed;
+pub mod usage;
 mod validate;
 mod validate_pod;
 

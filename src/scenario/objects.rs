@@ -25,7 +25,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 17] = [
+const MODELLED: [Kind; 24] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -43,6 +43,13 @@ const MODELLED: [Kind; 17] = [
     Kind::LimitRange,
     Kind::ResourceQuota,
     Kind::RuntimeClass,
+    Kind::PodDisruptionBudget,
+    Kind::ReplicationController,
+    Kind::CronJob,
+    Kind::ControllerRevision,
+    Kind::HorizontalPodAutoscaler,
+    Kind::EndpointSlice,
+    Kind::Endpoints,
 ];
 
 /// Where an object stands, for messages about it.
@@ -182,6 +189,22 @@ impl Known {
             || self.arrivals.iter().any(|(of, base)| of == ns.as_str() && begins(base))
     }
 
+    /// The selector of a workload's pods.
+    pub(crate) fn selector_of(&self, target: &Target) -> Option<crate::api::Selector> {
+        let key = (target.kind, target.ns.as_str(), target.name.to_string());
+        let found = self.objects.get(&key)?;
+        if let Obj::Deployment(o) = found {
+            return Some(o.selector.clone());
+        }
+        if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = found {
+            return Some(o.selector.clone());
+        }
+        if let Obj::StatefulSet(o) = found {
+            return Some(o.selector.clone());
+        }
+        if let Obj::DaemonSet(o) = found { Some(o.selector.clone()) } else { None }
+    }
+
     /// The pod template of a workload.
     pub(crate) fn template_of(&self, target: &Target) -> Option<&PodTemplate> {
         let key = (target.kind, target.ns.as_str(), target.name.to_string());
@@ -190,20 +213,22 @@ impl Known {
 }
 
 fn template(obj: &Obj) -> Option<&PodTemplate> {
-    match obj {
-        Obj::Deployment(o) => Some(&o.template),
-        Obj::ReplicaSet(o) => Some(&o.template),
-        Obj::StatefulSet(o) => Some(&o.template),
-        Obj::DaemonSet(o) => Some(&o.template),
-        Obj::Job(o) => Some(&o.template),
-        Obj::Pod(_)
-        | Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => None,
+    if let Obj::Deployment(o) = obj {
+        return Some(&o.template);
     }
+    if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::StatefulSet(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::DaemonSet(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::Job(o) = obj {
+        return Some(&o.template);
+    }
+    if let Obj::CronJob(o) = obj { Some(&o.template.template) } else { None }
 }
 
 /// Only an object that a cluster has stored has a creation time.
@@ -246,15 +271,18 @@ const CONTAINER_FIELDS: [&str; 9] = [
     "startupProbe",
 ];
 
-/// Fields of a pod spec's document that are kept and that nothing acts upon, each once per pod spec.
+/// Fields of a pod spec's document that are kept and that nothing acts upon, each once per pod
+/// spec.
 fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let mut ignored = BTreeSet::new();
     let Some(doc) = spec.and_then(|s| s.doc.as_ref()).and_then(|d| d.as_object()) else {
         return ignored;
     };
-    let other = |key: &&String| !SPEC_FIELDS.contains(&key.as_str()) && *key != "volumes";
-    ignored.extend(doc.keys().filter(other).map(|key| format!("spec.{key}")));
+    let other = |(key, value): &(&String, &Value)| {
+        !SPEC_FIELDS.contains(&key.as_str()) && *key != "volumes" && !by_default(key, value)
+    };
+    ignored.extend(doc.iter().filter(other).map(|(key, _)| format!("spec.{key}")));
     for list in ["containers", "initContainers"] {
         for container in doc.get(list).and_then(|c| c.as_array()).into_iter().flatten() {
             let fields = container.as_object().into_iter().flatten();
@@ -264,21 +292,37 @@ fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
     ignored
 }
 
-/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its time.
+/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its
+/// time.
 fn ignored_of(list: &str, key: &str, value: &Value) -> Option<String> {
     if key == "lifecycle" {
         return value.get("postStart").map(|_| format!("spec.{list}[].lifecycle.postStart"));
     }
-    (!CONTAINER_FIELDS.contains(&key)).then(|| format!("spec.{list}[].{key}"))
+    let ignored = !CONTAINER_FIELDS.contains(&key) && !by_default(key, value);
+    ignored.then(|| format!("spec.{list}[].{key}"))
+}
+
+/// True for what the API server fills in where nothing is said: nobody asked for it.
+fn by_default(key: &str, value: &Value) -> bool {
+    match key {
+        "dnsPolicy" => value == "ClusterFirst",
+        "enableServiceLinks" => value == true,
+        "securityContext" => value.as_object().is_some_and(serde_json::Map::is_empty),
+        "terminationMessagePath" => value == "/dev/termination-log",
+        "terminationMessagePolicy" => value == "File",
+        _ => false,
+    }
 }
 
 /// Fields of a pod spec that are read and kept, and that nothing acts upon yet.
 fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let Some(spec) = spec else { return Vec::new() };
-    let claims = |v: &VolumeSource| matches!(v, VolumeSource::Claim(..) | VolumeSource::Ephemeral);
+    let ephemeral = |v: &VolumeSource| matches!(v, VolumeSource::Ephemeral);
+    let resource_claims = |doc: &Value| doc.get("resourceClaims").is_some();
     [
-        (spec.volumes.iter().any(|v| claims(&v.source)), "volumes bound to claims"),
+        (spec.volumes.iter().any(|v| ephemeral(&v.source)), "ephemeral volumes' claims"),
+        (spec.doc.as_deref().is_some_and(resource_claims), "resourceClaims"),
         (!spec.readiness_gates.is_empty(), "readinessGates"),
     ]
     .into_iter()

@@ -8,12 +8,13 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{expect, faults, names, pools, scheduler, steps};
+use super::{expect, faults, names, pools, scheduler, steps, usage};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
     SchedulerSpec, Strategy, Ties,
 };
+use crate::control_plane::controllers::nodeipam::Cidr;
 use crate::engine::{Dist, SimDuration, SimTime};
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use std::sync::Arc;
 const EPOCH_S: u32 = 1_767_225_600;
 /// End of a run that is to end by itself: long enough for any workload that does.
 const IDLE_CAP: SimTime = SimTime::from_secs(7 * 86_400);
+/// `--metric-resolution` as released manifests of metrics-server pass it.
+const METRICS_RESOLUTION: SimDuration = SimDuration::from_secs(15);
 /// `--event-ttl`.
 const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
 /// What the report says about shares of GPUs.
@@ -58,6 +61,12 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         steps: steps::steps(file, &objects, report),
         arrivals,
         faults: each(&file.faults, "faults", |f, at| faults::fault(f, known, at, report)),
+        usage: file
+            .usage
+            .iter()
+            .enumerate()
+            .flat_map(|(i, u)| usage::loads(u, known, &top("usage").item(i), report))
+            .collect(),
         expect: each(&file.expect, "expect", |e, at| expect::expect(e, known, at, report)),
         pins: each(&file.pin, "pin", |p, at| Some(expect::pin(p, known, at, report))),
         warm: objects.warm.clone(),
@@ -115,6 +124,16 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
     };
     let monitor_grace = span("nodeMonitorGracePeriod", &from.node_monitor_grace_period);
     let event_ttl = span("eventTTL", &from.event_ttl).unwrap_or(EVENT_TTL);
+    let resolution = span("metricsResolution", &from.metrics_resolution);
+    let metrics_resolution = resolution.unwrap_or(METRICS_RESOLUTION);
+    if metrics_resolution < SimDuration::from_secs(1) {
+        report.error(&at.key("metricsResolution"), "is too short", "write 1s or more");
+    }
+    let pod_cidr = from.pod_cidr.as_ref().and_then(|text| {
+        let cidr = Cidr::parse(text).filter(|c| (8..=24).contains(&c.bits));
+        let cidr = cidr.ok_or_else(|| format!("{text:?} is no range of addresses from /8 to /24"));
+        report.take(&at.key("podCIDR"), cidr, "write 10.244.0.0/16")
+    });
     ClusterSpec {
         version: version.unwrap_or_default(),
         epoch_s: from.epoch.as_ref().map_or(EPOCH_S, |text| epoch(text, &at, report)),
@@ -124,6 +143,8 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
         scheduler: SchedulerSpec::default(),
         monitor_grace,
         event_ttl,
+        pod_cidr,
+        metrics_resolution,
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
     }
 }

@@ -3,7 +3,8 @@
 use super::manifest::Mode;
 use super::path::{At, Problem, Problems, Seg, nearest};
 use super::{
-    convert, convert_pod, convert_workload, defaults, kinds, typed, validate, validate_pod,
+    convert, convert_control, convert_pod, convert_storage, convert_workload, defaults, kinds,
+    typed, validate, validate_pod,
 };
 use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
@@ -35,6 +36,16 @@ impl Found {
         Self { mode, errors: Problems::default(), warnings: Problems::default() }
     }
 
+    /// Takes in what was found in a part of the object that was read by itself.
+    pub(crate) fn below(&mut self, path: &[Seg], part: Self) {
+        let moved = |mut p: Problem| {
+            p.path.0.splice(0..0, path.iter().cloned());
+            p
+        };
+        self.errors.0.extend(part.errors.0.into_iter().map(moved));
+        self.warnings.0.extend(part.warnings.0.into_iter().map(moved));
+    }
+
     fn unknown(&mut self, list: Vec<Problem>) {
         match self.mode {
             Mode::Strict => self.errors.0.extend(list),
@@ -56,7 +67,10 @@ type Reader = fn(Kind, &Value, &mut Found) -> Option<Obj>;
 pub(crate) fn read(kind: Kind, version: &str, doc: &Value, found: &mut Found) -> Option<Obj> {
     let reader = match (kind, version) {
         (Kind::HorizontalPodAutoscaler, "autoscaling/v1") => |k, d: &Value, f: &mut Found| {
-            generic::<autoscaling::v1::HorizontalPodAutoscaler>(k, d, f, validate::hpa_v1)
+            let object = typed::<autoscaling::v1::HorizontalPodAutoscaler>(k, d, f)?;
+            f.validate(|problems| validate::hpa_v1(&object, problems));
+            let hpa = convert_control::hpa_v1(&object, d);
+            Some(Obj::HorizontalPodAutoscaler(Arc::new(hpa)))
         },
         (Kind::Event, "events.k8s.io/v1") => {
             |k, d: &Value, f: &mut Found| generic::<events::Event>(k, d, f, |_, _| {})
@@ -167,11 +181,11 @@ fn known_fields(map: &Value, known: &[&str], at: &At<'_>, problems: &mut Problem
 /// A kind with a compact form: type it, validate it, convert it.
 macro_rules! compact {
     ($kind:ident, $type:ty, $check:path,
-     |$object:ident, $doc:ident, $problems:ident| $convert:expr) => {
+     |$object:ident, $doc:ident, $into:ident| $convert:expr) => {
         (Kind::$kind, |kind, $doc: &Value, found: &mut Found| {
             let $object = typed::<$type>(kind, $doc, found)?;
             found.validate(|problems| $check(&$object, problems));
-            let $problems = &mut found.errors;
+            let $into = &mut *found;
             Some(Obj::$kind(Arc::new($convert)))
         })
     };
@@ -191,44 +205,72 @@ macro_rules! plain {
 
 /// The kinds k8s-openapi has, the frequent ones first.
 const READERS: &[(Kind, Reader)] = &[
-    compact!(Pod, core::Pod, validate_pod::pod, |o, doc, p| convert_pod::pod(&o, doc, p)),
-    compact!(Node, core::Node, validate::node, |o, doc, p| convert::node(&o, doc, p)),
-    compact!(Namespace, core::Namespace, validate::nothing, |o, doc, _p| convert::namespace(
+    compact!(Pod, core::Pod, validate_pod::pod, |o, doc, f| convert_pod::pod(
+        &o,
+        doc,
+        &mut f.errors
+    )),
+    compact!(Node, core::Node, validate::node, |o, doc, f| convert::node(&o, doc, &mut f.errors)),
+    compact!(Namespace, core::Namespace, validate::nothing, |o, doc, _f| convert::namespace(
         &o, doc
     )),
-    compact!(Deployment, apps::Deployment, validate::deployment, |o, doc, p| {
-        convert_workload::deployment(&o, doc, p)
+    compact!(Deployment, apps::Deployment, validate::deployment, |o, doc, f| {
+        convert_workload::deployment(&o, doc, &mut f.errors)
     }),
-    compact!(ReplicaSet, apps::ReplicaSet, validate::replica_set, |o, doc, p| {
-        convert_workload::replica_set(&o, doc, p)
+    compact!(ReplicaSet, apps::ReplicaSet, validate::replica_set, |o, doc, f| {
+        convert_workload::replica_set(&o, doc, &mut f.errors)
     }),
-    compact!(StatefulSet, apps::StatefulSet, validate::stateful_set, |o, doc, p| {
-        convert_workload::stateful_set(&o, doc, p)
+    compact!(StatefulSet, apps::StatefulSet, validate::stateful_set, |o, doc, f| {
+        convert_workload::stateful_set(&o, doc, f)
     }),
-    compact!(DaemonSet, apps::DaemonSet, validate::daemon_set, |o, doc, p| {
-        convert_workload::daemon_set(&o, doc, p)
+    compact!(DaemonSet, apps::DaemonSet, validate::daemon_set, |o, doc, f| {
+        convert_workload::daemon_set(&o, doc, &mut f.errors)
     }),
-    compact!(Job, batch::Job, validate::job, |o, doc, p| convert_workload::job(&o, doc, p)),
-    compact!(PriorityClass, scheduling::PriorityClass, validate::priority_class, |o, doc, _p| {
+    compact!(Job, batch::Job, validate::job, |o, doc, f| convert_workload::job(
+        &o,
+        doc,
+        &mut f.errors
+    )),
+    compact!(PriorityClass, scheduling::PriorityClass, validate::priority_class, |o, doc, _f| {
         convert::priority_class(&o, doc)
     }),
     plain!(Service, core::Service, validate::service),
     plain!(Event, core::Event),
-    plain!(Endpoints, core::Endpoints),
+    compact!(Endpoints, core::Endpoints, validate::nothing, |o, doc, _f| {
+        convert_control::endpoints(&o, doc)
+    }),
     plain!(ConfigMap, core::ConfigMap, validate::config_map),
     plain!(Secret, core::Secret, validate::secret),
     plain!(ServiceAccount, core::ServiceAccount),
-    plain!(PersistentVolume, core::PersistentVolume, validate::persistent_volume),
-    plain!(PersistentVolumeClaim, core::PersistentVolumeClaim, validate::claim),
-    plain!(ReplicationController, core::ReplicationController, validate::replication_controller),
+    compact!(PersistentVolume, core::PersistentVolume, validate::persistent_volume, |o, doc, f| {
+        convert_storage::volume(&o, doc, &mut f.errors)
+    }),
+    compact!(PersistentVolumeClaim, core::PersistentVolumeClaim, validate::claim, |o, doc, f| {
+        convert_storage::claim(&o, doc, &mut f.errors)
+    }),
+    compact!(
+        ReplicationController,
+        core::ReplicationController,
+        validate::replication_controller,
+        |o, doc, f| convert_workload::replication_controller(&o, doc, &mut f.errors)
+    ),
     plain!(LimitRange, core::LimitRange),
     plain!(ResourceQuota, core::ResourceQuota, validate::quota),
     plain!(PodTemplate, core::PodTemplate),
     plain!(ComponentStatus, core::ComponentStatus),
     plain!(Binding, core::Binding),
-    plain!(ControllerRevision, apps::ControllerRevision),
-    plain!(CronJob, batch::CronJob, validate::cron_job),
-    plain!(HorizontalPodAutoscaler, autoscaling::v2::HorizontalPodAutoscaler, validate::hpa),
+    compact!(ControllerRevision, apps::ControllerRevision, validate::nothing, |o, doc, f| {
+        convert_workload::controller_revision(&o, doc, &mut f.errors)
+    }),
+    compact!(CronJob, batch::CronJob, validate::cron_job, |o, doc, f| convert_control::cron_job(
+        &o, doc, f
+    )),
+    compact!(
+        HorizontalPodAutoscaler,
+        autoscaling::v2::HorizontalPodAutoscaler,
+        validate::hpa,
+        |o, doc, f| convert_control::hpa(&o, doc, &mut f.errors)
+    ),
     plain!(Ingress, networking::Ingress),
     plain!(IngressClass, networking::IngressClass),
     plain!(NetworkPolicy, networking::NetworkPolicy),
@@ -240,13 +282,23 @@ const READERS: &[(Kind, Reader)] = &[
     plain!(RoleBinding, rbac::RoleBinding),
     plain!(ClusterRole, rbac::ClusterRole),
     plain!(ClusterRoleBinding, rbac::ClusterRoleBinding),
-    plain!(StorageClass, storage::StorageClass, validate::storage_class),
+    compact!(StorageClass, storage::StorageClass, validate::storage_class, |o, doc, _f| {
+        convert_storage::class(&o, doc)
+    }),
     plain!(VolumeAttachment, storage::VolumeAttachment),
-    plain!(CSIDriver, storage::CSIDriver),
-    plain!(CSINode, storage::CSINode),
-    plain!(CSIStorageCapacity, storage::CSIStorageCapacity),
+    compact!(CSIDriver, storage::CSIDriver, validate::nothing, |o, doc, _f| {
+        convert_storage::csi_driver(&o, doc)
+    }),
+    compact!(CSINode, storage::CSINode, validate::nothing, |o, doc, _f| {
+        convert_storage::csi_node(&o, doc)
+    }),
+    compact!(CSIStorageCapacity, storage::CSIStorageCapacity, validate::nothing, |o, doc, f| {
+        convert_storage::csi_capacity(&o, doc, &mut f.errors)
+    }),
     plain!(VolumeAttributesClass, storage::VolumeAttributesClass),
-    plain!(EndpointSlice, discovery::EndpointSlice),
+    compact!(EndpointSlice, discovery::EndpointSlice, validate::nothing, |o, doc, _f| {
+        convert_control::endpoint_slice(&o, doc)
+    }),
     plain!(Lease, coordination::Lease),
     plain!(RuntimeClass, nodes::RuntimeClass),
     plain!(CustomResourceDefinition, extensions::CustomResourceDefinition),
@@ -262,6 +314,11 @@ const READERS: &[(Kind, Reader)] = &[
     plain!(ResourceClaimTemplate, resource::ResourceClaimTemplate),
     plain!(ResourceSlice, resource::ResourceSlice),
     plain!(DeviceClass, resource::DeviceClass),
+    (Kind::PodMetrics, |_kind, _doc, found| {
+        let at = At::ROOT.key("kind");
+        found.errors.push(&at, "a metrics server answers with it; it cannot be created");
+        None
+    }),
 ];
 
 #[cfg(test)]

@@ -156,16 +156,21 @@ fn event_words(event: Event) -> String {
     let fixed = match event {
         Event::Api(ApiEvent::Arrive(_)) => "a request arrives at the API server",
         Event::Api(ApiEvent::GiveUp(_)) => "a request has waited for a seat for too long",
+        Event::Api(ApiEvent::Admit(_)) => "admission looks again for a service account",
         Event::Api(ApiEvent::Commit(_)) => "etcd commits a transaction",
         Event::Api(ApiEvent::Compact) => "etcd is compacted",
         Event::Api(ApiEvent::Expire) => "leases of Kubernetes Events expire",
         Event::Watch { .. } => "changes reach a watch",
+        Event::Scrape => "the metrics server scrapes",
         Event::Answer { to, .. } => return format!("an answer reaches {}", to.role.name()),
         Event::Scheduler(SchedulerEvent::Cycle) => "a scheduling cycle begins",
         Event::Scheduler(SchedulerEvent::Bind) => "a scheduling cycle ends",
         Event::Scheduler(SchedulerEvent::FlushBackoff) => "the scheduler looks at its backoffQ",
         Event::Scheduler(SchedulerEvent::FlushUnschedulable) => {
             "the scheduler looks at pods that have long been unschedulable"
+        }
+        Event::Scheduler(SchedulerEvent::PollVolumes(_)) => {
+            "the scheduler looks whether a pod's volumes are bound"
         }
         Event::Controller { event: ControllerEvent::Work, .. } => "a controller takes its next key",
         Event::Controller { event: ControllerEvent::Due(_), .. } => "a delayed key is due",

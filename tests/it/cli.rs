@@ -200,8 +200,8 @@ fn step(file: &str, lines: &[&str]) -> String {
 fn stepping_goes_forth_and_back() {
     let file = first_steps();
     let text = step(&file, &["n 3", "o deployment/default/web", "p deployment/default/web", "q"]);
-    assert!(text.contains("etcd: create Node /node-0 by apiserver"), "{text}");
-    assert!(text.contains("etcd: patch Deployment default/web by user"), "{text}");
+    assert!(text.contains("Node node-0 was created by apiserver"), "{text}");
+    assert!(text.contains("Deployment default/web was created by user"), "{text}");
     assert!(text.contains("kind: Deployment\n"), "{text}");
 
     let text = step(&file, &["t 1s", "b 10", "n 10", "i", "t 3s", "t 1s", "q"]);

@@ -7,11 +7,12 @@ use wavetank::api::meta::{Deletion, Owner, Stamp, Uid};
 use wavetank::api::node::{Node, NodeImage, NodeStatus};
 use wavetank::api::pod::{
     Affinity, Condition, ConditionType, Conditions, Container, Effect, PodAffinityTerm, Port,
-    PreemptionPolicy, PreferredPodTerm, Protocol, Resized, Taint, Toleration, Truth,
+    PreemptionPolicy, PreferredPodTerm, Protocol, Resized, Taint, Toleration, Truth, Volume,
 };
 use wavetank::api::resources::{Named, Resources};
-use wavetank::api::{Kind, LabelSet, Meta, Name, Pod, PodSpec, PodStatus, Selector};
+use wavetank::api::{Kind, LabelSet, Meta, Name, Obj, Pod, PodSpec, PodStatus, Selector};
 use wavetank::engine::Sym;
+use wavetank::scenario::manifest::{Mode, obj_from_json, pod_spec_from_value};
 
 pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map(Vec::as_slice).unwrap_or_default()
@@ -195,6 +196,19 @@ fn toleration(value: &Value) -> Toleration {
     }
 }
 
+/// A storage object, as the reader of manifests and dumps has it.
+pub(crate) fn storage(value: &Value) -> Obj {
+    obj_from_json(value, Mode::Dump).expect("an object of the golden files")
+}
+
+fn volumes(spec: &Value) -> Vec<Volume> {
+    if list(spec, "volumes").is_empty() {
+        return Vec::new();
+    }
+    let bare = serde_json::json!({"containers": [], "volumes": spec["volumes"]});
+    pod_spec_from_value(&bare, Mode::Dump).expect("volumes of the golden files").volumes
+}
+
 fn spec(value: &Value) -> PodSpec {
     let pod_level = &value["resources"]["requests"];
     let mut out = PodSpec {
@@ -208,6 +222,7 @@ fn spec(value: &Value) -> PodSpec {
             .iter()
             .map(|c| read::spread_constraint(c).unwrap())
             .collect(),
+        volumes: volumes(value),
         gates: list(value, "schedulingGates").iter().map(|g| sym(&g["name"])).collect(),
         priority: value["priority"].as_i64().unwrap_or(0).try_into().unwrap(),
         preemption: match value["preemptionPolicy"].as_str() {

@@ -4,6 +4,7 @@
 mod bad_input;
 mod causes;
 mod cli;
+mod controllers;
 mod determinism;
 mod explain;
 mod golden;
@@ -24,4 +25,5 @@ mod support;
 mod tidy;
 mod timelines;
 mod timelines_status;
+mod volumes;
 mod watches;

@@ -71,19 +71,28 @@ fn no_dump_crashes_the_reader() {
 
 /// What the compact form holds of a pod or template must survive printing and reading.
 fn assert_same_spec(a: &Obj, b: &Obj, file: &str) {
-    let spec = |o: &Obj| match o {
-        Obj::Pod(p) => Some((*p.spec).clone()),
-        Obj::Deployment(d) => Some((*d.template.spec).clone()),
-        Obj::ReplicaSet(d) => Some((*d.template.spec).clone()),
-        Obj::StatefulSet(d) => Some((*d.template.spec).clone()),
-        Obj::DaemonSet(d) => Some((*d.template.spec).clone()),
-        Obj::Job(d) => Some((*d.template.spec).clone()),
-        Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => None,
+    let spec = |o: &Obj| {
+        if let Obj::Pod(p) = o {
+            return Some((*p.spec).clone());
+        }
+        let template = if let Obj::Deployment(d) = o {
+            &d.template
+        } else if let Obj::ReplicaSet(d) | Obj::ReplicationController(d) = o {
+            &d.template
+        } else if let Obj::StatefulSet(d) = o {
+            &d.template
+        } else if let Obj::DaemonSet(d) = o {
+            &d.template
+        } else if let Obj::Job(d) = o {
+            &d.template
+        } else if let Obj::ControllerRevision(d) = o {
+            &d.template
+        } else if let Obj::CronJob(d) = o {
+            &d.template.template
+        } else {
+            return None;
+        };
+        Some((*template.spec).clone())
     };
     if let (Some(mut a), Some(mut b)) = (spec(a), spec(b)) {
         (a.doc, b.doc) = (None, None);

@@ -119,7 +119,8 @@ fn liveness_failures_restart_the_container() {
     let second = seen.starts[1] - from;
     assert!((60.0..62.5).contains(&second), "restarted after {second}");
     let third = seen.starts[2] - seen.starts[1];
-    assert!((70.0..73.0).contains(&third), "10 s of back-off, then 60 s: {third}");
+    // Starts are read off the Events, whose commits take some milliseconds more or less.
+    assert!((69.99..73.0).contains(&third), "10 s of back-off, then 60 s: {third}");
     let text = "Container c failed liveness probe, will be restarted";
     assert!(seen.events.iter().any(|e| e.1 == "Killing" && e.2 == text));
     let pod = pod.unwrap();

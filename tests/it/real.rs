@@ -71,7 +71,8 @@ fn the_shop_survives_a_crash() {
     {
         if seconds > 0.0 {
             short += 1;
-            // 40 to 50 s until the lease is missed, 300 s of toleration, and the start of the new pod.
+            // 40 to 50 s until the lease is missed, 300 s of toleration, and the start of the new
+            // pod.
             assert!((335.0..=375.0).contains(&seconds), "{name} was short for {seconds} s");
         }
     }

@@ -175,7 +175,7 @@ workload:
   - {{at: 1m, drain: node-0}}
   - {{at: 80s, delete: pdb/db}}
 expect:
-  - refused: {{verb: create/eviction, code: 429, message: 'needs 1 healthy pods and has 2 currently', atLeast: 4, atMost: 4}}
+  - refused: {{verb: create/eviction, code: 429, message: 'needs 1 healthy pods', atLeast: 4, atMost: 4}}
   - evicted: {{atLeast: 2, atMost: 2}}
 ",
         pod.replace("NAME", "db-a"),

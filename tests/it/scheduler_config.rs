@@ -205,15 +205,16 @@ fn compare_takes_the_file_of_a_configuration() {
     )
     .unwrap();
     fs::write(dir.join("packer.yaml"), PACKER).unwrap();
-    let (scenario, packer) = (dir.join("scenario.yaml"), dir.join("packer.yaml"));
-    let done = super::support::ran(&mut super::support::wavetank(&[
+    // From within the folder: a long path would be broken in the head of the table.
+    let mut command = super::support::wavetank(&[
         "compare",
         "--quiet",
         "--seeds=1,2",
         "--policy=most-allocated",
-        &format!("--policy={}", packer.display()),
-        &scenario.display().to_string(),
-    ]));
+        "--policy=packer.yaml",
+        "scenario.yaml",
+    ]);
+    let done = super::support::ran(command.current_dir(&dir));
     assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
     assert!(done.out.contains("packer.yaml"), "{}", done.out);
 }

@@ -49,7 +49,8 @@ pub(crate) fn scenario(name: &str) -> PathBuf {
     root().join("scenarios").join(name).join("scenario.yaml")
 }
 
-/// The plan of a shipped scenario with some values replaced; none if it needs data that is not there.
+/// The plan of a shipped scenario with some values replaced; none if it needs data that is not
+/// there.
 pub(crate) fn plan_with(name: &str, overrides: &[(&str, &str)]) -> Option<Arc<Plan>> {
     let path = scenario(name);
     let mut options = LoadOptions::default();

@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("client", 4),
     ("control_plane", 5),
     ("node", 5),
+    ("addons", 5),
     ("cluster", 7),
     ("scenario", 8),
     ("session", 9),

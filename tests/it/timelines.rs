@@ -130,9 +130,9 @@ fn taint_change(before: &[String], after: &[String]) -> String {
     added.chain(removed).collect::<Vec<_>>().join(" ")
 }
 
-/// Heartbeats are no events of the model (they cost nothing while nobody looks): the recording has one
-/// status patch of each idle node in 509 s. They are left out of the comparison, but none may be seen
-/// where nothing must change.
+/// Heartbeats are no events of the model (they cost nothing while nobody looks): the recording has
+/// one status patch of each idle node in 509 s. They are left out of the comparison, but none may
+/// be seen where nothing must change.
 const HEARTBEAT: &str = "heartbeat";
 
 /// What a recorded event changed.
@@ -364,7 +364,8 @@ fn tolerance(row: &Row) -> f64 {
     }
 }
 
-/// Joins the rows of both runs and compares the instants. Gives a table and what is beyond tolerance.
+/// Joins the rows of both runs and compares the instants. Gives a table and what is beyond
+/// tolerance.
 fn compare_instants(want: &[Row], got: &[Row]) -> (String, String) {
     let mut left: Vec<&Row> = got.iter().collect();
     let (mut table, mut wrong) = (String::new(), String::new());
@@ -506,9 +507,9 @@ fn check_patience(rows: &[Row], renewed: f64, whose: &str) -> String {
     format!("{whose}: n3 is Unknown {patience:.3} s after its last renewal, not in 40..45.1\n")
 }
 
-/// The instants of one run, that of the scenario's own seed. Nothing else is drawn here that could move
-/// them by more than the tick but the phase of n3's renewals (its last one is at 17.5 s in the recording,
-/// at 13.0 s here); the next test looks at other seeds, from the last renewal on.
+/// The instants of one run, that of the scenario's own seed. Nothing else is drawn here that could
+/// move them by more than the tick but the phase of n3's renewals (its last one is at 17.5 s in the
+/// recording, at 13.0 s here); the next test looks at other seeds, from the last renewal on.
 #[test]
 #[expect(clippy::print_stdout, reason = "the comparison is worth reading: --nocapture")]
 fn a_node_failure_is_as_recorded() {
@@ -557,7 +558,8 @@ fn no_seed_changes_the_order_of_a_node_failure() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Both evictions, the replacement and the rebirth of the StatefulSet's pod have their causes recorded.
+/// Both evictions, the replacement and the rebirth of the StatefulSet's pod have their causes
+/// recorded.
 #[test]
 fn every_effect_of_a_silent_node_names_its_cause() {
     let mut session = Session::new(plan(None));

@@ -1,4 +1,5 @@
-//! The numbers that workloads report during the recorded node failure, whenever things have settled.
+//! The numbers that workloads report during the recorded node failure, whenever things have
+//! settled.
 
 use super::timelines::{plan, recording};
 use serde_json::Value;
@@ -8,8 +9,8 @@ use wavetank::api::Obj;
 use wavetank::engine::SimTime;
 use wavetank::session::Session;
 
-/// Instants at which nothing is under way in either run: all is well; n3 is silent, tol30 gone from it,
-/// def300 gone from it, n3 back, n2 back from its short silence, n2 silent again, n2 back.
+/// Instants at which nothing is under way in either run: all is well; n3 is silent, tol30 gone from
+/// it, def300 gone from it, n3 back, n2 back from its short silence, n2 silent again, n2 back.
 const QUIET: [u64; 8] = [20, 75, 200, 370, 385, 430, 483, 500];
 
 /// Numbers of a status by workload; those that are 0 or say nothing here are left out.

@@ -25,21 +25,19 @@ fn rev(object: &Obj) -> u64 {
 
 impl Observer for Told {
     fn on(&mut self, record: &Record, versions: &Versions) {
-        let (to, kind, object, known, now) = match record.what {
-            What::Delivered { to, kind, log } => {
-                let change = versions.change(kind, log).unwrap();
-                let now = if change.deleted { 0 } else { change.rev };
-                (to, kind, change.object, change.before.as_ref().map_or(0, rev), now)
-            }
-            What::Listed { to, kind, object, known, rev } => {
-                self.listed += 1;
-                (to, kind, object, known, rev)
-            }
-            What::Noticed { step, .. } => {
+        let (to, kind, object, known, now) = if let What::Delivered { to, kind, log } = record.what
+        {
+            let change = versions.change(kind, log).unwrap();
+            let now = if change.deleted { 0 } else { change.rev };
+            (to, kind, change.object, change.before.as_ref().map_or(0, rev), now)
+        } else if let What::Listed { to, kind, object, known, rev } = record.what {
+            self.listed += 1;
+            (to, kind, object, known, rev)
+        } else {
+            if let What::Noticed { step, .. } = record.what {
                 self.gone += u32::from(step.contains("410 Gone"));
-                return;
             }
-            _other => return,
+            return;
         };
         let had = self.known.insert(key(to, kind, object), now).unwrap_or_default();
         // A kubelet takes up its node's pods when they are bound, or by a list of its own.

@@ -8,16 +8,11 @@ use crate::api::{Kind, Name};
 use crate::engine::Sym;
 
 /// 401 for the token of a service account that is not there (source:
-/// `pkg/serviceaccount/claims.go`: the validator looks the account up). The accounts `default` are
-/// there in every namespace.
+/// `pkg/serviceaccount/claims.go`: the validator looks the account up).
 pub(super) fn authenticate(user: User, versions: &Versions) -> Result<(), ApiError> {
     let User::Person { name, .. } = user else { return Ok(()) };
     let Some((ns, account)) = service_account(name.as_str()) else { return Ok(()) };
     let (ns, account) = (Sym::new(ns), Name::new(account));
-    let there = if account == Name::new("default") {
-        versions.find(Kind::Namespace, Sym::EMPTY, ns.into()).is_some()
-    } else {
-        versions.find(Kind::ServiceAccount, ns, account).is_some()
-    };
+    let there = versions.find(Kind::ServiceAccount, ns, account).is_some();
     if there { Ok(()) } else { Err(ApiError::Unauthorized) }
 }

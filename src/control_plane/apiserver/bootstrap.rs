@@ -308,6 +308,14 @@ fn volume_controller(name: &str) -> Option<Vec<Row>> {
             ("list watch get", "", "pods"),
         ],
         "pv-protection-controller" => vec![("get list watch update", "", "persistentvolumes")],
+        // No part of Kubernetes: it comes with a driver (source: external-provisioner
+        // `deploy/kubernetes/rbac.yaml`).
+        "csi-provisioner" => vec![
+            ("get list watch create patch delete", "", "persistentvolumes"),
+            ("get list watch update", "", "persistentvolumeclaims"),
+            (READ, "storage.k8s.io", "storageclasses csinodes volumeattachments"),
+            (READ, "", "nodes"),
+        ],
         "expand-controller" => vec![
             ("get list watch update patch", "", "persistentvolumes"),
             ("update patch", "", "persistentvolumeclaims/status"),

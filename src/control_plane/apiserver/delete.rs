@@ -121,6 +121,18 @@ fn mark(meta: &mut crate::api::Meta, from: Stamp, grace_s: u32) {
     meta.deletion = Some(Deletion { at, grace_s });
 }
 
+/// PUT to `/finalize`: an emptied namespace goes, unless finalizers of its metadata hold it.
+pub(super) fn finalize(object: ObjRef, old: &Obj) -> Result<Plan, ApiError> {
+    let Obj::Namespace(ns) = old else { return Err(ApiError::NotFound) };
+    let held = ns.meta.finalizers.as_deref().is_some_and(|f| !f.is_empty());
+    if ns.meta.deletion.is_some() && !held {
+        return Ok(Plan::Delete(Kind::Namespace, object));
+    }
+    let mut new = crate::api::workload::Namespace::clone(ns);
+    new.finalized = true;
+    Ok(handlers::changed(object, old, Obj::Namespace(Arc::new(new))))
+}
+
 /// Takes a finalizer away; the last one lets a deleted object go.
 pub(super) fn without_finalizer(object: ObjRef, old: &Obj, finalizer: Sym) -> Plan {
     let mut new = old.clone();
@@ -133,7 +145,8 @@ pub(super) fn without_finalizer(object: ObjRef, old: &Obj, finalizer: Sym) -> Pl
         .copied()
         .filter(|f| *f != finalizer)
         .collect();
-    let gone = left.is_empty() && meta.deletion.is_some_and(|d| d.grace_s == 0);
+    let emptied = !matches!(old, Obj::Namespace(ns) if !ns.finalized);
+    let gone = left.is_empty() && emptied && meta.deletion.is_some_and(|d| d.grace_s == 0);
     meta.finalizers = (!left.is_empty()).then_some(left);
     if gone { Plan::Delete(old.kind(), object) } else { handlers::changed(object, old, new) }
 }

@@ -2,7 +2,7 @@
 //! `pkg/registry/core/pod/storage/eviction.go`; behaviour reference §1.12.
 
 use super::{ApiServer, Plan, delete, handlers};
-use crate::api::budget::selector;
+use crate::api::pdb::selector_of as selector;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
 use crate::api::request::ApiError;
 use crate::api::versions::ObjRef;

@@ -2,16 +2,19 @@
 
 use super::admission::noderestriction;
 use super::{ApiServer, Plan, delete, patch, update};
+use crate::api::autoscaling::{MetricQuery, PodMetricsList};
 use crate::api::meta::Uid;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
 use crate::api::request::{ApiError, Op, Request, Success, User};
 use crate::api::versions::ObjRef;
-use crate::api::{Kind, Name, Obj};
+use crate::api::workload::Generic;
+use crate::api::{Kind, Meta, Name, Obj};
 use crate::control_plane::etcd::{Compare, Write};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Tries at a free generated name (source: `generic/registry/store.go`).
@@ -82,6 +85,12 @@ impl ApiServer {
                 return Err(ApiError::Internal(Sym::new(text)));
             }
             Op::Create { object, generate } => (object, generate),
+            // Its objects are gone by now.
+            Op::DeleteCollection => {
+                let value = left_over(kind, ns, cx);
+                return Ok(Plan::Unchanged(Success { object: ObjRef::default(), value }));
+            }
+            Op::Metrics(query) => return metrics(ns, &query, cx),
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
                 Err(_absent) => (object, false),
                 Ok((found, old)) => {
@@ -105,7 +114,11 @@ impl ApiServer {
             | Op::Evict
             | Op::Delete { .. }
             | Op::RemoveFinalizer(_)
-            | Op::RemoveOwners(_)) => {
+            | Op::RemoveOwners(_)
+            | Op::AddOwner { .. }
+            | Op::PutScale(_)
+            | Op::Finalize
+            | Op::PodCidr(_)) => {
                 let (found, old) = current(kind, ns, name, target, cx)?;
                 if let User::Kubelet(node) = user {
                     noderestriction::existing(node, &about, &old)?;
@@ -149,6 +162,9 @@ impl ApiServer {
             // A status is written through its subresource alone.
             doc.remove("status");
         }
+        if let Obj::Job(job) = &mut object {
+            Arc::make_mut(job).generate_selector();
+        }
         if let Obj::Pod(pod) = &mut object {
             born(Arc::make_mut(pod), stamp);
             if !self.config.pins.is_empty() {
@@ -190,6 +206,36 @@ impl ApiServer {
         }
         Err(ApiError::AlreadyExists)
     }
+}
+
+/// What is left of a collection after its deletion, as the list that is the answer: how many
+/// objects, the longest grace among them, and the finalizers that hold them.
+pub(in crate::control_plane) fn left_over(kind: Kind, ns: Sym, cx: &Context<'_>) -> Obj {
+    let (mut n, mut grace) = (0_u64, 0);
+    let mut finalizers: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, obj) in cx.versions().iter(kind).filter(|(_, obj)| obj.key().0 == ns) {
+        n += 1;
+        let Some(meta) = obj.meta() else { continue };
+        grace = grace.max(meta.deletion.map_or(0, |d| d.grace_s));
+        for finalizer in meta.finalizers.iter().flat_map(|f| f.iter()) {
+            *finalizers.entry(finalizer.as_str()).or_default() += 1;
+        }
+    }
+    let doc = serde_json::json!({
+        "remainingItemCount": n, "gracePeriodSeconds": grace, "finalizers": finalizers,
+    });
+    Obj::Generic(kind, Arc::new(Generic { meta: Meta::default(), doc: Arc::new(doc) }))
+}
+
+/// Metrics are the answer of the server behind the API: what it has scraped of the pods.
+fn metrics(ns: Sym, query: &MetricQuery, cx: &Context<'_>) -> Result<Plan, ApiError> {
+    let Some(pods) = cx.usage().query(ns, query) else {
+        let text = "the server is currently unable to handle the request";
+        return Err(ApiError::Internal(Sym::new(text)));
+    };
+    let meta = Meta { ns, ..Meta::default() };
+    let value = Obj::PodMetrics(Arc::new(PodMetricsList { meta, pods }));
+    Ok(Plan::Unchanged(Success { object: ObjRef::default(), value }))
 }
 
 /// Status of a pod at creation. A gated pod says so from the start.
@@ -259,11 +305,19 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
         Op::Heartbeat(at) => patch::heartbeat(old, at),
         Op::NodeTaints { remove, add } => patch::node_taints(old, &remove, &add),
         Op::Cordon(on) => patch::cordon(old, on),
-        Op::Scale(replicas) => patch::scale(old, replicas)?,
+        Op::Scale(replicas) | Op::PutScale(replicas) => patch::scale(old, replicas)?,
         Op::SetImage(container, image) => patch::set_image(old, container, image)?,
         Op::RemoveOwners(uids) => patch::remove_owners(old, &uids),
+        Op::AddOwner { owner, uid, finalizer } => patch::add_owner(old, owner, uid, finalizer)?,
+        Op::Finalize => return delete::finalize(object, old),
+        Op::PodCidr(cidr) => patch::pod_cidr(old, cidr),
         // Handled before the object is looked up.
-        Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_) | Op::Evict => {
+        Op::Create { .. }
+        | Op::CreateEvent(_)
+        | Op::Apply(_)
+        | Op::Evict
+        | Op::DeleteCollection
+        | Op::Metrics(_) => {
             return Err(ApiError::AlreadyExists);
         }
     };

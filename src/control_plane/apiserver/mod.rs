@@ -13,8 +13,8 @@ mod content;
 mod delete;
 mod eviction;
 mod fairness;
-mod handlers;
-mod patch;
+pub(in crate::control_plane) mod handlers;
+pub(in crate::control_plane) mod patch;
 mod rbac;
 mod update;
 
@@ -28,11 +28,14 @@ use crate::api::{Kind, Obj};
 use crate::client::{Watches, retry};
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
-use crate::engine::{SimDuration, Sym};
+use crate::engine::{Purpose, SimDuration, Sym};
 use crate::event::record::Stage;
 use crate::event::{Address, ApiEvent, Context, Event, What};
+use admission::serviceaccount;
 use fairness::{Level, Verdict};
 use rbac::Access;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
@@ -83,6 +86,10 @@ pub struct ApiServer {
     admission: admission::Admission,
     names: handlers::NameOrdinals,
     expiry_armed: bool,
+    /// Requests that wait for a service account, and how often it has been looked for.
+    looks: FxHashMap<Id, u8>,
+    /// Deletions of whole collections under way: what is left of each.
+    sweeps: FxHashMap<Id, VecDeque<ObjRef>>,
     /// How many pods each pin has placed.
     pinned: Vec<usize>,
     counts: Counts,
@@ -118,6 +125,8 @@ impl ApiServer {
             admission,
             names: handlers::NameOrdinals::default(),
             expiry_armed: false,
+            looks: FxHashMap::default(),
+            sweeps: FxHashMap::default(),
             pinned,
             counts: Counts::default(),
         }
@@ -145,6 +154,7 @@ impl ApiServer {
         match event {
             ApiEvent::Arrive(id) => self.arrive(id, cx),
             ApiEvent::GiveUp(id) => self.give_up(id, cx),
+            ApiEvent::Admit(id) => self.admit_again(id, cx),
             ApiEvent::Commit(id) => self.commit(id, cx),
             ApiEvent::Compact => {
                 self.etcd.compact(&self.watches.held(), cx);
@@ -208,6 +218,12 @@ impl ApiServer {
             let user = in_flight.request.user;
             self.stages(&mut Request { user, kind, ns, name, target: None, op }, access, cx)
         };
+        if verdict.is_err() && self.admission.awaits_account() && self.looks_again(id, cx) {
+            return;
+        }
+        if !self.looks.is_empty() {
+            self.looks.remove(&id);
+        }
         match verdict {
             Ok(hop) => {
                 let mut handed = cx.now() + self.config.work;
@@ -223,6 +239,25 @@ impl ApiServer {
                 self.fairness.leave(level);
             }
         }
+    }
+
+    /// Admission waits, seat in hand, for the account `default` of a new namespace.
+    fn looks_again(&mut self, id: Id, cx: &mut Context<'_>) -> bool {
+        let looks = self.looks.entry(id).or_insert(0);
+        *looks += 1;
+        if *looks >= serviceaccount::ATTEMPTS {
+            return false;
+        }
+        let about = cx.in_flight(id).map_or(0, |f| subject(&f.request).0);
+        let after = serviceaccount::interval(cx.draw(about, Purpose("service-account"), 0));
+        cx.after(after, Event::Api(ApiEvent::Admit(id)));
+        true
+    }
+
+    fn admit_again(&mut self, id: Id, cx: &mut Context<'_>) {
+        let Some(in_flight) = cx.in_flight(id) else { return };
+        let level = fairness::level(&in_flight.request);
+        self.serve(id, level, cx);
     }
 
     /// A quota's charge is committed before the object is handed to etcd.
@@ -249,7 +284,37 @@ impl ApiServer {
         Ok(cx.trace_from(hop, || What::Stage(Stage::Etcd)))
     }
 
+    /// A collection is deleted object by object, one transaction after the other (one worker, as
+    /// `--delete-collection-workers` has it); true while more are to come.
+    fn sweep(&mut self, id: Id, cx: &mut Context<'_>) -> bool {
+        let Some(request) = cx.in_flight(id).map(|f| &f.request) else { return false };
+        if !matches!(request.op, Op::DeleteCollection) {
+            return false;
+        }
+        let (kind, ns, who) = (request.kind, request.ns, (request.user, request.op.verb()));
+        let list = self.sweeps.entry(id).or_insert_with(|| collection(kind, ns, cx));
+        if let Some(object) = list.pop_front()
+            && let Some(old) = cx.versions().current(kind, object).cloned()
+            && let Ok(plan) = delete::delete(object, &old, (None, None, None), cx)
+        {
+            // One that has gone meanwhile is no error.
+            let gone = self.carry_out(plan, kind, who, cx);
+            debug_assert!(gone.is_ok(), "an object of a collection could not be deleted");
+        }
+        if self.sweeps.get(&id).is_none_or(VecDeque::is_empty) {
+            self.sweeps.remove(&id);
+            return false;
+        }
+        let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
+        let at = self.etcd.propose(about, cx.now(), cx);
+        cx.schedule(at, Event::Api(ApiEvent::Commit(id)));
+        true
+    }
+
     fn commit(&mut self, id: Id, cx: &mut Context<'_>) {
+        if self.sweep(id, cx) {
+            return;
+        }
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
         let level = fairness::level(&in_flight.request);
         let request = std::mem::replace(&mut in_flight.request, placeholder());
@@ -307,6 +372,16 @@ impl ApiServer {
             self.write(compare, write, of, (User::ApiServer, ("update", "/status")), cx)?;
             plan = *then;
         }
+        self.carry_out(plan, kind, (user, verb), cx)
+    }
+
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        kind: Kind,
+        (user, verb): (User, (&'static str, &'static str)),
+        cx: &mut Context<'_>,
+    ) -> Outcome {
         match plan {
             Plan::First(..) => Err(ApiError::Internal(Sym::new("two writes before the first"))),
             Plan::Unchanged(success) => Ok(success),
@@ -374,8 +449,13 @@ impl ApiServer {
         let value = change.value.clone();
         let (ns, name) = value.key();
         let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
-        let content = content::content(&value, change.before.as_ref());
-        cx.fold(mix(identity, content ^ u64::from(change.deleted)));
+        // What is deleted was folded when it was written.
+        let content = if change.deleted {
+            u64::MAX
+        } else {
+            content::content(&value, change.before.as_ref())
+        };
+        cx.fold(mix(identity, content));
         let node = value.as_pod().map_or(Sym::EMPTY, |p| p.node);
         cx.record(What::Committed { kind, log, object, user, verb });
         if rev.is_multiple_of(TRIM_EVERY) {
@@ -443,6 +523,15 @@ mod tests;
 /// The refusal of a server without a seat; clients try again after a second.
 fn too_many() -> ApiError {
     ApiError::TooManyRequests(Sym::new("Too many requests, please try again later."), 1)
+}
+
+/// The objects of a kind in a namespace, in the order of their keys.
+fn collection(kind: Kind, ns: Sym, cx: &Context<'_>) -> VecDeque<ObjRef> {
+    let all = cx.versions().iter(kind).filter(|(_, obj)| obj.key().0 == ns);
+    let mut found: Vec<(String, ObjRef)> =
+        all.map(|(object, obj)| (obj.key().1.to_string(), object)).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.into_iter().map(|(_, object)| object).collect()
 }
 
 /// What the stages before etcd look at in a request that makes nothing: a scale, or nothing at all.

@@ -1,6 +1,6 @@
 //! Changes of an object, as functions from the old content to the new.
 
-use crate::api::meta::{Meta, Uid};
+use crate::api::meta::{Meta, Owner, Uid};
 use crate::api::node::{Node, NodeStatus, keys};
 use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
 use crate::api::request::ApiError;
@@ -38,6 +38,7 @@ pub(super) fn apply(old: &Obj, mut new: Obj) -> Obj {
         meta.finalizers.clone_from(&before.finalizers);
         meta.owners.clone_from(&before.owners);
     }
+    super::admission::storage::keep_binding(old, &mut new);
     if let (Obj::Pod(before), Obj::Pod(pod)) = (old, &mut new) {
         Arc::make_mut(pod).node = before.node;
     }
@@ -55,28 +56,39 @@ pub(super) fn update_status(old: &Obj, new: &Obj) -> Obj {
 }
 
 /// The first object with the status of the second.
-pub(super) fn status_of(of: &Obj, from: &Obj) -> Obj {
+pub(in crate::control_plane) fn status_of(of: &Obj, from: &Obj) -> Obj {
     let mut out = of.clone();
-    match (&mut out, from) {
-        (Obj::Pod(o), Obj::Pod(f)) => Arc::make_mut(o).status.clone_from(&f.status),
-        (Obj::Node(o), Obj::Node(f)) => Arc::make_mut(o).status.clone_from(&f.status),
-        (Obj::Deployment(o), Obj::Deployment(f)) => {
-            Arc::make_mut(o).status.clone_from(&f.status);
-        }
-        (Obj::ReplicaSet(o), Obj::ReplicaSet(f)) => {
-            Arc::make_mut(o).status.clone_from(&f.status);
-        }
-        (Obj::StatefulSet(o), Obj::StatefulSet(f)) => {
-            Arc::make_mut(o).status.clone_from(&f.status);
-        }
-        (Obj::DaemonSet(o), Obj::DaemonSet(f)) => Arc::make_mut(o).status.clone_from(&f.status),
-        (Obj::Job(o), Obj::Job(f)) => Arc::make_mut(o).status.clone_from(&f.status),
-        (Obj::Generic(_, o), Obj::Generic(_, f)) if o.doc.get("status") != f.doc.get("status") => {
-            document_status(Arc::make_mut(o), f);
-        }
-        // Other kinds have no status in the model.
-        _other => {}
+    macro_rules! copy {
+        ($($kind:ident)*) => {
+            match (&mut out, from) {
+                $((Obj::$kind(o), Obj::$kind(f)) => {
+                    Arc::make_mut(o).status.clone_from(&f.status);
+                })*
+                (Obj::Namespace(o), Obj::Namespace(f)) => {
+                    let o = Arc::make_mut(o);
+                    o.terminating = f.terminating;
+                    o.conditions.clone_from(&f.conditions);
+                }
+                (Obj::Generic(_, o), Obj::Generic(_, f))
+                    if o.doc.get("status") != f.doc.get("status") =>
+                {
+                    document_status(Arc::make_mut(o), f);
+                }
+                (Obj::PersistentVolume(o), Obj::PersistentVolume(f)) => {
+                    Arc::make_mut(o).phase = f.phase;
+                }
+                (Obj::PersistentVolumeClaim(o), Obj::PersistentVolumeClaim(f)) => {
+                    let o = Arc::make_mut(o);
+                    (o.phase, o.status_modes, o.status_capacity) =
+                        (f.phase, f.status_modes, f.status_capacity);
+                }
+                // Other kinds have no status in the model.
+                _other => {}
+            }
+        };
     }
+    copy!(Pod Node Deployment ReplicaSet ReplicationController StatefulSet DaemonSet Job CronJob
+        HorizontalPodAutoscaler);
     out
 }
 
@@ -253,41 +265,34 @@ pub(super) fn cordon(old: &Obj, on: bool) -> Obj {
 }
 
 /// `/scale`.
-pub(super) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
+pub(in crate::control_plane) fn scale(old: &Obj, replicas: i32) -> Result<Obj, ApiError> {
     let mut new = old.clone();
-    match &mut new {
-        Obj::Deployment(o) => Arc::make_mut(o).replicas = replicas,
-        Obj::ReplicaSet(o) => Arc::make_mut(o).replicas = replicas,
-        Obj::StatefulSet(o) => Arc::make_mut(o).replicas = replicas,
-        Obj::Pod(_)
-        | Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::DaemonSet(_)
-        | Obj::Job(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => return Err(ApiError::NotFound),
-    }
+    let of = if let Obj::Deployment(o) = &mut new {
+        &mut Arc::make_mut(o).replicas
+    } else if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = &mut new {
+        &mut Arc::make_mut(o).replicas
+    } else if let Obj::StatefulSet(o) = &mut new {
+        &mut Arc::make_mut(o).replicas
+    } else {
+        return Err(ApiError::NotFound);
+    };
+    *of = replicas;
     Ok(replace(old, new))
 }
 
 /// `kubectl set image` on a template.
 pub(super) fn set_image(old: &Obj, container: Sym, image: Sym) -> Result<Obj, ApiError> {
     let mut new = old.clone();
-    let template = match &mut new {
-        Obj::Deployment(o) => &mut Arc::make_mut(o).template,
-        Obj::ReplicaSet(o) => &mut Arc::make_mut(o).template,
-        Obj::StatefulSet(o) => &mut Arc::make_mut(o).template,
-        Obj::DaemonSet(o) => &mut Arc::make_mut(o).template,
-        Obj::Pod(_)
-        | Obj::Node(_)
-        | Obj::Event(_)
-        | Obj::Namespace(_)
-        | Obj::Job(_)
-        | Obj::PriorityClass(_)
-        | Obj::Lease(_)
-        | Obj::Generic(..) => return Err(ApiError::NotFound),
+    let template = if let Obj::Deployment(o) = &mut new {
+        &mut Arc::make_mut(o).template
+    } else if let Obj::ReplicaSet(o) | Obj::ReplicationController(o) = &mut new {
+        &mut Arc::make_mut(o).template
+    } else if let Obj::StatefulSet(o) = &mut new {
+        &mut Arc::make_mut(o).template
+    } else if let Obj::DaemonSet(o) = &mut new {
+        &mut Arc::make_mut(o).template
+    } else {
+        return Err(ApiError::NotFound);
     };
     let mut changed = PodTemplate::clone(template);
     let mut spec = PodSpec::clone(&changed.spec);
@@ -321,8 +326,45 @@ fn image_in_document(doc: &mut serde_json::Value, container: Sym, image: Sym) {
     }
 }
 
+/// `spec.podCIDR`, which is set once.
+pub(in crate::control_plane) fn pod_cidr(old: &Obj, cidr: Sym) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new).filter(|n| n.pod_cidr.is_empty()) {
+        node.pod_cidr = cidr;
+    }
+    new
+}
+
+/// One more owner. An object has one controller at most.
+pub(in crate::control_plane) fn add_owner(
+    old: &Obj,
+    owner: Owner,
+    uid: Uid,
+    finalizer: Option<Sym>,
+) -> Result<Obj, ApiError> {
+    let mut new = old.clone();
+    let meta = new.meta_mut().ok_or(ApiError::NotFound)?;
+    if meta.uid != uid {
+        return Err(ApiError::Conflict);
+    }
+    let others = meta.owners.as_deref().unwrap_or_default();
+    if others.iter().any(|o| o.uid == owner.uid) {
+        return Ok(new);
+    }
+    if owner.controller && others.iter().any(|o| o.controller) {
+        let text = "metadata.ownerReferences: Only one reference can have Controller set to true";
+        return Err(ApiError::Invalid(Sym::new(text)));
+    }
+    meta.owners = Some(others.iter().copied().chain([owner]).collect());
+    if let Some(finalizer) = finalizer.filter(|f| !meta.has_finalizer(f.as_str())) {
+        let held = meta.finalizers.as_deref().unwrap_or_default();
+        meta.finalizers = Some(held.iter().copied().chain([finalizer]).collect());
+    }
+    Ok(new)
+}
+
 /// Owner references without these identities.
-pub(super) fn remove_owners(old: &Obj, uids: &[Uid]) -> Obj {
+pub(in crate::control_plane) fn remove_owners(old: &Obj, uids: &[Uid]) -> Obj {
     let mut new = old.clone();
     if let Some(meta) = new.meta_mut() {
         let left: Vec<_> = meta

@@ -21,6 +21,13 @@ struct Kit {
 
 impl Kit {
     fn new(controllers: Controllers) -> Self {
+        let mut kit = Self::bare(controllers);
+        kit.make(account("default")).unwrap();
+        kit
+    }
+
+    /// Nobody has made a service account yet.
+    fn bare(controllers: Controllers) -> Self {
         let latency = Dist::Constant(SimDuration::from_millis(2));
         let api = ApiServer::new(Config {
             work: SimDuration::from_millis(1),
@@ -110,6 +117,10 @@ fn read(mut doc: Value) -> Obj {
         doc["metadata"]["namespace"] = "shop".into();
     }
     obj_from_json(&doc, Mode::Strict).unwrap()
+}
+
+fn account(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
 }
 
 fn kit() -> Kit {
@@ -259,16 +270,13 @@ fn a_taken_name_is_not_charged() {
 
 #[test]
 fn pods_run_as_accounts_that_exist() {
-    let mut kit = Kit::new(Controllers { service_accounts: true, ..Controllers::default() });
+    let mut kit = Kit::bare(Controllers::default());
     assert_eq!(
         kit.make(pod("a", json!({}))).unwrap_err(),
         "403 pods \"a\" is forbidden: error looking up service account shop/default: \
          serviceaccount \"default\" not found"
     );
-    kit.make(
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}),
-    )
-    .unwrap();
+    kit.make(account("default")).unwrap();
     let made = kit.make(pod("a", json!({}))).unwrap();
     assert_eq!(made.as_pod().unwrap().spec.service_account.as_str(), "default");
 }
@@ -532,26 +540,27 @@ fn stateful_sets_classes_and_bindings_keep_what_they_were_made_with() {
 #[test]
 fn a_claim_grows_only_if_bound_and_its_class_lets_it() {
     let mut kit = kit();
-    let claim = |size: &str, phase: Option<&str>| {
-        let mut doc = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+    let claim = |size: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
-            "storageClassName": "fast", "resources": {"requests": {"storage": size}}}});
-        if let Some(phase) = phase {
-            doc["status"] = json!({"phase": phase});
-        }
-        doc
+            "storageClassName": "fast", "resources": {"requests": {"storage": size}}}})
     };
-    if !matches!(read(claim("1Gi", None)), Obj::Generic(..)) {
-        return;
-    }
-    kit.put(claim("1Gi", Some("Bound")));
-    let said = kit.apply(claim("2Gi", None)).unwrap_err();
+    kit.make(claim("1Gi")).unwrap();
+    let said = kit.apply(claim("2Gi")).unwrap_err();
+    assert!(said.contains("Only bound persistent volume claims can be expanded"), "{said}");
+    let mut bound = kit.get(Kind::PersistentVolumeClaim, "data").unwrap();
+    let Obj::PersistentVolumeClaim(content) = &mut bound else { panic!("not a claim") };
+    Arc::make_mut(content).phase = crate::api::storage::ClaimPhase::Bound;
+    let binder = User::Controller("persistent-volume-binder".into());
+    let op = Op::UpdateStatus(bound);
+    kit.ask(binder, (Kind::PersistentVolumeClaim, "data"), op).unwrap();
+    let said = kit.apply(claim("2Gi")).unwrap_err();
     assert!(said.contains("only dynamically provisioned pvc can be resized"), "{said}");
     kit.make(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "fast"}, "provisioner": "p", "allowVolumeExpansion": true}))
         .unwrap();
-    assert!(kit.apply(claim("2Gi", None)).is_ok());
-    let said = kit.apply(claim("1Gi", None)).unwrap_err();
+    assert!(kit.apply(claim("2Gi")).is_ok());
+    let said = kit.apply(claim("1Gi")).unwrap_err();
     assert!(said.contains("field can not be less than status.capacity"), "{said}");
 }
 

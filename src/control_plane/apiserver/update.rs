@@ -5,6 +5,7 @@
 use super::admission::pvcresize;
 use crate::api::pod::{Pod, PodSpec};
 use crate::api::request::ApiError;
+use crate::api::storage::{PersistentVolumeClaim, StorageClass};
 use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
 use crate::engine::Sym;
@@ -68,11 +69,19 @@ pub(super) fn validate(old: &Obj, new: &Obj, cx: &Context<'_>) -> Result<(), Api
             let word = if new.never_preempts { "Never" } else { "PreemptLowerPriority" };
             errors.push(format!("preemptionPolicy: Invalid value: {word:?}: field is immutable"));
         }
+    } else if let (Obj::PersistentVolumeClaim(old), Obj::PersistentVolumeClaim(new)) = (old, new) {
+        claim(old, new, &mut errors);
+        pvcresize::updated(old, new, cx.versions())?;
+    } else if let (Obj::PersistentVolume(old), Obj::PersistentVolume(new)) = (old, new) {
+        if old.block != new.block {
+            immutable("spec.volumeMode", Some(&block_or_not(new.block)), &mut errors);
+        }
+    } else if let (Obj::StorageClass(old), Obj::StorageClass(new)) = (old, new) {
+        storage_class(old, new, &mut errors);
     } else if let (Obj::Generic(kind, before), Obj::Generic(_, after)) = (old, new)
         && !Arc::ptr_eq(&before.doc, &after.doc)
     {
         generic(*kind, before, after, &mut errors);
-        pvcresize::updated(old, new, cx.versions())?;
     }
     match errors.as_slice() {
         [] => Ok(()),
@@ -245,13 +254,8 @@ fn same_otherwise(old: &PodSpec, new: &PodSpec) -> bool {
 }
 
 /// Fields of kinds kept as documents that never change.
-const FIXED: [(Kind, &str); 5] = [
-    (Kind::Secret, "type"),
-    (Kind::EndpointSlice, "addressType"),
-    (Kind::RuntimeClass, "handler"),
-    (Kind::StorageClass, "volumeBindingMode"),
-    (Kind::PersistentVolume, "spec.volumeMode"),
-];
+const FIXED: [(Kind, &str); 3] =
+    [(Kind::Secret, "type"), (Kind::EndpointSlice, "addressType"), (Kind::RuntimeClass, "handler")];
 
 /// Kinds that are kept as documents.
 fn generic(kind: Kind, old: &Generic, new: &Generic, errors: &mut Vec<String>) {
@@ -263,11 +267,6 @@ fn generic(kind: Kind, old: &Generic, new: &Generic, errors: &mut Vec<String>) {
         if differ(&path) {
             immutable(field, at(&after, &path), errors);
         }
-    }
-    if kind == Kind::StorageClass {
-        let changed = ["parameters", "provisioner", "reclaimPolicy"].into_iter();
-        let changed = changed.filter(|field| differ(&format!("/{field}")));
-        errors.extend(changed.map(|f| format!("{f}: Forbidden: updates to {f} are forbidden.")));
     }
     let binding = matches!(kind, Kind::RoleBinding | Kind::ClusterRoleBinding);
     if binding && differ("/roleRef") {
@@ -286,28 +285,40 @@ fn generic(kind: Kind, old: &Generic, new: &Generic, errors: &mut Vec<String>) {
         let text = format!("spec.clusterIPs[0]: Invalid value: [{value}]: may not change once set");
         errors.push(text);
     }
-    if kind == Kind::PersistentVolumeClaim {
-        claim(&before, &after, errors);
+}
+
+/// A class is fixed but for whether volumes may grow. Source: `apis/storage/validation`.
+fn storage_class(old: &StorageClass, new: &StorageClass, errors: &mut Vec<String>) {
+    let differ = |field: &str| at(&old.doc, field) != at(&new.doc, field);
+    let rows = [
+        ("parameters", differ("/parameters")),
+        ("provisioner", old.provisioner != new.provisioner),
+        ("reclaimPolicy", old.reclaim != new.reclaim),
+    ];
+    let changed = rows.iter().filter(|(_, differs)| *differs);
+    errors.extend(changed.map(|(f, _)| format!("{f}: Forbidden: updates to {f} are forbidden.")));
+    if old.waits != new.waits {
+        let word = Value::from(if new.waits { "WaitForFirstConsumer" } else { "Immediate" });
+        immutable("volumeBindingMode", Some(&word), errors);
     }
 }
 
-fn claim(old: &Doc, new: &Doc, errors: &mut Vec<String>) {
-    const MAY: [&str; 3] = ["resources", "volumeAttributesClassName", "volumeName"];
-    let name = "/spec/volumeName";
-    let rebound = at(old, name).is_some() && at(old, name) != at(new, name);
-    if rebound || without(old, &MAY) != without(new, &MAY) {
+fn block_or_not(block: bool) -> Value {
+    Value::from(if block { "Block" } else { "Filesystem" })
+}
+
+/// A bound claim may only grow; an unbound one may only be bound.
+fn claim(old: &PersistentVolumeClaim, new: &PersistentVolumeClaim, errors: &mut Vec<String>) {
+    let rebound = !old.volume.is_empty() && old.volume != new.volume;
+    let fixed = |c: &PersistentVolumeClaim| (c.modes, c.block, c.class_name(), c.selector.clone());
+    if rebound || fixed(old) != fixed(new) {
         errors.push(
             "spec: Forbidden: spec is immutable after creation except resources.requests and \
              volumeAttributesClassName for bound claims"
                 .to_owned(),
         );
     }
-    let size = |doc: &Doc| {
-        let text = at(doc, "/spec/resources/requests/storage")?;
-        let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
-        crate::api::quantity::Quantity::parse(&text).ok()
-    };
-    if size(new) < size(old) {
+    if new.request < old.request {
         errors.push(
             "spec.resources.requests.storage: Forbidden: field can not be less than \
              status.capacity"

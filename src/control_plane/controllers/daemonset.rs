@@ -1,19 +1,22 @@
-//! `DaemonSets`: a pod on each node that should have one (source: `ctl/daemon/`). Rolling updates
-//! without surge.
+//! `DaemonSets`: a pod on each node that should have one (source: `ctl/daemon/`). Where a pod
+//! should run, and which go in a rolling update, stands in `daemonplan`.
 
+use super::claims::Claims;
+use super::daemonplan::{View, node_of, tolerations};
+use super::history::{self, Newest, Revision};
 use super::support::{
-    Expectations, Reporter, available, create_pod, delete, error_text, next_batch, owned_by,
-    owner_key, pod_of, pods_of, put_status, template_hash, text,
+    Expectations, Reporter, create_pod, delete, error_text, namespace_going, next_batch, owned_by,
+    owner_key, pod_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::labels::{Op as LabelOp, Requirement};
-use crate::api::node::{Node, keys};
-use crate::api::pod::{Affinity, Effect, NodeSelectorTerm, Phase, Toleration};
+use crate::api::node::Node;
+use crate::api::pod::{NodeSelectorTerm, Phase};
 use crate::api::request::{ApiError, Outcome};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::workload::{DaemonSet, DaemonSetStatus, IntOrPercent};
-use crate::api::{Kind, Name, Obj, Pod, PodSpec, Uid};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
+use crate::api::workload::{DaemonSet, DaemonSetStatus};
+use crate::api::{Kind, Obj, Pod, PodSpec, Uid};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
@@ -30,6 +33,7 @@ const FIELD: &str = "metadata.name";
 #[derive(Debug, Clone)]
 pub struct DaemonSetController {
     reporter: Reporter,
+    claims: Claims,
     expected: Expectations,
     label: Sym,
     /// Per set and node: when a failed pod was last replaced, and how long the next one waits.
@@ -40,8 +44,9 @@ impl Default for DaemonSetController {
     fn default() -> Self {
         Self {
             reporter: Reporter::new("daemon-set-controller", "daemonset-controller"),
+            claims: Claims::new(Kind::DaemonSet, Kind::Pod),
             expected: Expectations::default(),
-            label: "controller-revision-hash".into(),
+            label: history::HASH_LABEL.into(),
             failures: FxHashMap::default(),
         }
     }
@@ -51,8 +56,13 @@ impl Default for DaemonSetController {
 enum Step {
     #[default]
     Start,
-    Deleting,
+    Claiming,
+    /// The newest revision is being written.
+    Revision,
     Creating,
+    Deleting,
+    /// Revisions beyond the limit are being deleted.
+    Truncating,
     Status,
 }
 
@@ -63,12 +73,16 @@ pub struct State {
     target: ObjRef,
     set: Option<Arc<DaemonSet>>,
     status: DaemonSetStatus,
+    known: Vec<Revision>,
+    /// Hash of the newest revision.
+    hash: Sym,
     /// Nodes that need a pod; made from the front.
     missing: Vec<Sym>,
-    victims: Vec<(Uid, Name)>,
+    /// Pods to delete once those are made.
+    victims: Vec<(ObjRef, Arc<Pod>)>,
     batch: i32,
     failed: bool,
-    /// When the next failed pod may be replaced.
+    /// When to look again: the next failed pod may be replaced, or a pod may have become available.
     again: Option<SimTime>,
 }
 
@@ -80,31 +94,16 @@ impl State {
             None => Next::Done,
         }
     }
-}
 
-/// A node with the set's pods on it.
-struct Place {
-    node: Sym,
-    runs: bool,
-    stays: bool,
-    /// Oldest first.
-    pods: Vec<(ObjRef, Arc<Pod>)>,
+    fn look_again(&mut self, at: SimTime) {
+        self.again = Some(self.again.map_or(at, |t| t.min(at)));
+    }
 }
 
 impl Reconcile for DaemonSetController {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn workers(&self) -> usize {
-        2
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!(2);
 
     fn on_change(
         &mut self,
@@ -124,10 +123,14 @@ impl Reconcile for DaemonSetController {
                 }
             }
         } else if change.value.kind() == Kind::DaemonSet {
+            self.claims.on_owner(change, before, caches, cx);
             wake.push((Key::of(&change.value), SimDuration::ZERO));
-        } else if let Some((key, _)) = owner_key(&change.value, Kind::DaemonSet) {
-            self.expected.observe(key, change, before);
-            wake.push((key, SimDuration::ZERO));
+        } else if change.value.kind() == Kind::Pod {
+            self.claims.on_child(change, before, caches, cx, wake);
+            if let Some((key, _)) = owner_key(&change.value, Kind::DaemonSet) {
+                self.expected.observe(key, change, before);
+                wake.push((key, SimDuration::ZERO));
+            }
         }
     }
 
@@ -141,8 +144,15 @@ impl Reconcile for DaemonSetController {
     ) -> Next {
         match state.step {
             Step::Start => self.start(key, state, caches, cx),
-            Step::Deleting => self.deleted(key, state, answers, cx),
+            Step::Claiming if self.claims.settled(key, answers) => Next::Done,
+            Step::Claiming => Next::Retry,
+            Step::Revision => match answers.first() {
+                Some(Ok(_)) => self.manage(key, state, caches, cx),
+                Some(Err(_)) | None => Next::Retry,
+            },
             Step::Creating => self.created(key, state, answers, cx),
+            Step::Deleting => self.deleted(key, state, answers, cx),
+            Step::Truncating => Self::put_status(state, cx),
             Step::Status => {
                 let refused = |a: &Outcome| matches!(a, Err(e) if *e != ApiError::NotFound);
                 state.failed |= answers.iter().any(refused);
@@ -165,21 +175,81 @@ impl DaemonSetController {
         if set.meta.terminating() {
             return Next::Done;
         }
-        let hash = template_hash(&set.template, 0);
-        let places = places(&set, caches, cx);
-        state.status = self.status(&set, &places, hash, cx);
+        let claims = self.claims.take(key, &set.meta, &set.selector, (caches, |_| true), cx);
+        if !claims.is_empty() {
+            state.step = Step::Claiming;
+            return Next::Call(claims);
+        }
+        if self.claims.waits(key, cx.now()) {
+            return Next::Done;
+        }
+        state.known = history::of(set.meta.uid, caches, cx);
+        let owner = (Kind::DaemonSet, &set.meta);
+        match history::newest(owner, &set.template, set.status.collisions, &state.known) {
+            Newest::There(revision) => {
+                state.hash = history::hash(&revision);
+                self.manage(key, state, caches, cx)
+            }
+            Newest::Write(revision, call) => {
+                state.hash = history::hash(&revision);
+                state.step = Step::Revision;
+                Next::Call(vec![call])
+            }
+        }
+    }
+
+    /// Source: `manage`, then `rollingUpdate` if there was nothing to manage.
+    fn manage(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Some(set) = state.set.clone() else { return Next::Done };
+        let view = View::new(&set, (self.label, state.hash), caches, cx);
+        state.status = view.status(cx);
+        let min_ready = SimDuration::from_secs(u64::from(set.min_ready_s));
+        if set.min_ready_s > 0 && state.status.ready != state.status.available {
+            state.look_again(cx.now() + min_ready);
+        }
         if !self.expected.satisfied(key, cx.now()) {
             return Self::put_status(state, cx);
         }
-        let (missing, mut victims) = manage(&places);
+        let (mut missing, mut victims) = view.manage(cx);
         self.hold_failed(&set, &mut victims, state, cx);
-        if missing.is_empty() && victims.is_empty() && !set.on_delete {
-            victims = self.roll(&set, &places, hash, cx);
+        if missing.is_empty() && victims.is_empty() {
+            if !set.on_delete {
+                (missing, victims) = view.roll(cx);
+            }
+            if missing.is_empty() && victims.is_empty() {
+                return self.truncate(state, &view, cx);
+            }
         }
-        state.missing = missing;
-        state.missing.truncate(BURST);
+        missing.truncate(BURST);
         victims.truncate(BURST);
-        self.delete_first(key, state, &victims, cx)
+        let uids = victims.iter().map(|(_, pod)| pod.meta.uid).collect();
+        self.expected.expect(key, num::i32_of(missing.len()), uids, cx.now());
+        (state.missing, state.victims) = (missing, victims);
+        self.create_next(key, state, cx)
+    }
+
+    /// Revisions that no pod has go, beyond the limit.
+    fn truncate(&self, state: &mut State, view: &View<'_>, cx: &Context<'_>) -> Next {
+        let Some(set) = state.set.as_ref() else { return Next::Done };
+        if i32::try_from(state.known.len()).is_ok_and(|n| n <= set.history_limit) {
+            return Self::put_status(state, cx);
+        }
+        let newest = state.hash;
+        let calls = history::truncate(&state.known, set.history_limit, |r| {
+            let hash = history::hash(r);
+            hash == newest || view.uses(hash)
+        });
+        if calls.is_empty() {
+            return Self::put_status(state, cx);
+        }
+        state.step = Step::Truncating;
+        Next::Call(calls)
     }
 
     /// Failed pods are replaced after a back-off per node, lest a pod that its node refuses be made
@@ -200,88 +270,47 @@ impl DaemonSetController {
             let (last, delay) = entry.or_insert((now, SimDuration::ZERO));
             let due = *last + *delay;
             if due > now {
-                state.again = Some(state.again.map_or(due, |t| t.min(due)));
+                state.look_again(due);
                 return false;
             }
             let forgotten = now.since(*last) > MAX_BACKOFF.times(2);
             let next = if forgotten { BACKOFF } else { delay.times(2).max(BACKOFF) };
             (*last, *delay) = (now, next.min(MAX_BACKOFF));
+            let (ns, name, node) = (pod.meta.ns, pod.meta.name, node_of(pod));
+            let message =
+                format!("Found failed daemon pod {ns}/{name} on node {node}, will try to kill it");
+            let (kind, message) = (Kind::DaemonSet, text(&message));
+            self.reporter.warning(kind, &set.meta, "FailedDaemonPod", message, cx);
             true
         });
     }
 
-    fn status(
-        &self,
-        set: &DaemonSet,
-        places: &[Place],
-        hash: Sym,
-        cx: &Context<'_>,
-    ) -> DaemonSetStatus {
-        let mut status =
-            DaemonSetStatus { observed_generation: set.meta.generation, ..Default::default() };
-        for place in places {
-            let pod = place.pods.first().map(|(_, pod)| pod);
-            if !place.runs {
-                status.misscheduled += i32::from(pod.is_some());
-                continue;
-            }
-            status.desired += 1;
-            let Some(pod) = pod else { continue };
-            status.current += 1;
-            status.ready += i32::from(pod.ready());
-            status.available += i32::from(available(pod, set.min_ready_s, cx));
-            status.updated += i32::from(pod.meta.labels.get(self.label) == Some(hash));
+    /// Pods to make come first, in batches; then those to delete.
+    fn create_next(&mut self, key: Key, state: &mut State, cx: &mut Context<'_>) -> Next {
+        if state.missing.is_empty() {
+            return self.delete_victims(key, state, cx);
         }
-        status.unavailable = status.desired - status.available;
-        status
+        state.step = Step::Creating;
+        let Some(set) = state.set.clone() else { return Next::Done };
+        state.batch = next_batch(state.batch, num::i32_of(state.missing.len()));
+        let n = usize::try_from(state.batch).unwrap_or(1);
+        let nodes = state.missing.iter().take(n);
+        Next::Call(nodes.map(|node| self.pod(&set, *node, state.hash)).collect())
     }
 
-    /// Old pods to delete now. Source: `rollingUpdate`.
-    fn roll(
-        &self,
-        set: &DaemonSet,
-        places: &[Place],
-        hash: Sym,
-        cx: &Context<'_>,
-    ) -> Vec<(ObjRef, Arc<Pod>)> {
-        let desired = num::i32_of(places.iter().filter(|p| p.runs).count());
-        let limit = set.max_unavailable.unwrap_or(IntOrPercent::Int(1)).of(desired, true).max(1);
-        let mut unavailable = 0;
-        let mut broken = Vec::new();
-        let mut candidates = Vec::new();
-        for place in places.iter().filter(|p| p.runs) {
-            let Some((object, pod)) = place.pods.first() else {
-                unavailable += 1;
-                continue;
-            };
-            let good = available(pod, set.min_ready_s, cx) && !pod.meta.terminating();
-            unavailable += i32::from(!good);
-            let old = pod.meta.labels.get(self.label) != Some(hash);
-            if old && !pod.meta.terminating() {
-                let list = if good { &mut candidates } else { &mut broken };
-                list.push((*object, Arc::clone(pod)));
+    fn delete_victims(&mut self, key: Key, state: &mut State, cx: &mut Context<'_>) -> Next {
+        if state.failed {
+            for (_, pod) in &state.victims {
+                self.expected.deleted(key, pod.meta.uid);
             }
+            state.victims.clear();
         }
-        let budget = usize::try_from(limit - unavailable).unwrap_or(0);
-        broken.extend(candidates.into_iter().take(budget));
-        broken
-    }
-
-    fn delete_first(
-        &mut self,
-        key: Key,
-        state: &mut State,
-        victims: &[(ObjRef, Arc<Pod>)],
-        cx: &mut Context<'_>,
-    ) -> Next {
-        if victims.is_empty() {
-            return self.create_next(key, state, cx);
+        if state.victims.is_empty() {
+            return Self::put_status(state, cx);
         }
         state.step = Step::Deleting;
-        state.victims = victims.iter().map(|(_, p)| (p.meta.uid, p.meta.name)).collect();
-        let uids = state.victims.iter().map(|v| v.0).collect();
-        self.expected.expect_deletions(key, uids, cx.now());
-        Next::Call(victims.iter().map(|(o, p)| delete(Kind::Pod, &p.meta, Some(*o))).collect())
+        let calls = state.victims.iter().map(|(o, p)| delete(Kind::Pod, &p.meta, Some(*o)));
+        Next::Call(calls.collect())
     }
 
     fn deleted(
@@ -292,34 +321,16 @@ impl DaemonSetController {
         cx: &mut Context<'_>,
     ) -> Next {
         let Some(set) = state.set.clone() else { return Next::Done };
-        for (answer, (uid, name)) in answers.iter().zip(std::mem::take(&mut state.victims)) {
+        for (answer, (_, pod)) in answers.iter().zip(std::mem::take(&mut state.victims)) {
             if answer.is_ok() {
-                let text = Text::DeletedPod(name);
+                let text = Text::DeletedPod(pod.meta.name);
                 self.reporter.normal(Kind::DaemonSet, &set.meta, "SuccessfulDelete", text, cx);
             } else {
-                self.expected.deleted(key, uid);
+                self.expected.deleted(key, pod.meta.uid);
                 state.failed |= !super::support::deleted(answer);
             }
         }
-        // Creations wait for the deletions to be seen: their delivery wakes the set.
-        state.missing.clear();
         Self::put_status(state, cx)
-    }
-
-    fn create_next(&mut self, key: Key, state: &mut State, cx: &Context<'_>) -> Next {
-        if state.missing.is_empty() {
-            return Self::put_status(state, cx);
-        }
-        if state.step != Step::Creating {
-            state.step = Step::Creating;
-            self.expected.expect_creations(key, num::i32_of(state.missing.len()), cx.now());
-        }
-        let Some(set) = state.set.clone() else { return Next::Done };
-        state.batch = next_batch(state.batch, num::i32_of(state.missing.len()));
-        let hash = template_hash(&set.template, 0);
-        let n = usize::try_from(state.batch).unwrap_or(1);
-        let calls = state.missing.iter().take(n).map(|node| self.pod(&set, *node, hash));
-        Next::Call(calls.collect())
     }
 
     fn created(
@@ -338,6 +349,7 @@ impl DaemonSetController {
                     let text = Text::CreatedPod(success.value.key().1);
                     self.reporter.normal(Kind::DaemonSet, &set.meta, "SuccessfulCreate", text, cx);
                 }
+                Err(error) if namespace_going(*error) => self.expected.created(key, 1),
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failed = true;
@@ -379,107 +391,4 @@ impl DaemonSetController {
         pod.spec = Arc::new(spec);
         create_pod(pod, true)
     }
-}
-
-/// Pods to make (by node) and to delete. Source: `podsShouldBeOnNode`.
-fn manage(places: &[Place]) -> (Vec<Sym>, Vec<(ObjRef, Arc<Pod>)>) {
-    let mut missing = Vec::new();
-    let mut victims = Vec::new();
-    for place in places {
-        let live = place.pods.iter().filter(|(_, p)| !p.meta.terminating());
-        if !place.stays {
-            victims.extend(live.cloned());
-            continue;
-        }
-        // A pod that has ended makes room at once; one that is about to end, when it has.
-        let ended = |p: &Pod| matches!(p.status.phase, Phase::Failed | Phase::Succeeded);
-        let (over, good): (Vec<_>, Vec<_>) = live.cloned().partition(|(_, p)| ended(p));
-        victims.extend(over);
-        victims.extend(good.iter().skip(1).cloned());
-        // A failed pod that is held back keeps its node, too: it is deleted before another is made.
-        let leaving = place.pods.iter().any(|(_, p)| p.meta.terminating() && !ended(p))
-            || place.pods.iter().any(|(_, p)| !p.meta.terminating() && ended(p));
-        if place.runs && good.is_empty() && !leaving {
-            missing.push(place.node);
-        }
-    }
-    (missing, victims)
-}
-
-/// The node of a daemon pod: the one it is bound to, or made for.
-fn node_of(pod: &Pod) -> Sym {
-    if !pod.node.is_empty() {
-        return pod.node;
-    }
-    let terms = pod.spec.affinity.as_ref().and_then(|a| a.node_required.as_ref());
-    let field = terms.and_then(|t| t.first()).and_then(|t| t.fields.first());
-    field.and_then(|f| f.values.first()).copied().unwrap_or_default()
-}
-
-fn places(set: &DaemonSet, caches: &Cache, cx: &Context<'_>) -> Vec<Place> {
-    let mut by_node: FxHashMap<Sym, Vec<(ObjRef, Arc<Pod>)>> = FxHashMap::default();
-    for (object, pod) in pods_of(set.meta.uid, caches, cx) {
-        by_node.entry(node_of(&pod)).or_default().push((object, pod));
-    }
-    let tolerations = tolerations(&set.template.spec);
-    let nodes = caches.list(Kind::Node).iter();
-    nodes
-        .filter_map(|object| {
-            let node = caches.get(cx.versions(), Kind::Node, *object)?.as_node()?;
-            let name = node.meta.name.sym();
-            let (runs, stays) = verdict(&set.template.spec, &tolerations, node);
-            let mut pods = by_node.remove(&name).unwrap_or_default();
-            pods.sort_by_key(|(_, p)| (p.meta.terminating(), p.meta.created, p.meta.uid));
-            Some(Place { node: name, runs, stays, pods })
-        })
-        .collect()
-}
-
-/// Should a pod run on the node, and may one that is there stay? Source: `NodeShouldRunDaemonPod`.
-fn verdict(spec: &PodSpec, tolerations: &[Toleration], node: &Node) -> (bool, bool) {
-    let name = node.meta.name.sym();
-    let named = spec.node_name.is_empty() || spec.node_name == name;
-    let labels = node.meta.labels;
-    let selected = spec.node_selector.iter().all(|(key, value)| labels.get(*key) == Some(*value));
-    let required = spec.affinity.as_deref().and_then(|a: &Affinity| a.node_required.as_ref());
-    let term = |t: &NodeSelectorTerm| {
-        let some = !t.expressions.is_empty() || !t.fields.is_empty();
-        some && t.expressions.iter().all(|r| r.matches_value(labels.get(r.key)))
-            && t.fields.iter().all(|r| r.matches_value(Some(name)))
-    };
-    if !named || !selected || !required.is_none_or(|terms| terms.iter().any(term)) {
-        return (false, false);
-    }
-    let untolerated = |effect: Effect| {
-        let taints = node.taints.iter().filter(|t| t.effect == effect);
-        taints.filter(|t| !tolerations.iter().any(|own| own.tolerates(t))).count() > 0
-    };
-    let stays = !untolerated(Effect::NoExecute);
-    (stays && !untolerated(Effect::NoSchedule), stays)
-}
-
-/// The template's tolerations and those every daemon pod gets.
-/// Source: `AddOrUpdateDaemonPodTolerations`.
-fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
-    let mut all = spec.tolerations.clone();
-    let mut add = |key: &str, effect| {
-        let toleration = Toleration {
-            key: key.into(),
-            exists: true,
-            effect: Some(effect),
-            ..Toleration::default()
-        };
-        all.retain(|t| t.key != toleration.key || t.effect != toleration.effect);
-        all.push(toleration);
-    };
-    add(keys::NOT_READY, Effect::NoExecute);
-    add(keys::UNREACHABLE, Effect::NoExecute);
-    add(keys::DISK_PRESSURE, Effect::NoSchedule);
-    add(keys::MEMORY_PRESSURE, Effect::NoSchedule);
-    add(keys::PID_PRESSURE, Effect::NoSchedule);
-    add(keys::UNSCHEDULABLE, Effect::NoSchedule);
-    if spec.host_network {
-        add(keys::NETWORK_UNAVAILABLE, Effect::NoSchedule);
-    }
-    all
 }

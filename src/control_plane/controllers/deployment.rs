@@ -1,9 +1,10 @@
 //! Deployments: roll `ReplicaSets` (source: `ctl/deployment/`).
 
+use super::claims::Claims;
 use super::depstatus::{self, Progress};
 use super::rollout::{Size, Wish};
 use super::support::{
-    Reporter, delete, error_text, owned_by, put, put_status, template_hash, text,
+    Reporter, delete, error_text, owned_by, put, put_status, reports, template_hash, text,
 };
 use crate::api::pod::ConditionType;
 use crate::api::request::{ApiError, Op, Outcome, Success};
@@ -11,7 +12,7 @@ use crate::api::version::KubeVersion;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{Deployment, PodTemplate, ReplicaSet, Strategy};
 use crate::api::{Kind, Meta, Name, Obj, Selector};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ type Set = (ObjRef, Arc<ReplicaSet>);
 #[derive(Debug, Clone)]
 pub struct DeploymentController {
     reporter: Reporter,
+    claims: Claims,
     progress: Progress,
     hash_label: Sym,
 }
@@ -37,6 +39,7 @@ impl Default for DeploymentController {
     fn default() -> Self {
         Self {
             reporter: Reporter::new("deployment-controller", "deployment-controller"),
+            claims: Claims::new(Kind::Deployment, Kind::ReplicaSet),
             progress: Progress::default(),
             hash_label: HASH_LABEL.into(),
         }
@@ -47,6 +50,8 @@ impl Default for DeploymentController {
 enum Step {
     #[default]
     Start,
+    /// `ReplicaSets` are being adopted or released.
+    Claiming,
     /// A new ReplicaSet is being made.
     Creating,
     /// The revision of a ReplicaSet found again is being set.
@@ -101,13 +106,7 @@ impl State {
 impl Reconcile for DeploymentController {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!();
 
     fn on_change(
         &mut self,
@@ -122,11 +121,13 @@ impl Reconcile for DeploymentController {
             if let Some(meta) = change.value.meta().filter(|_| change.deleted) {
                 self.progress.forget(meta.uid);
             }
+            self.claims.on_owner(change, before, caches, cx);
             wake.push((Key::of(&change.value), SimDuration::ZERO));
             return;
         }
         let owner = |obj: &Obj| super::support::owner_key(obj, Kind::Deployment).map(|o| o.0);
         if kind == Kind::ReplicaSet {
+            self.claims.on_child(change, before, caches, cx, wake);
             let new = owner(&change.value);
             let old = before.and_then(owner).filter(|o| Some(*o) != new);
             wake.extend(old.into_iter().chain(new).map(|key| (key, SimDuration::ZERO)));
@@ -158,6 +159,8 @@ impl Reconcile for DeploymentController {
         let refused = answers.iter().any(Result::is_err);
         match state.step {
             Step::Start => self.start(key, state, caches, cx),
+            Step::Claiming if self.claims.settled(key, answers) => Next::Done,
+            Step::Claiming => Next::Retry,
             Step::Creating => self.created(state, answers, caches, cx),
             Step::Renumbering | Step::Revision if refused => Next::Retry,
             Step::Renumbering => {
@@ -181,6 +184,15 @@ impl DeploymentController {
         let Some((target, Obj::Deployment(deployment))) = found else { return Next::Done };
         let deployment = Arc::clone(deployment);
         state.target = target;
+        let (meta, selector) = (&deployment.meta, &deployment.selector);
+        let claims = self.claims.take(key, meta, selector, (caches, |_| true), cx);
+        if !claims.is_empty() {
+            state.step = Step::Claiming;
+            return Next::Call(claims);
+        }
+        if self.claims.waits(key, cx.now()) {
+            return Next::Done;
+        }
         let mut sets: Vec<Set> = caches
             .owned(deployment.meta.uid, Kind::ReplicaSet)
             .filter_map(|object| {

@@ -2,11 +2,11 @@
 //! (source: `ctl/garbagecollector/garbagecollector.go`). It knows the owners that the cache
 //! indexes, i.e. managing controllers, of the kinds that the manager watches.
 
-use super::support::Reporter;
+use super::support::{Reporter, reports};
 use crate::api::request::{ApiError, Op, Outcome, Propagation};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Meta, Obj, Owner, Uid};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 
@@ -88,17 +88,7 @@ pub struct State {
 impl Reconcile for GarbageCollector {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn workers(&self) -> usize {
-        20
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!(20);
 
     fn on_change(
         &mut self,

@@ -1,28 +1,29 @@
-//! Jobs: run pods to completion (source: `ctl/job/job_controller.go`, `ctl/ttlafterfinished`).
-//! Plain jobs: indexed completion, pod failure policies and success policies are not modelled.
+//! Jobs: run pods to completion (source: `ctl/job/job_controller.go`). The rules by which pods are
+//! counted stand in `jobplan`.
 
+use super::claims::Claims;
+use super::jobplan::{self, Pods};
 use super::support::{
-    BURST, Expectations, Reporter, condition, create_pod, delete, error_text, next_batch, owned_by,
-    owner_key, pod_of, pods_of, put_status, text,
+    BURST, Expectations, Reporter, condition, create_pod, delete, error_text, namespace_going,
+    next_batch, owned_by, owner_key, pod_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
-use crate::api::pod::{Condition, ConditionType, ContainerState, Phase, Truth};
-use crate::api::request::{ApiError, Op, Outcome, Propagation};
+use crate::api::pod::{Condition, ConditionType, Truth};
+use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{Job, JobStatus};
 use crate::api::{Kind, Name, Obj, Pod, Stamp, Uid};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The finalizer by which a pod's end is counted exactly once.
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 /// Pod events within this span are looked at together (source: `syncJobBatchPeriod`).
 const BATCH: SimDuration = SimDuration::from_secs(1);
-const BACKOFF: SimDuration = SimDuration::from_secs(10);
-const MAX_BACKOFF: SimDuration = SimDuration::from_secs(600);
 /// Pods counted per status update at most (source: `MaxUncountedPods`).
 const MAX_UNCOUNTED: usize = 500;
 
@@ -33,20 +34,25 @@ struct Failures {
     last: SimTime,
     /// Ended pods that are in here already but may be seen again, until they are counted.
     seen: Vec<Uid>,
+    /// Of a job with a limit per index: failures of each index, and the end of the last one.
+    by_index: BTreeMap<i32, (u32, SimTime)>,
 }
 
 impl Failures {
     /// When the next pod may be made. Source: `backoff_utils.go` `getRemainingTime`.
     fn until(&self) -> SimTime {
-        let Some(n) = self.n.checked_sub(1) else { return SimTime::ZERO };
-        self.last + BACKOFF.times(1 << n.min(10)).min(MAX_BACKOFF)
+        self.last + jobplan::backoff(self.n)
     }
 }
+
+/// The end of a pod: when, whether it succeeded, its index and how often that has failed by now.
+type End = (SimTime, bool, Option<(i32, i32)>);
 
 /// The Job controller.
 #[derive(Debug, Clone)]
 pub struct JobController {
     reporter: Reporter,
+    claims: Claims,
     expected: Expectations,
     failures: FxHashMap<Uid, Failures>,
     /// Until when a look at each job is armed.
@@ -58,6 +64,7 @@ impl Default for JobController {
     fn default() -> Self {
         Self {
             reporter: Reporter::new("job-controller", "job-controller"),
+            claims: Claims::holding(Kind::Job, Kind::Pod, TRACKING),
             expected: Expectations::default(),
             failures: FxHashMap::default(),
             batched: FxHashMap::default(),
@@ -70,6 +77,7 @@ impl Default for JobController {
 enum Step {
     #[default]
     Start,
+    Claiming,
     Deleting,
     Creating,
     /// The ended pods are being written down as not yet counted.
@@ -90,44 +98,33 @@ pub struct State {
     finish: Option<Condition>,
     /// Ended pods that carry the finalizer.
     ended: Vec<(Name, ObjRef, Uid)>,
+    /// What this sync has written of the status last.
+    written: Option<JobStatus>,
+    /// Why a rule of the failure policy ends the job.
+    fails: Option<String>,
+    /// Pods still to be made, of an indexed job by index.
     remaining: i32,
+    indexes: Vec<i32>,
     batch: i32,
     /// When to look again.
     again: Option<SimTime>,
     failed: bool,
 }
 
-/// Pods of a job, sorted by what they mean to it.
-#[derive(Debug, Clone, Default)]
-struct Pods {
-    active: Vec<(ObjRef, Arc<Pod>)>,
-    succeeded: Vec<(ObjRef, Arc<Pod>)>,
-    failed: Vec<(ObjRef, Arc<Pod>)>,
-    terminating: i32,
-    ready: i32,
-}
-
-fn finished(job: &Job) -> Option<Condition> {
-    let holds = |kind| job.status.conditions.get(kind).filter(|c| c.status == Truth::True);
-    holds(ConditionType::Complete).or_else(|| holds(ConditionType::Failed)).copied()
+fn finished(job: &Job) -> bool {
+    jobplan::finished(job).is_some()
 }
 
 impl Reconcile for JobController {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!();
 
     fn on_change(
         &mut self,
         change: &Change,
         before: Option<&Obj>,
-        _caches: &Cache,
+        caches: &Cache,
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
@@ -135,6 +132,7 @@ impl Reconcile for JobController {
             if let Some(meta) = change.value.meta().filter(|_| change.deleted) {
                 self.failures.remove(&meta.uid);
             }
+            self.claims.on_owner(change, before, caches, cx);
             let own = change.value.meta().map(|m| m.generation);
             let was = before.and_then(Obj::meta).map(|m| m.generation);
             // A change of the spec is looked at at once, the echo of a status after the batch.
@@ -142,6 +140,7 @@ impl Reconcile for JobController {
             self.wake(Key::of(&change.value), after, cx, wake);
             return;
         }
+        self.claims.on_child(change, before, caches, cx, wake);
         let Some((key, _)) = owner_key(&change.value, Kind::Job) else { return };
         self.expected.observe(key, change, before);
         self.wake(key, BATCH, cx, wake);
@@ -158,13 +157,18 @@ impl Reconcile for JobController {
         let refused = |a: &Outcome| matches!(a, Err(e) if *e != ApiError::NotFound);
         match state.step {
             Step::Start => self.start(key, state, caches, cx),
+            Step::Claiming if self.claims.settled(key, answers) => Next::Done,
+            Step::Claiming => Next::Retry,
             Step::Deleting => {
                 self.deleted(key, state, answers, cx);
                 self.track(state, cx)
             }
             Step::Creating => self.created(key, state, answers, cx),
             Step::Uncounted | Step::Finalizers if answers.iter().any(refused) => Next::Retry,
-            Step::Uncounted => self.remove_finalizers(state),
+            Step::Uncounted => {
+                state.written = Some(state.status.clone());
+                self.remove_finalizers(state)
+            }
             Step::Finalizers => self.count(state, cx),
             Step::Last => {
                 let failed = state.failed || answers.iter().any(refused);
@@ -208,9 +212,17 @@ impl JobController {
         state.target = target;
         state.job = Some(Arc::clone(&job));
         state.status = job.status.clone();
-        let pods = self.sort(&job, caches, cx);
-        if let Some(end) = finished(&job) {
-            return self.after_finish(&job, end, state, &pods, cx);
+        let claims = self.claims.take(key, &job.meta, &job.selector, (caches, |_| true), cx);
+        if !claims.is_empty() {
+            state.step = Step::Claiming;
+            return Next::Call(claims);
+        }
+        if self.claims.waits(key, cx.now()) {
+            return Next::Done;
+        }
+        let pods = Pods::of(&job, self.tracking.as_str(), caches, cx);
+        if finished(&job) {
+            return self.after_finish(&job, state, &pods);
         }
         if state.status.start.is_none() && !job.suspend {
             state.status.start = cx.stamp();
@@ -218,58 +230,38 @@ impl JobController {
         self.note_ended(&job, &pods, state, cx);
         state.status.active = num::i32_of(pods.active.len());
         state.status.ready = pods.ready;
-        state.status.terminating = pods.terminating;
+        state.status.terminating = num::i32_of(pods.leaving.len());
         self.decide(key, &job, &pods, state, cx)
     }
 
-    /// Source: `getValidPodsWithFilter`, `isPodFailed`.
-    fn sort(&self, job: &Job, caches: &Cache, cx: &Context<'_>) -> Pods {
-        let mut pods = Pods::default();
-        for (object, pod) in pods_of(job.meta.uid, caches, cx) {
-            let tracked = pod.meta.has_finalizer(self.tracking.as_str());
-            let gone = pod.meta.terminating();
-            pods.terminating += i32::from(gone && !pod.terminal());
-            if pod.active() {
-                pods.ready += i32::from(pod.ready());
-                pods.active.push((object, pod));
-            } else if !tracked {
-                continue;
-            } else if pod.status.phase == Phase::Succeeded {
-                pods.succeeded.push((object, pod));
-            } else {
-                pods.failed.push((object, pod));
-            }
-        }
-        pods
-    }
-
     /// Notes the pods that have ended since the last sync, and the back-off that follows.
+    /// Source: the first half of `trackJobStatusAndRemoveFinalizers`.
     fn note_ended(&mut self, job: &Job, pods: &Pods, state: &mut State, cx: &Context<'_>) {
         let failures = self.failures.entry(job.meta.uid).or_default();
-        let mut ends: Vec<(SimTime, bool)> = Vec::new();
-        for (list, ok) in [(&pods.succeeded, true), (&pods.failed, false)] {
-            for (object, pod) in list {
-                if state.ended.len() >= MAX_UNCOUNTED {
-                    break;
-                }
-                let uid = pod.meta.uid;
-                state.ended.push((pod.meta.name, *object, uid));
-                let status = &mut state.status;
-                let noted =
-                    if ok { &mut status.uncounted_succeeded } else { &mut status.uncounted_failed };
-                if !noted.contains(&uid) {
-                    noted.push(uid);
-                }
-                if !failures.seen.contains(&uid) {
-                    ends.push((end_of(pod, cx), ok));
-                }
+        let mut ends: Vec<End> = Vec::new();
+        let all = pods.succeeded.iter().map(|p| (p, true));
+        for ((object, pod), ok) in all.chain(pods.failed.iter().map(|p| (p, false))) {
+            if state.ended.len() >= MAX_UNCOUNTED {
+                break;
+            }
+            let uid = pod.meta.uid;
+            state.ended.push((pod.meta.name, *object, uid));
+            let index = jobplan::index_of(job, pod);
+            note_one(job, pod, (ok, index), state);
+            if !failures.seen.contains(&uid) {
+                let counted = index.map(|i| (i, jobplan::index_failures(pod) + 1));
+                ends.push((jobplan::end_of(pod, cx), ok, counted));
             }
         }
         failures.seen = state.ended.iter().map(|e| e.2).collect();
         ends.sort();
-        for (at, ok) in ends {
+        for (at, ok, index) in ends {
             failures.n = if ok { 0 } else { failures.n + 1 };
             failures.last = failures.last.max(at);
+            if let Some((index, n)) = index.filter(|_| !ok && job.backoff_per_index.is_some()) {
+                let n = u32::try_from(n).unwrap_or(0);
+                failures.by_index.insert(index, (n, at));
+            }
         }
     }
 
@@ -281,9 +273,13 @@ impl JobController {
         state: &mut State,
         cx: &mut Context<'_>,
     ) -> Next {
-        let succeeded =
-            state.status.succeeded + num::i32_of(state.status.uncounted_succeeded.len());
+        let succeeded = succeeded(job, &state.status);
         let failed = state.status.failed + num::i32_of(state.status.uncounted_failed.len());
+        let criteria = job.status.conditions.get(ConditionType::SuccessCriteriaMet).copied();
+        if let Some(end) = criteria.or_else(|| policy_success(job, state, cx)) {
+            let end = Condition { kind: ConditionType::Complete, transition: cx.stamp(), ..end };
+            return self.succeed(key, end, pods, state, cx);
+        }
         if let Some(end) = self.failure(job, failed, pods, state, cx) {
             return self.fail(key, end, pods, state, cx);
         }
@@ -320,6 +316,9 @@ impl JobController {
         if let Some(target) = job.status.conditions.get(ConditionType::FailureTarget) {
             return Some(Condition { kind, transition: cx.stamp(), ..*target });
         }
+        if let Some(message) = &state.fails {
+            return Some(condition(kind, Truth::True, "PodFailurePolicy", message, cx));
+        }
         let restarts: u32 = pods
             .active
             .iter()
@@ -333,13 +332,16 @@ impl JobController {
             let message = "Job has reached the specified backoff limit";
             return Some(condition(kind, Truth::True, "BackoffLimitExceeded", message, cx));
         }
+        if let Some((reason, message)) = failed_indexes(job, &state.status) {
+            return Some(condition(kind, Truth::True, reason, message, cx));
+        }
         let deadline = job.active_deadline_s.filter(|_| !job.suspend)?;
         let end = cx.time_of(state.status.start) + SimDuration::from_secs(u64::from(deadline));
         if end <= cx.now() {
             let message = "Job was active longer than specified deadline";
             return Some(condition(kind, Truth::True, "DeadlineExceeded", message, cx));
         }
-        state.again = Some(state.again.map_or(end, |t| t.min(end)));
+        state.look_again(end);
         None
     }
 
@@ -367,6 +369,24 @@ impl JobController {
             // Final only after every pod has ended.
             state.finish = None;
         }
+        self.delete_pods(key, &pods.active, state, cx)
+    }
+
+    /// The success criteria are met before all pods have ended: the others are deleted.
+    fn succeed(
+        &mut self,
+        key: Key,
+        end: Condition,
+        pods: &Pods,
+        state: &mut State,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        state.status.active = 0;
+        self.finish(end, state, cx);
+        if pods.active.is_empty() {
+            return self.track(state, cx);
+        }
+        state.finish = None;
         self.delete_pods(key, &pods.active, state, cx)
     }
 
@@ -445,8 +465,7 @@ impl JobController {
         state: &mut State,
         cx: &mut Context<'_>,
     ) -> Next {
-        let succeeded =
-            state.status.succeeded + num::i32_of(state.status.uncounted_succeeded.len());
+        let succeeded = succeeded(job, &state.status);
         if job.meta.terminating() || !self.expected.satisfied(key, cx.now()) {
             return self.track(state, cx);
         }
@@ -457,26 +476,60 @@ impl JobController {
             None => job.parallelism,
             Some(n) => job.parallelism.min(n - succeeded).max(0),
         };
-        if active > wanted {
-            let n = num::index(u64::try_from(active - wanted).unwrap_or(0));
-            let mut victims = pods.active.clone();
-            // Those not ready first, of equal ones the newest.
-            victims.sort_by_key(|(_, p)| (p.ready(), std::cmp::Reverse(p.meta.created)));
-            victims.truncate(n);
-            state.status.active = wanted;
+        let victims = surplus(job, pods, active - wanted, state);
+        if !victims.is_empty() {
+            state.status.active -= num::i32_of(victims.len());
             return self.delete_pods(key, &victims, state, cx);
         }
-        let missing = (wanted - active).min(BURST);
+        let leaving = if jobplan::only_ended(job) { num::i32_of(pods.leaving.len()) } else { 0 };
+        let missing = (wanted - active - leaving).min(BURST);
         if missing <= 0 {
             return self.track(state, cx);
         }
-        let until = self.failures.get(&job.meta.uid).map_or(SimTime::ZERO, Failures::until);
-        if until > cx.now() {
-            state.again = Some(state.again.map_or(until, |t| t.min(until)));
+        self.create(key, job, (pods, missing), state, cx)
+    }
+
+    /// Makes so many pods, as far as the back-off allows.
+    fn create(
+        &mut self,
+        key: Key,
+        job: &Job,
+        (pods, missing): (&Pods, i32),
+        state: &mut State,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let failures = self.failures.entry(job.meta.uid).or_default();
+        let now = cx.now();
+        let until = if job.backoff_per_index.is_some() { SimTime::ZERO } else { failures.until() };
+        if until > now {
+            state.look_again(until);
             return self.track(state, cx);
         }
-        self.expected.expect_creations(key, missing, cx.now());
         state.remaining = missing;
+        if job.indexed {
+            let ended = (&state.status.completed_indexes, &state.status.failed_indexes);
+            let all = num::index(u64::try_from(job.completions.unwrap_or(0)).unwrap_or(0));
+            let mut indexes = jobplan::pending(job, pods, ended, all);
+            let mut next = None;
+            indexes.retain(|i| {
+                let held = failures.by_index.get(i);
+                let due = held.map_or(SimTime::ZERO, |(n, at)| *at + jobplan::backoff(*n));
+                if due > now {
+                    next = Some(next.map_or(due, |t: SimTime| t.min(due)));
+                }
+                due <= now
+            });
+            indexes.truncate(num::index(u64::try_from(missing).unwrap_or(0)));
+            if let Some(next) = next {
+                state.look_again(next);
+            }
+            state.remaining = num::i32_of(indexes.len());
+            state.indexes = indexes;
+        }
+        if state.remaining == 0 {
+            return self.track(state, cx);
+        }
+        self.expected.expect_creations(key, state.remaining, now);
         state.batch = 0;
         state.step = Step::Creating;
         self.create_batch(state)
@@ -489,7 +542,30 @@ impl JobController {
         let owners = owned_by(Kind::Job, &job.meta);
         let mut pod = pod_of(template, template.labels, job.meta.ns, job.meta.name, owners);
         pod.meta.finalizers = Some([self.tracking].into());
-        Next::Call((0..state.batch).map(|_| create_pod(pod.clone(), true)).collect())
+        let n = num::index(u64::try_from(state.batch).unwrap_or(0));
+        if !job.indexed {
+            return Next::Call((0..n).map(|_| create_pod(pod.clone(), true)).collect());
+        }
+        let indexes = state.indexes.drain(..n.min(state.indexes.len()));
+        let calls = indexes.map(|index| create_pod(self.indexed(&job, pod.clone(), index), true));
+        Next::Call(calls.collect())
+    }
+
+    /// The pod of an index.
+    fn indexed(&self, job: &Job, mut pod: Pod, index: i32) -> Pod {
+        let name = Sym::new(&format!("{}-{index}", job.meta.name));
+        let number = index.to_string();
+        pod.meta.name = Name::new(name.as_str());
+        pod.meta.labels = pod.meta.labels.with(jobplan::INDEX.into(), Sym::new(&number));
+        pod.meta.set_annotation(jobplan::INDEX, &number);
+        if job.backoff_per_index.is_some() {
+            let failures = self.failures.get(&job.meta.uid);
+            let n = failures.and_then(|f| f.by_index.get(&index)).map_or(0, |(n, _)| *n);
+            pod.meta.set_annotation(jobplan::INDEX_FAILURES, &n.to_string());
+        }
+        let spec = Arc::make_mut(&mut pod.spec);
+        spec.hostname.0 = name;
+        pod
     }
 
     fn created(
@@ -508,6 +584,7 @@ impl JobController {
                     let text = Text::CreatedPod(success.value.key().1);
                     self.reporter.normal(Kind::Job, &job.meta, "SuccessfulCreate", text, cx);
                 }
+                Err(error) if namespace_going(*error) => self.expected.created(key, 1),
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failed = true;
@@ -533,6 +610,10 @@ impl JobController {
             return self.count(state, cx);
         }
         state.step = Step::Uncounted;
+        if state.job.as_ref().is_some_and(|job| job.status == state.status) {
+            // They were written down before; only the finalizers are left to go.
+            return self.remove_finalizers(state);
+        }
         self.put(state)
     }
 
@@ -562,7 +643,7 @@ impl JobController {
     /// status if it has changed.
     fn count(&mut self, state: &mut State, cx: &mut Context<'_>) -> Next {
         let Some(job) = state.job.clone() else { return Next::Done };
-        let wrote = state.step == Step::Finalizers;
+        let before = state.written.take();
         let status = &mut state.status;
         status.succeeded += num::i32_of(std::mem::take(&mut status.uncounted_succeeded).len());
         status.failed += num::i32_of(std::mem::take(&mut status.uncounted_failed).len());
@@ -578,7 +659,7 @@ impl JobController {
             }
         }
         state.step = Step::Last;
-        if *status == job.status && !wrote {
+        if *status == *before.as_ref().unwrap_or(&job.status) {
             let again = state.again.map(|t| t.since(cx.now()));
             return if state.failed {
                 Next::Retry
@@ -586,7 +667,7 @@ impl JobController {
                 again.map_or(Next::Done, Next::Requeue)
             };
         }
-        if wrote {
+        if before.is_some() {
             // The write before this one is ours: what it changed is no conflict.
             return self.put_again(state);
         }
@@ -602,15 +683,8 @@ impl JobController {
         Next::Call(vec![put_status(Obj::Job(Arc::new(object)), state.target)])
     }
 
-    /// A finished job: loose ends, and its end by ttl.
-    fn after_finish(
-        &self,
-        job: &Job,
-        end: Condition,
-        state: &mut State,
-        pods: &Pods,
-        cx: &Context<'_>,
-    ) -> Next {
+    /// A finished job: loose ends.
+    fn after_finish(&self, _job: &Job, state: &mut State, pods: &Pods) -> Next {
         let loose: Vec<(Name, ObjRef, Uid)> = pods
             .succeeded
             .iter()
@@ -625,24 +699,86 @@ impl JobController {
             state.step = Step::Last;
             return next;
         }
-        let Some(ttl) = job.ttl_s.filter(|_| !job.meta.terminating()) else { return Next::Done };
-        let at = cx.time_of(end.transition) + SimDuration::from_secs(u64::from(ttl));
-        if at > cx.now() {
-            return Next::Requeue(at.since(cx.now()));
-        }
-        state.step = Step::Last;
-        let propagation = Some(Propagation::Foreground);
-        let op = Op::Delete { grace_s: None, propagation, uid: Some(job.meta.uid) };
-        let (ns, name, target) = (job.meta.ns, job.meta.name, Some(state.target));
-        Next::Call(vec![Call { kind: Kind::Job, ns, name, target, op }])
+        Next::Done
     }
 }
 
-/// When a pod ended: its last container's end, or now.
-fn end_of(pod: &Pod, cx: &Context<'_>) -> SimTime {
-    let ends = pod.status.containers.iter().filter_map(|c| match c.state {
-        ContainerState::Terminated { finished, .. } => Some(finished),
-        ContainerState::Waiting { .. } | ContainerState::Running { .. } => None,
+impl State {
+    fn look_again(&mut self, at: SimTime) {
+        self.again = Some(self.again.map_or(at, |t| t.min(at)));
+    }
+}
+
+/// Notes one ended pod in the status: an index is enough to count a success once, everything else
+/// is written down by identity.
+fn note_one(job: &Job, pod: &Pod, (ok, index): (bool, Option<i32>), state: &mut State) {
+    let uid = pod.meta.uid;
+    let status = &mut state.status;
+    if ok && job.indexed {
+        if let Some(index) = index {
+            status.completed_indexes.insert(index);
+            status.succeeded = status.completed_indexes.len();
+        }
+        return;
+    }
+    if ok {
+        if !status.uncounted_succeeded.contains(&uid) {
+            status.uncounted_succeeded.push(uid);
+        }
+        return;
+    }
+    let verdict = jobplan::judge(job, pod);
+    if let Some(index) = index.filter(|_| verdict.fails_index) {
+        status.failed_indexes.insert(index);
+    }
+    if verdict.counts && !status.uncounted_failed.contains(&uid) {
+        status.uncounted_failed.push(uid);
+    }
+    if let Some(why) = verdict.fails_job {
+        state.fails.get_or_insert(why);
+    }
+}
+
+/// Pods that have succeeded, counted or not.
+fn succeeded(job: &Job, status: &JobStatus) -> i32 {
+    if job.indexed {
+        return status.completed_indexes.len();
+    }
+    status.succeeded + num::i32_of(status.uncounted_succeeded.len())
+}
+
+/// The condition that a rule of the success policy brings about.
+fn policy_success(job: &Job, state: &State, cx: &Context<'_>) -> Option<Condition> {
+    let rule = jobplan::success(job, &state.status.completed_indexes)?;
+    let message = format!("Matched rules at index {rule}");
+    let kind = ConditionType::SuccessCriteriaMet;
+    Some(condition(kind, Truth::True, "SuccessPolicy", &message, cx))
+}
+
+/// Why failed indexes end the job, if they do.
+fn failed_indexes(job: &Job, status: &JobStatus) -> Option<(&'static str, &'static str)> {
+    job.backoff_per_index?;
+    let failed = status.failed_indexes.len();
+    if job.max_failed_indexes.is_some_and(|max| failed > max) {
+        let message = "Job has exceeded the specified maximal number of failed indexes";
+        return Some(("MaxFailedIndexesExceeded", message));
+    }
+    let ended = failed + status.completed_indexes.len();
+    (failed > 0 && ended >= job.completions.unwrap_or(0))
+        .then_some(("FailedIndexes", "Job has failed indexes"))
+}
+
+/// Active pods to delete: of an indexed job those whose index needs none, then those that are too
+/// many, not ready ones first, of equal ones the newest.
+fn surplus(job: &Job, pods: &Pods, excess: i32, state: &State) -> Vec<(ObjRef, Arc<Pod>)> {
+    let ended = (&state.status.completed_indexes, &state.status.failed_indexes);
+    let first =
+        if job.indexed { jobplan::superfluous(job, &pods.active, ended) } else { Vec::new() };
+    let excess = num::index(u64::try_from(excess).unwrap_or(0)).max(first.len());
+    let mut victims = pods.active.clone();
+    victims.sort_by_key(|(_, p)| {
+        (!first.contains(&p.meta.uid), p.ready(), std::cmp::Reverse(p.meta.created))
     });
-    ends.max().map_or(cx.now(), |stamp| cx.time_of(stamp))
+    victims.truncate(excess);
+    victims
 }

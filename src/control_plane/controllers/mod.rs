@@ -1,25 +1,51 @@
 //! kube-controller-manager: its controllers share one set of caches; each has its own queue,
 //! workers and client limit. One file per controller, its sync written as upstream's reads.
 
+mod claims;
+mod daemonplan;
 mod depstatus;
+mod history;
+mod hpareplicas;
+mod hpascale;
+mod jobplan;
+mod members;
 mod ranking;
 mod rollout;
+#[cfg(test)]
+mod rules_tests;
+mod schedule;
+mod setclaims;
+mod slicepacking;
 mod support;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;
 mod zones;
 
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
+pub mod endpoints;
+pub mod endpointslice;
 pub mod gc;
+pub mod hpa;
 pub mod job;
+pub mod namespace;
+pub mod nodeipam;
 pub mod nodelifecycle;
+pub mod persistentvolume;
 pub mod podgc;
+pub mod provisioner;
 pub mod replicaset;
+pub mod serviceaccount;
 pub mod statefulset;
 pub mod tainteviction;
+pub mod ttlafterfinished;
+pub mod volumeprotection;
 
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;
@@ -28,60 +54,6 @@ use crate::api::{Kind, Obj};
 use crate::client::{Cache, RateLimiter, Runner};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, Context, ControllerEvent};
-
-/// A controller: its row in the manager, and the index in the address of its answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ControllerId {
-    /// Deployments.
-    Deployment = 0,
-    /// `ReplicaSets`.
-    ReplicaSet,
-    /// Jobs.
-    Job,
-    /// `StatefulSets`.
-    StatefulSet,
-    /// `DaemonSets`.
-    DaemonSet,
-    /// Node health, conditions and taints.
-    NodeLifecycle,
-    /// Pods on nodes with `NoExecute` taints.
-    TaintEviction,
-    /// Dependents of absent owners.
-    GarbageCollector,
-    /// Ended, unbound and lost pods.
-    PodGc,
-}
-
-impl ControllerId {
-    /// How many there are.
-    pub const N: usize = 9;
-
-    /// All, in row order.
-    pub const ALL: [Self; Self::N] = [
-        Self::Deployment,
-        Self::ReplicaSet,
-        Self::Job,
-        Self::StatefulSet,
-        Self::DaemonSet,
-        Self::NodeLifecycle,
-        Self::TaintEviction,
-        Self::GarbageCollector,
-        Self::PodGc,
-    ];
-
-    /// The row.
-    #[must_use]
-    pub const fn row(self) -> u8 {
-        self as u8
-    }
-
-    /// The controller of a row.
-    #[must_use]
-    pub fn of(row: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(row)).copied()
-    }
-}
 
 /// Flags of the manager.
 #[derive(Debug, Clone, Copy)]
@@ -94,73 +66,273 @@ pub struct ManagerConfig {
     pub version: KubeVersion,
     /// `--node-monitor-grace-period`; none for the version's default.
     pub monitor_grace: Option<SimDuration>,
+    /// `--cluster-cidr` with `--allocate-node-cidrs`; none: nobody hands out pod addresses.
+    pub pod_cidr: Option<nodeipam::Cidr>,
 }
 
 impl ManagerConfig {
     /// The defaults of a version.
     #[must_use]
     pub fn new(version: KubeVersion) -> Self {
-        Self { qps: 20.0, burst: 30, version, monitor_grace: None }
+        Self { qps: 20.0, burst: 30, version, monitor_grace: None, pod_cidr: None }
     }
 }
 
-/// A kube-controller-manager.
-#[derive(Debug, Clone)]
-pub struct ControllerManager {
-    caches: Cache,
-    enabled: [bool; ControllerId::N],
-    deployment: Runner<deployment::DeploymentController>,
-    replicaset: Runner<replicaset::ReplicaSetController>,
-    job: Runner<job::JobController>,
-    statefulset: Runner<statefulset::StatefulSetController>,
-    daemonset: Runner<daemonset::DaemonSetController>,
-    nodelifecycle: Runner<nodelifecycle::NodeLifecycle>,
-    tainteviction: Runner<tainteviction::TaintEviction>,
-    gc: Runner<gc::GarbageCollector>,
-    podgc: Runner<podgc::PodGc>,
+/// What a controller is made from.
+struct Setup<'a> {
+    row: u8,
+    config: ManagerConfig,
+    draws: &'a Draws,
+}
+
+/// A delivered change of a pod, as the manager hands it round.
+#[derive(Debug, Clone, Copy)]
+struct PodNews {
+    /// Kinds of its controller before and after.
+    owners: [Option<Kind>; 2],
+    /// It has no controller, and is new or has other labels than before.
+    free: bool,
+    deleted: bool,
+    held: bool,
+}
+
+impl PodNews {
+    fn new(change: &Change, before: Option<&Obj>) -> Self {
+        let owner = |obj: &Obj| obj.meta().and_then(|m| m.controller()).map(|o| o.kind);
+        let owners = [before.and_then(owner), owner(&change.value)];
+        let labels = |obj: &Obj| obj.meta().map(|m| m.labels);
+        let same =
+            before.is_some_and(|b| owners[0].is_none() && labels(b) == labels(&change.value));
+        let held = change.value.meta().is_some_and(|m| m.finalizers.is_some());
+        let free = owners[1].is_none() && !same && !change.deleted;
+        Self { owners, free, deleted: change.deleted, held }
+    }
+
+    /// It is, or was, a pod of this kind's, or may become one.
+    fn of(&self, kind: Kind) -> bool {
+        self.free || self.owners.contains(&Some(kind))
+    }
+
+    fn owned(&self) -> bool {
+        self.owners.iter().any(Option::is_some)
+    }
+}
+
+/// The table of controllers: row, what it is, its type, how it is made, the kinds whose changes it
+/// hears of beside pods, and which changes of pods.
+macro_rules! controllers {
+    ($($(#[$doc:meta])* $row:ident $field:ident: $type:ty = $make:expr, [$($kind:ident)*],
+       $pods:expr;)*) => {
+        /// A controller: its row in the manager, and the index in the address of its answers.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum ControllerId {
+            $($(#[$doc])* $row,)*
+        }
+
+        impl ControllerId {
+            /// All, in row order.
+            pub const ALL: &[Self] = &[$(Self::$row),*];
+            /// How many there are.
+            pub const N: usize = Self::ALL.len();
+
+            /// The row.
+            #[must_use]
+            pub const fn row(self) -> u8 {
+                self as u8
+            }
+
+            /// The controller of a row.
+            #[must_use]
+            pub fn of(row: u8) -> Option<Self> {
+                Self::ALL.get(usize::from(row)).copied()
+            }
+        }
+
+        /// A kube-controller-manager.
+        #[derive(Debug, Clone)]
+        pub struct ControllerManager {
+            caches: Cache,
+            enabled: [bool; ControllerId::N],
+            $($field: Runner<$type>,)*
+        }
+
+        impl ControllerManager {
+            /// A manager with cold caches.
+            #[must_use]
+            pub fn new(address: Address, config: ManagerConfig, draws: &Draws) -> Self {
+                let limit = || RateLimiter::new(config.qps, config.burst);
+                Self {
+                    caches: Cache::default(),
+                    enabled: [true; ControllerId::N],
+                    $($field: {
+                        let row = ControllerId::$row.row();
+                        let make: fn(Setup<'_>) -> $type = $make;
+                        Runner::new(make(Setup { row, config, draws }), row, address, limit())
+                    },)*
+                }
+            }
+
+            /// Requests that controllers leave at the start.
+            fn post_all(&mut self, cx: &mut Context<'_>) {
+                $(self.$field.post(cx);)*
+            }
+
+            fn on_object(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+                let kind = change.value.kind();
+                let (caches, on) = (&self.caches, &self.enabled);
+                $({
+                    const HEARD: &[Kind] = &[$(Kind::$kind),*];
+                    if on[usize::from(ControllerId::$row.row())]
+                        && (HEARD.is_empty() || HEARD.contains(&kind))
+                    {
+                        self.$field.on_change(change, before, caches, cx);
+                    }
+                })*
+            }
+
+            fn on_pod(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+                let news = PodNews::new(change, before);
+                let (caches, on) = (&self.caches, &self.enabled);
+                $({
+                    let hears: fn(&PodNews) -> bool = $pods;
+                    if on[usize::from(ControllerId::$row.row())] && hears(&news) {
+                        self.$field.on_change(change, before, caches, cx);
+                    }
+                })*
+            }
+
+            /// An event of a controller.
+            pub fn handle(&mut self, controller: u8, event: ControllerEvent, cx: &mut Context<'_>) {
+                let Some(id) = ControllerId::of(controller) else { return };
+                match id {
+                    $(ControllerId::$row => self.$field.handle(event, &self.caches, cx),)*
+                }
+            }
+
+            /// The answer to a request; the index of the reply's address is the controller's row.
+            pub fn on_answer(
+                &mut self,
+                controller: u8,
+                token: u32,
+                outcome: Outcome,
+                cx: &mut Context<'_>,
+            ) {
+                let Some(id) = ControllerId::of(controller) else { return };
+                match id {
+                    $(ControllerId::$row => {
+                        self.$field.on_answer(token, outcome, &self.caches, cx);
+                    })*
+                }
+            }
+        }
+    };
+}
+
+// An empty list of kinds means all of them.
+controllers! {
+    /// Deployments.
+    Deployment deployment: deployment::DeploymentController = |_s| Default::default(),
+        [Deployment ReplicaSet], |p| p.deleted && p.owners.contains(&Some(Kind::ReplicaSet));
+    /// `ReplicaSets`.
+    ReplicaSet replicaset: replicaset::ReplicaSetController
+        = |_s| replicaset::ReplicaSetController::new(Kind::ReplicaSet),
+        [ReplicaSet], |p| p.of(Kind::ReplicaSet);
+    /// `ReplicationControllers`.
+    ReplicationController rc: replicaset::ReplicaSetController
+        = |_s| replicaset::ReplicaSetController::new(Kind::ReplicationController),
+        [ReplicationController], |p| p.of(Kind::ReplicationController);
+    /// Jobs.
+    Job job: job::JobController = |_s| Default::default(), [Job], |p| p.of(Kind::Job);
+    /// `StatefulSets`.
+    StatefulSet statefulset: statefulset::StatefulSetController = |_s| Default::default(),
+        [StatefulSet ControllerRevision], |p| p.of(Kind::StatefulSet);
+    /// `DaemonSets`.
+    DaemonSet daemonset: daemonset::DaemonSetController = |_s| Default::default(),
+        [DaemonSet Node ControllerRevision], |p| p.of(Kind::DaemonSet);
+    /// Node health, conditions and taints.
+    NodeLifecycle nodelifecycle: nodelifecycle::NodeLifecycle = |s| {
+        let grace = s.config.monitor_grace.unwrap_or(s.config.version.node_monitor_grace());
+        nodelifecycle::NodeLifecycle::new(s.row, grace, s.draws)
+    }, [Node], |_p| false;
+    /// Pods on nodes with `NoExecute` taints.
+    TaintEviction tainteviction: tainteviction::TaintEviction = |_s| Default::default(),
+        [Node], |_p| true;
+    /// Dependents of absent owners.
+    GarbageCollector gc: gc::GarbageCollector = |_s| gc::GarbageCollector::new(KINDS),
+        [], |p| p.owned() || p.held;
+    /// Ended, unbound and lost pods.
+    PodGc podgc: podgc::PodGc = |s| podgc::PodGc::new(s.row, s.draws), [Node], |_p| true;
+    /// Claims and volumes.
+    PersistentVolume persistentvolume: persistentvolume::VolumeBinder
+        = |s| persistentvolume::VolumeBinder::new(s.row),
+        [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+    /// Volumes of CSI drivers; in reality a process of its own.
+    Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
+        [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+    /// Finalizers of claims.
+    ClaimProtection claimprotection: volumeprotection::VolumeProtection
+        = |_s| volumeprotection::VolumeProtection::claims(), [PersistentVolumeClaim], |_p| true;
+    /// Finalizers of volumes.
+    VolumeProtection volumeprotection: volumeprotection::VolumeProtection
+        = |_s| volumeprotection::VolumeProtection::volumes(), [PersistentVolume], |_p| false;
+    /// `CronJobs`.
+    CronJob cronjob: cronjob::CronJobController = |_s| Default::default(), [CronJob Job],
+        |_p| false;
+    /// Jobs that have ended.
+    Ttl ttl: ttlafterfinished::TtlAfterFinished = |_s| Default::default(), [Job], |_p| false;
+    /// Namespaces that are being deleted.
+    Namespace namespace: namespace::NamespaceController = |_s| Default::default(), [Namespace],
+        |_p| false;
+    /// The service account `default` of each namespace.
+    ServiceAccount accounts: serviceaccount::PerNamespace
+        = |_s| serviceaccount::PerNamespace::accounts(), [Namespace ServiceAccount], |_p| false;
+    /// The root certificate in each namespace.
+    RootCa rootca: serviceaccount::PerNamespace
+        = |_s| serviceaccount::PerNamespace::root_ca(), [Namespace ConfigMap], |_p| false;
+    /// Disruption budgets.
+    Disruption disruption: disruption::DisruptionController = |_s| Default::default(),
+        [PodDisruptionBudget], |_p| true;
+    /// Addresses of Services.
+    EndpointSlice slices: endpointslice::EndpointSliceController = |_s| Default::default(),
+        [Service EndpointSlice], |_p| true;
+    /// Addresses of Services, in the old form.
+    Endpoints endpoints: endpoints::EndpointsController = |_s| Default::default(),
+        [Service Endpoints], |_p| true;
+    /// Autoscalers.
+    Hpa hpa: hpa::HpaController = |_s| Default::default(), [HorizontalPodAutoscaler], |_p| true;
+    /// Pod addresses of nodes.
+    NodeIpam nodeipam: nodeipam::NodeIpam = |s| nodeipam::NodeIpam::new(s.config.pod_cidr),
+        [Node], |_p| false;
 }
 
 /// The kinds a manager watches, owners before what they own.
 const KINDS: &[Kind] = &[
     Kind::Node,
+    Kind::Namespace,
+    Kind::ServiceAccount,
+    Kind::ConfigMap,
+    Kind::Service,
+    Kind::PodDisruptionBudget,
+    Kind::HorizontalPodAutoscaler,
+    Kind::CronJob,
     Kind::Deployment,
     Kind::ReplicaSet,
+    Kind::ReplicationController,
     Kind::Job,
     Kind::StatefulSet,
     Kind::DaemonSet,
+    Kind::ControllerRevision,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::PersistentVolume,
+    Kind::PersistentVolumeClaim,
+    Kind::EndpointSlice,
+    Kind::Endpoints,
     Kind::Pod,
 ];
 
 impl ControllerManager {
-    /// A manager with cold caches.
-    #[must_use]
-    pub fn new(address: Address, config: ManagerConfig, draws: &Draws) -> Self {
-        use ControllerId as Id;
-        let limit = || RateLimiter::new(config.qps, config.burst);
-        let grace = config.monitor_grace.unwrap_or(config.version.node_monitor_grace());
-        let lifecycle = nodelifecycle::NodeLifecycle::new(Id::NodeLifecycle.row(), grace, draws);
-        let collector = gc::GarbageCollector::new(KINDS);
-        let podgc = podgc::PodGc::new(Id::PodGc.row(), draws);
-        Self {
-            caches: Cache::default(),
-            enabled: [true; ControllerId::N],
-            deployment: Runner::new(Default::default(), Id::Deployment.row(), address, limit()),
-            replicaset: Runner::new(Default::default(), Id::ReplicaSet.row(), address, limit()),
-            job: Runner::new(Default::default(), Id::Job.row(), address, limit()),
-            statefulset: Runner::new(Default::default(), Id::StatefulSet.row(), address, limit()),
-            daemonset: Runner::new(Default::default(), Id::DaemonSet.row(), address, limit()),
-            nodelifecycle: Runner::new(lifecycle, Id::NodeLifecycle.row(), address, limit()),
-            tainteviction: Runner::new(
-                Default::default(),
-                Id::TaintEviction.row(),
-                address,
-                limit(),
-            ),
-            gc: Runner::new(collector, Id::GarbageCollector.row(), address, limit()),
-            podgc: Runner::new(podgc, Id::PodGc.row(), address, limit()),
-        }
-    }
-
     /// The kinds it watches: one shared informer each.
     #[must_use]
     pub fn kinds() -> &'static [Kind] {
@@ -180,7 +352,7 @@ impl ControllerManager {
 
     /// The manager starts. Nothing is armed yet: the grids arm themselves from deliveries.
     pub fn start(&mut self, cx: &mut Context<'_>) {
-        self.nodelifecycle.post(cx);
+        self.post_all(cx);
     }
 
     /// It begins at this instant: it has seen no heartbeat of before.
@@ -191,134 +363,18 @@ impl ControllerManager {
     /// The renewals of a node's lease have stopped: arms the monitor tick at which that can first
     /// be seen.
     pub fn heartbeat_stopped(&mut self, node: Sym, cx: &mut Context<'_>) {
-        if self.on(ControllerId::NodeLifecycle) {
+        if self.enabled[usize::from(ControllerId::NodeLifecycle.row())] {
             self.nodelifecycle.inner.heartbeat_stopped(node, cx);
         }
-    }
-
-    fn on(&self, id: ControllerId) -> bool {
-        self.enabled[usize::from(id.row())]
     }
 
     /// A delivered change; `before` is the content before it.
     pub fn on_change(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
         self.caches.apply(change, before);
-        let kind = change.value.kind();
-        if kind == Kind::Pod {
+        if change.value.kind() == Kind::Pod {
             self.on_pod(change, before, cx);
-            return;
-        }
-        let caches = &self.caches;
-        let on = self.enabled;
-        let is = |id: ControllerId| on[usize::from(id.row())];
-        if is(ControllerId::Deployment) && matches!(kind, Kind::Deployment | Kind::ReplicaSet) {
-            self.deployment.on_change(change, before, caches, cx);
-        }
-        if is(ControllerId::ReplicaSet) && kind == Kind::ReplicaSet {
-            self.replicaset.on_change(change, before, caches, cx);
-        }
-        if is(ControllerId::Job) && kind == Kind::Job {
-            self.job.on_change(change, before, caches, cx);
-        }
-        if is(ControllerId::StatefulSet) && kind == Kind::StatefulSet {
-            self.statefulset.on_change(change, before, caches, cx);
-        }
-        if is(ControllerId::DaemonSet) && matches!(kind, Kind::DaemonSet | Kind::Node) {
-            self.daemonset.on_change(change, before, caches, cx);
-        }
-        if kind == Kind::Node {
-            if is(ControllerId::NodeLifecycle) {
-                self.nodelifecycle.on_change(change, before, caches, cx);
-            }
-            if is(ControllerId::TaintEviction) {
-                self.tainteviction.on_change(change, before, caches, cx);
-            }
-            if is(ControllerId::PodGc) {
-                self.podgc.on_change(change, before, caches, cx);
-            }
-        }
-        if is(ControllerId::GarbageCollector) {
-            self.gc.on_change(change, before, caches, cx);
-        }
-    }
-
-    /// A pod's change. A pod that nobody owns passes by the workload controllers.
-    fn on_pod(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
-        let owner = |obj: &Obj| obj.meta().and_then(|m| m.controller()).map(|o| o.kind);
-        let new = owner(&change.value);
-        let old = before.and_then(owner).filter(|kind| Some(*kind) != new);
-        for kind in old.into_iter().chain(new) {
-            let caches = &self.caches;
-            if kind == Kind::ReplicaSet && self.enabled[1] {
-                self.replicaset.on_change(change, before, caches, cx);
-            }
-            if kind == Kind::ReplicaSet && self.enabled[0] && change.deleted {
-                self.deployment.on_change(change, before, caches, cx);
-            }
-            if kind == Kind::Job && self.enabled[2] {
-                self.job.on_change(change, before, caches, cx);
-            }
-            if kind == Kind::StatefulSet && self.enabled[3] {
-                self.statefulset.on_change(change, before, caches, cx);
-            }
-            if kind == Kind::DaemonSet && self.enabled[4] {
-                self.daemonset.on_change(change, before, caches, cx);
-            }
-        }
-        let caches = &self.caches;
-        if self.enabled[6] {
-            self.tainteviction.on_change(change, before, caches, cx);
-        }
-        let terminating = change.value.meta().is_some_and(|m| m.finalizers.is_some());
-        if self.enabled[7] && (new.is_some() || old.is_some() || terminating) {
-            self.gc.on_change(change, before, caches, cx);
-        }
-        if self.enabled[8] {
-            self.podgc.on_change(change, before, caches, cx);
-        }
-    }
-
-    /// An event of a controller.
-    pub fn handle(&mut self, controller: u8, event: ControllerEvent, cx: &mut Context<'_>) {
-        let Some(id) = ControllerId::of(controller) else { return };
-        let caches = &self.caches;
-        match id {
-            ControllerId::Deployment => self.deployment.handle(event, caches, cx),
-            ControllerId::ReplicaSet => self.replicaset.handle(event, caches, cx),
-            ControllerId::Job => self.job.handle(event, caches, cx),
-            ControllerId::StatefulSet => self.statefulset.handle(event, caches, cx),
-            ControllerId::DaemonSet => self.daemonset.handle(event, caches, cx),
-            ControllerId::NodeLifecycle => self.nodelifecycle.handle(event, caches, cx),
-            ControllerId::TaintEviction => self.tainteviction.handle(event, caches, cx),
-            ControllerId::GarbageCollector => self.gc.handle(event, caches, cx),
-            ControllerId::PodGc => self.podgc.handle(event, caches, cx),
-        }
-    }
-
-    /// The answer to a request; the index of the reply's address is the controller's row.
-    pub fn on_answer(
-        &mut self,
-        controller: u8,
-        token: u32,
-        outcome: Outcome,
-        cx: &mut Context<'_>,
-    ) {
-        let Some(id) = ControllerId::of(controller) else { return };
-        let caches = &self.caches;
-        match id {
-            ControllerId::Deployment => self.deployment.on_answer(token, outcome, caches, cx),
-            ControllerId::ReplicaSet => self.replicaset.on_answer(token, outcome, caches, cx),
-            ControllerId::Job => self.job.on_answer(token, outcome, caches, cx),
-            ControllerId::StatefulSet => self.statefulset.on_answer(token, outcome, caches, cx),
-            ControllerId::DaemonSet => self.daemonset.on_answer(token, outcome, caches, cx),
-            ControllerId::NodeLifecycle => {
-                self.nodelifecycle.on_answer(token, outcome, caches, cx);
-            }
-            ControllerId::TaintEviction => {
-                self.tainteviction.on_answer(token, outcome, caches, cx);
-            }
-            ControllerId::GarbageCollector => self.gc.on_answer(token, outcome, caches, cx),
-            ControllerId::PodGc => self.podgc.on_answer(token, outcome, caches, cx),
+        } else {
+            self.on_object(change, before, cx);
         }
     }
 }

@@ -5,14 +5,14 @@
 //! tick could see something: at the end of a grace period, and while a node is not yet as it should
 //! be. Writes are repeated by the next tick until the cache shows them.
 
-use super::support::{Reporter, condition, text};
+use super::support::{Reporter, condition, reports, text};
 use super::zones::Zones;
 use crate::api::node::{Node, keys};
 use crate::api::pod::{ConditionType, Effect, Taint, Truth};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::Change;
 use crate::api::{Kind, Name, Obj, Pod};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{Draws, Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, ControllerEvent, Event, What};
 use std::sync::Arc;
@@ -413,17 +413,7 @@ pub struct State {
 impl Reconcile for NodeLifecycle {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn workers(&self) -> usize {
-        8
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!(8);
 
     fn on_change(
         &mut self,

@@ -1,12 +1,12 @@
 //! Pod garbage collection (source: `ctl/podgc/gc_controller.go`): every 20 s, but only while there
 //! is something to collect.
 
-use super::support::{Reporter, condition};
+use super::support::{Reporter, condition, reports};
 use crate::api::pod::{ConditionType, Phase, Truth};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj, Pod};
-use crate::client::{Cache, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Key, Next, Reconcile};
 use crate::engine::{Draws, Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, ControllerEvent, Event};
 use std::sync::Arc;
@@ -167,17 +167,7 @@ impl PodGc {
 impl Reconcile for PodGc {
     type State = ();
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn workers(&self) -> usize {
-        1
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!(1);
 
     fn on_change(
         &mut self,

@@ -1,9 +1,10 @@
 //! `ReplicaSets`: keep so many pods of a template (source: `ctl/replicaset/replica_set.go`).
 
+use super::claims::Claims;
 use super::ranking::{self, Candidate};
 use super::support::{
     BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted, error_text,
-    next_batch, owned_by, owner_key, pod_of, pods_of, put_status, text,
+    namespace_going, next_batch, owned_by, owner_key, pod_of, pods_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{ConditionType, Truth};
@@ -11,7 +12,7 @@ use crate::api::request::{ApiError, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{ReplicaSet, ReplicaSetStatus};
 use crate::api::{Kind, LabelSet, Name, Obj, Owner, Uid};
-use crate::client::{Cache, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Key, Next, Reconcile};
 use crate::engine::{SimDuration, Sym, num};
 use crate::event::Context;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -50,20 +51,32 @@ impl Tally {
     }
 }
 
-/// The ReplicaSet controller.
+/// The controller of `ReplicaSets`, and of `ReplicationControllers`, which are the same thing under
+/// another name (source: `ctl/replication`, adapters around this one).
 #[derive(Debug, Clone)]
 pub struct ReplicaSetController {
+    kind: Kind,
     reporter: Reporter,
+    claims: Claims,
     expected: Expectations,
     tallies: FxHashMap<Uid, Tally>,
     /// Owner references, shared by all pods of a ReplicaSet.
     owners: FxHashMap<Uid, Arc<[Owner]>>,
 }
 
-impl Default for ReplicaSetController {
-    fn default() -> Self {
+impl ReplicaSetController {
+    /// The controller of one of the two kinds.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        let name = if kind == Kind::ReplicaSet {
+            "replicaset-controller"
+        } else {
+            "replication-controller"
+        };
         Self {
-            reporter: Reporter::new("replicaset-controller", "replicaset-controller"),
+            kind,
+            reporter: Reporter::new(name, name),
+            claims: Claims::new(kind, Kind::Pod),
             expected: Expectations::default(),
             tallies: FxHashMap::default(),
             owners: FxHashMap::default(),
@@ -71,10 +84,16 @@ impl Default for ReplicaSetController {
     }
 }
 
+/// The object as what both kinds are.
+fn set_of(obj: &Obj) -> Option<&Arc<ReplicaSet>> {
+    if let Obj::ReplicaSet(set) | Obj::ReplicationController(set) = obj { Some(set) } else { None }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Step {
     #[default]
     Start,
+    Claiming,
     Creating,
     Deleting,
     Status,
@@ -97,13 +116,7 @@ pub struct State {
 impl Reconcile for ReplicaSetController {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!();
 
     fn on_change(
         &mut self,
@@ -122,6 +135,7 @@ impl Reconcile for ReplicaSetController {
         {
             self.owners.remove(&meta.uid);
         }
+        self.claims.on_owner(change, before, caches, cx);
         wake.push((Key::of(&change.value), SimDuration::ZERO));
     }
 
@@ -135,6 +149,9 @@ impl Reconcile for ReplicaSetController {
     ) -> Next {
         match state.step {
             Step::Start => self.start(key, state, caches, cx),
+            // The pods that changed hands wake the key when they are seen.
+            Step::Claiming if self.claims.settled(key, answers) => Next::Done,
+            Step::Claiming => Next::Retry,
             Step::Creating => self.created(key, state, answers, cx),
             Step::Deleting => self.deleted(key, state, answers, cx),
             Step::Status => Self::finished(state, answers),
@@ -151,8 +168,9 @@ impl ReplicaSetController {
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
-        let old = before.and_then(|b| owner_key(b, Kind::ReplicaSet));
-        let new = owner_key(&change.value, Kind::ReplicaSet);
+        self.claims.on_child(change, before, caches, cx, wake);
+        let old = before.and_then(|b| owner_key(b, self.kind));
+        let new = owner_key(&change.value, self.kind);
         if let Some((key, uid)) = old.filter(|o| Some(*o) != new) {
             self.count(uid, before, None);
             wake.push((key, SimDuration::ZERO));
@@ -165,8 +183,8 @@ impl ReplicaSetController {
         wake.push((key, SimDuration::ZERO));
         let ready = |obj: Option<&Obj>| obj.and_then(Obj::as_pod).is_some_and(|p| p.ready());
         if ready(now) && !ready(was) {
-            let set = caches.named(cx.versions(), Kind::ReplicaSet, key.ns, key.name);
-            if let Some((_, Obj::ReplicaSet(set))) = set
+            let set = caches.named(cx.versions(), self.kind, key.ns, key.name);
+            if let Some(set) = set.and_then(|(_, obj)| set_of(obj))
                 && set.min_ready_s > 0
             {
                 let after = SimDuration::from_secs(u64::from(set.min_ready_s) + 1);
@@ -185,12 +203,17 @@ impl ReplicaSetController {
     }
 
     fn start(&mut self, key: Key, state: &mut State, caches: &Cache, cx: &mut Context<'_>) -> Next {
-        let found = caches.named(cx.versions(), Kind::ReplicaSet, key.ns, key.name);
-        let Some((target, Obj::ReplicaSet(set))) = found else {
+        let found = caches.named(cx.versions(), self.kind, key.ns, key.name);
+        let found = found.and_then(|(target, obj)| Some((target, Arc::clone(set_of(obj)?))));
+        let Some((target, set)) = found else {
             self.expected.forget(key);
             return Next::Done;
         };
-        let set = Arc::clone(set);
+        let claims = self.claims.take(key, &set.meta, &set.selector, (caches, |_| true), cx);
+        if !claims.is_empty() {
+            state.step = Step::Claiming;
+            return Next::Call(claims);
+        }
         state.target = target;
         let uid = set.meta.uid;
         let tally = self.tallies.get(&uid).cloned().unwrap_or_default();
@@ -202,7 +225,9 @@ impl ReplicaSetController {
             set.meta.full_name()
         );
         state.status = status_of(&set, &tally, caches, cx);
-        let act = set.meta.deletion.is_none() && self.expected.satisfied(key, cx.now());
+        let act = set.meta.deletion.is_none()
+            && self.expected.satisfied(key, cx.now())
+            && !self.claims.waits(key, cx.now());
         state.set = Some(Arc::clone(&set));
         let surplus = tally.active - set.replicas;
         if act && surplus < 0 {
@@ -215,16 +240,14 @@ impl ReplicaSetController {
         if act && surplus > 0 {
             return self.delete_surplus(key, state, surplus.min(BURST), caches, cx);
         }
-        Self::put_status(state, cx)
+        self.put_status(state, cx)
     }
 
     fn create_batch(&mut self, state: &mut State) -> Next {
         let Some(set) = state.set.as_ref() else { return Next::Done };
         state.batch = next_batch(state.batch, state.remaining);
-        let owners = self
-            .owners
-            .entry(set.meta.uid)
-            .or_insert_with(|| owned_by(Kind::ReplicaSet, &set.meta));
+        let owners =
+            self.owners.entry(set.meta.uid).or_insert_with(|| owned_by(self.kind, &set.meta));
         let template = &set.template;
         let pod = pod_of(template, template.labels, set.meta.ns, set.meta.name, Arc::clone(owners));
         Next::Call((0..state.batch).map(|_| create_pod(pod.clone(), true)).collect())
@@ -243,13 +266,14 @@ impl ReplicaSetController {
             match answer {
                 Ok(success) => {
                     let text = Text::CreatedPod(success.value.key().1);
-                    self.reporter.normal(Kind::ReplicaSet, &set.meta, "SuccessfulCreate", text, cx);
+                    self.reporter.normal(self.kind, &set.meta, "SuccessfulCreate", text, cx);
                 }
+                Err(error) if namespace_going(*error) => self.expected.created(key, 1),
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failure = Some(("FailedCreate", *error));
                     let message = text(&format!("Error creating: {}", error_text(*error)));
-                    self.reporter.warning(Kind::ReplicaSet, &set.meta, "FailedCreate", message, cx);
+                    self.reporter.warning(self.kind, &set.meta, "FailedCreate", message, cx);
                 }
             }
         }
@@ -261,7 +285,7 @@ impl ReplicaSetController {
         if state.remaining > 0 {
             return self.create_batch(state);
         }
-        Self::put_status(state, cx)
+        self.put_status(state, cx)
     }
 
     fn delete_surplus(
@@ -306,22 +330,22 @@ impl ReplicaSetController {
         for (answer, (uid, name)) in answers.iter().zip(std::mem::take(&mut state.victims)) {
             if answer.is_ok() {
                 let text = Text::DeletedPod(name);
-                self.reporter.normal(Kind::ReplicaSet, &set.meta, "SuccessfulDelete", text, cx);
+                self.reporter.normal(self.kind, &set.meta, "SuccessfulDelete", text, cx);
             }
             if let Err(error) = answer {
                 self.expected.deleted(key, uid);
                 if !deleted(answer) {
                     state.failure = Some(("FailedDelete", *error));
                     let message = text(&format!("Error deleting: {}", error_text(*error)));
-                    self.reporter.warning(Kind::ReplicaSet, &set.meta, "FailedDelete", message, cx);
+                    self.reporter.warning(self.kind, &set.meta, "FailedDelete", message, cx);
                 }
             }
         }
-        Self::put_status(state, cx)
+        self.put_status(state, cx)
     }
 
     /// Puts the status if it differs from what the cache has.
-    fn put_status(state: &mut State, cx: &Context<'_>) -> Next {
+    fn put_status(&self, state: &mut State, cx: &Context<'_>) -> Next {
         let Some(set) = state.set.clone() else { return Next::Done };
         let failing = set.status.conditions.get(ConditionType::ReplicaFailure).is_some();
         match state.failure {
@@ -340,7 +364,13 @@ impl ReplicaSetController {
         }
         let mut object = ReplicaSet::clone(&set);
         object.status = state.status.clone();
-        Next::Call(vec![put_status(Obj::ReplicaSet(Arc::new(object)), state.target)])
+        let object = Arc::new(object);
+        let object = if self.kind == Kind::ReplicaSet {
+            Obj::ReplicaSet(object)
+        } else {
+            Obj::ReplicationController(object)
+        };
+        Next::Call(vec![put_status(object, state.target)])
     }
 
     fn finished(state: &State, answers: &[Outcome]) -> Next {

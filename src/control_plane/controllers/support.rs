@@ -43,12 +43,17 @@ impl Expectations {
 
     /// So many creations are about to be asked for.
     pub(super) fn expect_creations(&mut self, key: Key, n: i32, now: SimTime) {
-        self.by_key.insert(key, Expected { creations: n, deletions: Vec::new(), since: now });
+        self.expect(key, n, Vec::new(), now);
     }
 
     /// The deletion of these is about to be asked for.
     pub(super) fn expect_deletions(&mut self, key: Key, uids: Vec<Uid>, now: SimTime) {
-        self.by_key.insert(key, Expected { creations: 0, deletions: uids, since: now });
+        self.expect(key, 0, uids, now);
+    }
+
+    /// Both are about to be asked for.
+    pub(super) fn expect(&mut self, key: Key, creations: i32, deletions: Vec<Uid>, now: SimTime) {
+        self.by_key.insert(key, Expected { creations, deletions, since: now });
     }
 
     /// Creations were seen, or will never be (refused, or skipped after a refusal).
@@ -185,6 +190,25 @@ impl Reporter {
     }
 }
 
+/// What every controller with a `reporter` says of itself: its name, where it leaves requests that
+/// it does not wait for, and how many workers it has (5 unless given).
+macro_rules! reports {
+    ($($workers:literal)?) => {
+        fn name(&self) -> $crate::engine::Sym {
+            self.reporter.account
+        }
+
+        fn outbox(&mut self) -> Option<&mut $crate::client::Outbox> {
+            Some(&mut self.reporter.outbox)
+        }
+
+        $(fn workers(&self) -> usize {
+            $workers
+        })?
+    };
+}
+pub(super) use reports;
+
 /// The owner reference a controller puts into what it makes.
 pub(super) fn owned_by(kind: Kind, meta: &Meta) -> Arc<[Owner]> {
     [Owner { kind, name: meta.name, uid: meta.uid, controller: true, block_owner_deletion: true }]
@@ -310,6 +334,12 @@ pub(super) fn error_text(error: ApiError) -> String {
         ApiError::Conflict => "the object has been modified".into(),
         ApiError::Lost => "the server did not answer".into(),
     }
+}
+
+/// The namespace is going away: nothing more is to be done in it, and nothing to be reported
+/// (source: `NamespaceTerminatingCause`).
+pub(super) fn namespace_going(error: ApiError) -> bool {
+    matches!(error, ApiError::Forbidden(why) if why.as_str().contains("it is being terminated"))
 }
 
 /// Sizes of slow-start batches: 1, 2, 4, … of what remains.

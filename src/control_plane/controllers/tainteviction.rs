@@ -1,12 +1,12 @@
 //! Taint eviction: pods leave nodes with `NoExecute` taints they do not tolerate, at once or when
 //! their toleration ends (source: `ctl/tainteviction/taint_eviction.go`).
 
-use super::support::{Reporter, condition, delete, text};
+use super::support::{Reporter, condition, delete, reports, text};
 use crate::api::pod::{ConditionType, Effect, Taint, Truth};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj, Pod, Uid};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, SimTime, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
@@ -134,17 +134,7 @@ impl TaintEviction {
 impl Reconcile for TaintEviction {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account
-    }
-
-    fn workers(&self) -> usize {
-        8
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(&mut self.reporter.outbox)
-    }
+    reports!(8);
 
     fn on_change(
         &mut self,

@@ -5,11 +5,16 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "what the controllers do not send is a panic")]
 
 use super::{ControllerManager, ManagerConfig};
+use crate::api::autoscaling::PodMetricsList;
 use crate::api::pod::{Condition, ConditionType, Phase, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Propagation, Request, Success};
 use crate::api::version::KubeVersion;
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Pod, Uid};
+use crate::control_plane::apiserver::handlers::left_over;
+use crate::control_plane::apiserver::patch::{
+    add_owner, pod_cidr, remove_owners, scale, status_of,
+};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, ApiEvent, Context, Event, Role, Shared};
 use std::sync::Arc;
@@ -163,6 +168,21 @@ impl Kit {
                 Ok(Success { object: ObjRef::default(), value: Obj::Event(event) })
             }
             Op::Create { object, generate } => self.create(object, generate, seq),
+            Op::DeleteCollection => {
+                let all = self.shared.versions.iter(kind).filter(|(_, o)| o.key().0 == ns);
+                let all: Vec<(ObjRef, Obj)> = all.map(|(o, v)| (o, v.clone())).collect();
+                for (object, value) in all {
+                    self.delete(object, value, (None, None), seq);
+                }
+                let value = left_over(kind, ns, &self.shared.context(0));
+                Ok(Success { object: ObjRef::default(), value })
+            }
+            Op::Metrics(query) => {
+                let pods = self.shared.usage.query(ns, &query);
+                let pods = pods.ok_or(ApiError::Internal("no metrics".into()))?;
+                let list = PodMetricsList { pods, ..PodMetricsList::default() };
+                Ok(Success { object: ObjRef::default(), value: Obj::PodMetrics(Arc::new(list)) })
+            }
             op => {
                 let object = self.shared.versions.find(kind, ns, name).ok_or(ApiError::NotFound)?;
                 let old = self.shared.versions.current(kind, object).unwrap().clone();
@@ -181,6 +201,9 @@ impl Kit {
             meta.name = Name::suffixed(meta.name.sym(), code);
         }
         (meta.uid, meta.created, meta.generation) = (uid, created, 1);
+        if let Obj::Job(job) = &mut object {
+            Arc::make_mut(job).generate_selector();
+        }
         let (ns, name) = object.key();
         if self.shared.versions.find(object.kind(), ns, name).is_some() {
             return Err(ApiError::AlreadyExists);
@@ -208,14 +231,19 @@ impl Kit {
         match op {
             Op::Update(sent) => {
                 check_version(&sent, old)?;
-                new = with_status(sent, old);
-                new.meta_mut().unwrap().generation += 1;
+                new = status_of(&sent, old);
+                let meta = new.meta_mut().unwrap();
+                meta.generation += 1;
+                let gone = meta.deletion.is_some_and(|d| d.grace_s == 0);
+                if gone && meta.finalizers.is_none() {
+                    return Ok(self.remove(object, new, seq));
+                }
             }
             Op::UpdateStatus(sent) => {
                 check_version(&sent, old)?;
                 let generation = old.meta().unwrap().generation;
                 let annotations = sent.meta().unwrap().annotations.clone();
-                new = with_status(old.clone(), &sent);
+                new = status_of(old, &sent);
                 let meta = new.meta_mut().unwrap();
                 (meta.generation, meta.annotations) = (generation, annotations);
             }
@@ -235,12 +263,13 @@ impl Kit {
                     return Ok(self.remove(object, new, seq));
                 }
             }
-            Op::RemoveOwners(uids) => {
-                let meta = new.meta_mut().unwrap();
-                let all = meta.owners.as_deref().unwrap_or_default();
-                let left: Vec<_> = all.iter().filter(|o| !uids.contains(&o.uid)).copied().collect();
-                meta.owners = (!left.is_empty()).then(|| left.into());
+            Op::RemoveOwners(uids) => new = remove_owners(old, &uids),
+            Op::AddOwner { owner, uid, finalizer } => {
+                new = add_owner(old, owner, uid, finalizer)?;
             }
+            Op::PodCidr(cidr) => new = pod_cidr(old, cidr),
+            Op::PutScale(n) => new = scale(old, n)?,
+            Op::Finalize => return Ok(self.remove(object, new, seq)),
             op => patch(&mut new, op),
         }
         Ok(self.put(Some(object), new, seq))
@@ -353,41 +382,6 @@ fn check_version(sent: &Obj, old: &Obj) -> Result<(), ApiError> {
         return Err(ApiError::Conflict);
     }
     Ok(())
-}
-
-/// `base` with the status of `from`.
-fn with_status(base: Obj, from: &Obj) -> Obj {
-    match (base, from) {
-        (Obj::Deployment(mut a), Obj::Deployment(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::Deployment(a)
-        }
-        (Obj::ReplicaSet(mut a), Obj::ReplicaSet(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::ReplicaSet(a)
-        }
-        (Obj::Job(mut a), Obj::Job(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::Job(a)
-        }
-        (Obj::StatefulSet(mut a), Obj::StatefulSet(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::StatefulSet(a)
-        }
-        (Obj::DaemonSet(mut a), Obj::DaemonSet(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::DaemonSet(a)
-        }
-        (Obj::Pod(mut a), Obj::Pod(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::Pod(a)
-        }
-        (Obj::Node(mut a), Obj::Node(b)) => {
-            Arc::make_mut(&mut a).status = b.status.clone();
-            Obj::Node(a)
-        }
-        (base, _) => base,
-    }
 }
 
 /// Patches of pods and nodes.

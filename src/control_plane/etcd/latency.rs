@@ -75,14 +75,17 @@ mod tests {
         let new = || CommitLatency::new(fsync, SimDuration::from_millis(1));
         let (mut alone, mut beside) = (new(), new());
         let mut total = SimDuration::ZERO;
+        let mut equal = 0;
         for i in 0..20_000 {
             let at = SimTime(i / 2 * 1_000);
             let other = beside.of(99, at, &draws);
             let ours = alone.of(7, at, &draws);
             assert_eq!(ours, beside.of(7, at, &draws));
-            assert_ne!(ours, other, "one latency for two objects");
+            equal += u32::from(ours == other);
             total = total + ours;
         }
+        // Two draws from a table of 4096 are the same one time in 4096.
+        assert!((1..20).contains(&equal), "{equal} latencies of two objects are equal");
         let mean = total.secs_f64() / 20_000.0;
         assert!((mean - 0.003).abs() < 0.000_06, "mean {mean}");
     }

@@ -21,7 +21,8 @@ use std::collections::VecDeque;
 /// Default of `--quota-backend-bytes`: 2 GiB (source: etcd `server/storage/quota.go`).
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
-/// How long a superseded version can be read in any case: the fresh window of a watch cache (source:
+/// How long a superseded version can be read in any case: the fresh window of a watch cache
+/// (source:
 /// `storagebackend/config.go` `DefaultEventsHistoryWindow`).
 const HISTORY: SimDuration = SimDuration::from_secs(75);
 
@@ -305,14 +306,36 @@ fn holds(compare: Compare, revisions: Option<KeyRevisions>) -> Result<(), Refusa
 
 /// About what the object takes in etcd: protobuf of a typical object of the kind.
 fn size_of_value(value: &Obj) -> u64 {
-    match value {
-        Obj::Pod(pod) => 900 + 400 * pod.spec.containers.len() as u64,
-        Obj::Event(_) => 450,
-        Obj::Node(node) => 3_000 + 100 * node.status.images.len() as u64,
-        Obj::Deployment(_) | Obj::ReplicaSet(_) | Obj::StatefulSet(_) | Obj::DaemonSet(_) => 1_500,
-        Obj::Job(_) => 1_500,
-        Obj::Namespace(_) | Obj::PriorityClass(_) | Obj::Lease(_) => 300,
-        Obj::Generic(..) => 1_000,
+    if let Obj::Pod(pod) = value {
+        return 900 + 400 * pod.spec.containers.len() as u64;
+    }
+    if let Obj::Node(node) = value {
+        return 3_000 + 100 * node.status.images.len() as u64;
+    }
+    if let Obj::EndpointSlice(slice) = value {
+        return 500 + 250 * slice.endpoints.len() as u64;
+    }
+    const WITH_TEMPLATES: [Kind; 8] = [
+        Kind::Deployment,
+        Kind::ReplicaSet,
+        Kind::ReplicationController,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::ControllerRevision,
+        Kind::Job,
+        Kind::CronJob,
+    ];
+    let kind = value.kind();
+    if WITH_TEMPLATES.contains(&kind) {
+        1_500
+    } else if kind == Kind::Event {
+        450
+    } else if matches!(kind, Kind::Namespace | Kind::PriorityClass | Kind::Lease) {
+        300
+    } else if matches!(kind, Kind::StorageClass | Kind::CSIDriver | Kind::CSINode) {
+        400
+    } else {
+        1_000
     }
 }
 

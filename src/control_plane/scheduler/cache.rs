@@ -9,8 +9,9 @@ use super::counts::{Counts, GroupKey};
 use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
-use crate::api::budget::Budget;
+use super::volumes::VolumeIndex;
 use crate::api::node::Node;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::pod::{Effect, Protocol};
 use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
@@ -104,9 +105,11 @@ pub struct Cache {
     log: Vec<u32>,
     epoch: u64,
     namespaces: FxHashMap<Sym, LabelSet>,
+    /// Storage.
+    pub volumes: VolumeIndex,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
     owners: FxHashMap<(Kind, Sym, Name), Selector>,
-    budgets: Vec<Budget>,
+    budgets: Vec<PodDisruptionBudget>,
     /// Waiting pods that were promised a node.
     pub nominator: Nominator,
 }
@@ -249,7 +252,7 @@ impl Cache {
 
     /// The disruption budgets.
     #[must_use]
-    pub fn budgets(&self) -> &[Budget] {
+    pub fn budgets(&self) -> &[PodDisruptionBudget] {
         &self.budgets
     }
 
@@ -497,8 +500,8 @@ impl Cache {
         Some(gone)
     }
 
-    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do not
-    /// come back by themselves.
+    /// Puts back the host ports of a node after pods were moved for a while: being a set, they do
+    /// not come back by themselves.
     pub fn restore_ports(&mut self, at: usize, ports: SmallVec<[HostPort; 2]>) {
         self.rows[self.order[at] as usize].ports = ports;
     }
@@ -532,6 +535,7 @@ impl Cache {
             self.columns.set_used(row.at as usize, row);
         }
         self.counts.count(index, pod, add);
+        self.volumes.count(index, pod, add);
     }
 
     // ----- other objects -----
@@ -552,8 +556,8 @@ impl Cache {
     }
 
     /// A disruption budget changed; none if it is gone.
-    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<Budget>) {
-        self.budgets.retain(|b| (b.ns, b.name) != (ns, name));
+    pub fn set_budget(&mut self, ns: Sym, name: Name, budget: Option<PodDisruptionBudget>) {
+        self.budgets.retain(|b| (b.meta.ns, b.meta.name) != (ns, name));
         self.budgets.extend(budget);
     }
 

@@ -5,10 +5,12 @@ use super::config::SchedulerConfig;
 use super::executor::{Executor, Step};
 use super::framework::{ClusterEvent, Permit, View};
 use super::plugins::registry::Points;
+use super::plugins::volume_binding::PodVolumes;
 use super::profile::{Profile, Turn};
 use super::queue::{Backoff, LEFTOVER_PERIOD, MAX_UNSCHEDULABLE, SchedulingQueue, Waiting};
 use super::report::{Failure, note};
 use super::ties;
+use super::volume_binder::{self, VOLUME_TOKEN, VolumeWork};
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Condition, ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Request, User};
@@ -17,6 +19,7 @@ use crate::api::{Kind, Pod};
 use crate::client::limiter::RateLimiter;
 use crate::engine::{Grid, SimTime, Sym};
 use crate::event::{Address, Context, Event, SchedulerEvent, What};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The pod whose scheduling cycle is under way. What becomes of it is known from the start; it
@@ -32,6 +35,8 @@ pub(super) struct InHand {
     pub(super) dropped: bool,
     /// What the queue knew, once the pod is assumed.
     waiting: Option<Waiting>,
+    /// What was assumed of its volumes.
+    volumes: PodVolumes,
 }
 
 /// A request whose answer is waited for.
@@ -54,7 +59,7 @@ pub(super) struct Binding {
 /// A scheduler.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
-    address: Address,
+    pub(super) address: Address,
     pub(super) config: SchedulerConfig,
     pub(super) profiles: Vec<Profile>,
     pub(super) cache: Cache,
@@ -68,8 +73,11 @@ pub struct Scheduler {
     cycle_armed: bool,
     flush_armed: Option<SimTime>,
     leftover_armed: bool,
-    requests: RateLimiter,
+    pub(super) requests: RateLimiter,
     events: RateLimiter,
+    /// Pods whose volumes are being bound, by the token of their requests.
+    pub(super) volume_work: BTreeMap<u32, VolumeWork>,
+    pub(super) next_volume_token: u32,
     pending: Vec<Option<Pending>>,
     pub(super) executor: Executor,
     free_tokens: Vec<u32>,
@@ -88,7 +96,12 @@ struct Reasons {
 impl Scheduler {
     /// A scheduler that knows nothing yet: everything comes by delivery.
     #[must_use]
-    pub fn new(address: Address, config: SchedulerConfig) -> Self {
+    pub fn new(address: Address, mut config: SchedulerConfig) -> Self {
+        if !config.version.dynamic_resources() {
+            for profile in &mut config.profiles {
+                profile.plugins.retain(|p| p.name != "DynamicResources");
+            }
+        }
         let rules = Backoff {
             initial: config.initial_backoff,
             max: config.max_backoff,
@@ -110,6 +123,8 @@ impl Scheduler {
             leftover_armed: false,
             requests: limiter.clone(),
             events: limiter,
+            volume_work: BTreeMap::new(),
+            next_volume_token: 0,
             pending: Vec::new(),
             executor: Executor::default(),
             free_tokens: Vec::new(),
@@ -182,6 +197,7 @@ impl Scheduler {
                 }
                 self.queue.flush_backoff(cx.now());
             }
+            SchedulerEvent::PollVolumes(token) => self.poll_volumes(token, cx),
             SchedulerEvent::FlushUnschedulable => {
                 self.leftover_armed = false;
                 let now = cx.now();
@@ -234,8 +250,9 @@ impl Scheduler {
         let draws = cx.draws();
         let draw = |n| ties::uniform(draws, &pod, attempt, n);
         let decision = self.profiles[profile].decide(&mut self.cache, &pod, &mut turn, draw);
+        let mut volumes = PodVolumes::default();
         let placed = match decision.node {
-            Ok(at) => self.assume(object, &pod, profile, at),
+            Ok(at) => self.assume((object, &pod), profile, at, &mut volumes),
             Err(failure) => Err(failure),
         };
         // The cycle before may have armed this one: its cause is what brought the pod here.
@@ -247,7 +264,8 @@ impl Scheduler {
         };
         let hop = cx.hop(cause, what);
         let waiting = if placed.is_ok() { self.queue.remove(object) } else { None };
-        self.in_hand = Some(InHand { object, placed, moved: false, dropped: false, waiting });
+        self.in_hand =
+            Some(InHand { object, placed, moved: false, dropped: false, waiting, volumes });
         let latency = self.config.latency;
         let took = latency.base + latency.per_node.times(u64::from(decision.evaluated));
         cx.at_hop(hop, |cx| cx.after(took, Event::Scheduler(SchedulerEvent::Bind)));
@@ -256,10 +274,10 @@ impl Scheduler {
     /// Assume, Reserve, Permit.
     fn assume(
         &mut self,
-        object: ObjRef,
-        pod: &Arc<Pod>,
+        (object, pod): (ObjRef, &Arc<Pod>),
         profile: usize,
         at: usize,
+        volumes: &mut PodVolumes,
     ) -> Result<Sym, Failure> {
         let view = View { cache: &self.cache, pod };
         let profile = &self.profiles[profile];
@@ -271,6 +289,9 @@ impl Scheduler {
         if !permitted {
             unreserve(profile, pod);
             return Err(Failure::refused());
+        }
+        if profile.binds_volumes() {
+            *volumes = volume_binder::reserve(&mut self.cache, pod, at);
         }
         let node = self.cache.at(at).name;
         self.cache.add_pod(object, pod, node, true);
@@ -284,10 +305,16 @@ impl Scheduler {
     fn end_cycle(&mut self, cx: &mut Context<'_>) {
         let Some(hand) = self.in_hand.take() else { return };
         if hand.dropped {
+            volume_binder::unreserve(&mut self.cache.volumes, &hand.volumes);
             return;
         }
         match (hand.placed, hand.waiting) {
-            (Ok(node), Some(waiting)) => self.bind(hand.object, node, waiting, cx),
+            (Ok(node), Some(waiting)) if hand.volumes.is_empty() => {
+                self.bind(hand.object, node, waiting, cx);
+            }
+            (Ok(node), Some(waiting)) => {
+                self.bind_volumes((hand.object, node), waiting, hand.volumes, cx);
+            }
             (Ok(_), None) => {}
             (Err(failure), _) => self.fail(hand.object, &failure, hand.moved, cx),
         }
@@ -299,6 +326,17 @@ impl Scheduler {
             self.unbind(Binding { object, node, waiting }, "a plugin failed in PreBind", cx);
             return;
         }
+        self.post_binding(object, node, waiting, cx);
+    }
+
+    /// Posts the binding.
+    pub(super) fn post_binding(
+        &mut self,
+        object: ObjRef,
+        node: Sym,
+        waiting: Waiting,
+        cx: &mut Context<'_>,
+    ) {
         let meta = &waiting.pod.meta;
         let request = Request {
             target: Some(object),
@@ -337,8 +375,24 @@ impl Scheduler {
         self.report_failure(object, &pod, &failure, cx);
     }
 
+    /// A plugin's `PreBind` failed: the pod is told, forgotten and tried again after a backoff.
+    pub(super) fn give_up(
+        &mut self,
+        (object, node): (ObjRef, Sym),
+        waiting: Waiting,
+        why: &str,
+        cx: &mut Context<'_>,
+    ) {
+        self.unbind(Binding { object, node, waiting }, why, cx);
+    }
+
     /// The answer to a request.
     pub fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        if token & VOLUME_TOKEN != 0 {
+            self.on_volume_answer(token & !VOLUME_TOKEN, outcome, cx);
+            self.arm(cx);
+            return;
+        }
         let slot = self.pending.get_mut(token as usize);
         let Some(about) = slot.and_then(Option::take) else { return };
         self.free_tokens.push(token);

@@ -5,6 +5,7 @@ use super::cache::Cache;
 use super::framework::{Code, CycleState, PreFilter, Reason, Verdict, View};
 use super::plugins::default_preemption::ineligible;
 use super::plugins::registry::Points;
+use super::plugins::volume_binding::{PodVolumes, pod_volumes};
 use super::preemption::{Candidate, Failed, PostFiltered, Stuck, WhatIf, post_filter};
 use super::profile::{Profile, enough_nodes};
 use super::report::{Rejection, absent_reason, count, fit_error};
@@ -27,7 +28,7 @@ pub struct PluginScores {
 }
 
 /// A decision in full.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
     /// A `PreEnqueue` plugin holds the pod back; then nothing else is filled.
     pub pre_enqueue: Option<(&'static str, Reason)>,
@@ -43,6 +44,9 @@ pub struct Evaluation {
     pub unseen: usize,
     /// Nodes that fit, in node order.
     pub feasible: Vec<Sym>,
+    /// What binding the pod's claims takes, per node that `VolumeBinding` let pass and that has
+    /// something to bind.
+    pub volumes: Vec<(Sym, PodVolumes)>,
     /// Plugins that rejected something, sorted by name.
     pub rejectors: Vec<&'static str>,
     /// Score plugins whose `PreScore` answered Skip.
@@ -139,6 +143,7 @@ pub fn evaluate_at(
     }
     let what_if = WhatIf { profile, cache: &mut cache, pod, state: &mut state, skip };
     let (feasible, rejected) = filter(what_if, (&nodes, enough), &mut out);
+    out.volumes = volumes(profile, View { cache: &cache, pod }, &out);
     score(profile, View { cache: &cache, pod }, &mut state, &feasible, &mut out);
     if !feasible.is_empty() {
         let i = ties.pick(&cache, &feasible, &out.totals, draw);
@@ -162,6 +167,22 @@ pub fn evaluate_at(
     out.rejectors.sort_unstable();
     out.rejectors.dedup();
     out
+}
+
+/// What `VolumeBinding` would bind where: on every node that it has let pass, whatever a later
+/// plugin says.
+fn volumes(profile: &Profile, view: View<'_>, out: &Evaluation) -> Vec<(Sym, PodVolumes)> {
+    if view.pod.spec.volumes.is_empty() || !profile.binds_volumes() {
+        return Vec::new();
+    }
+    let place = |name: &str| profile.rows.iter().position(|row| row.name == name);
+    let later = |plugin: &str| place(plugin) > place("VolumeBinding");
+    let rejected = out.rejected.iter().filter(|(_, r)| later(r.plugin)).map(|(node, _)| node);
+    let on = |node: &Sym| {
+        let at = view.cache.position(*node)?;
+        Some((*node, pod_volumes(view.cache, view.pod, at))).filter(|(_, v)| !v.is_empty())
+    };
+    out.feasible.iter().chain(rejected).filter_map(on).collect()
 }
 
 /// The rows to skip and the positions to look at; none if the cycle ends here.

@@ -1,6 +1,6 @@
 //! Preemption carried out (source: `sched/framework/preemption/executor.go`): requests that run
-//! beside the scheduling cycles, as upstream's goroutine does. All victims but the last are ended at
-//! once, then the last one: its end is what brings the preemptor back, which is held until then.
+//! beside the scheduling cycles, as upstream's goroutine does. All victims but the last are ended
+//! at once, then the last one: its end is what brings the preemptor back, which is held until then.
 
 use super::cache::Cache;
 use super::cycle::{Pending, Scheduler};

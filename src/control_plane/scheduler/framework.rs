@@ -7,13 +7,21 @@
 use super::cache::Cache;
 use super::plugins::fit::FitState;
 use super::plugins::interpod::{AffinityFilter, AffinityScore};
+use super::plugins::node_volume_limits::Attachable;
 use super::plugins::spread::{SpreadFilter, SpreadScore};
+use super::plugins::volume_binding::PodClaims;
+use super::plugins::volume_restrictions::RestrictionState;
+use super::plugins::volume_zone::ZoneTerm;
 use super::preemption::Stuck;
 use crate::api::Pod;
 use crate::api::node::Node;
+use crate::api::storage::{
+    CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
+};
 use crate::api::versions::ObjRef;
 use crate::engine::Sym;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Highest score after normalisation.
 pub const MAX_SCORE: i64 = 100;
@@ -168,6 +176,21 @@ pub struct CycleState {
     pub affinity_score: AffinityScore,
     /// `DynamicResources` has looked at the pod's claims in this cycle.
     pub claims_read: bool,
+    /// The volume plugins.
+    pub volumes: VolumeState,
+}
+
+/// What the volume plugins have worked out about the pod in hand.
+#[derive(Debug, Clone, Default)]
+pub struct VolumeState {
+    /// `VolumeRestrictions`.
+    pub restrictions: RestrictionState,
+    /// `NodeVolumeLimits`: volumes to attach.
+    pub attach: Vec<Attachable>,
+    /// `VolumeBinding`.
+    pub claims: PodClaims,
+    /// `VolumeZone`: labels to meet.
+    pub zones: Vec<ZoneTerm>,
 }
 
 /// A run of consecutive positions to filter. Entries that an earlier plugin rejected are not PASS.
@@ -218,8 +241,59 @@ pub enum ClusterEvent<'a> {
         /// Before.
         old: &'a Pod,
     },
+    /// A storage object appeared or changed, or an attachment is gone.
+    Storage(StorageEvent<'a>),
     /// A namespace, service or owner changed.
     Other,
+}
+
+/// A change of a storage object; without `old` it is new.
+#[derive(Debug, Clone, Copy)]
+pub enum StorageEvent<'a> {
+    /// A volume.
+    Volume {
+        /// Before.
+        old: Option<&'a Arc<PersistentVolume>>,
+        /// After.
+        new: &'a Arc<PersistentVolume>,
+    },
+    /// A claim.
+    Claim {
+        /// Before.
+        old: Option<&'a Arc<PersistentVolumeClaim>>,
+        /// After.
+        new: &'a Arc<PersistentVolumeClaim>,
+    },
+    /// A class.
+    Class {
+        /// Before.
+        old: Option<&'a Arc<StorageClass>>,
+        /// After.
+        new: &'a Arc<StorageClass>,
+    },
+    /// The drivers of a node.
+    CsiNode {
+        /// Before.
+        old: Option<&'a Arc<CsiNode>>,
+        /// After.
+        new: &'a Arc<CsiNode>,
+    },
+    /// A driver that was there before.
+    CsiDriver {
+        /// Before.
+        old: &'a Arc<CsiDriver>,
+        /// After.
+        new: &'a Arc<CsiDriver>,
+    },
+    /// Room for volumes.
+    Capacity {
+        /// Before.
+        old: Option<&'a Arc<CsiStorageCapacity>>,
+        /// After.
+        new: &'a Arc<CsiStorageCapacity>,
+    },
+    /// A `VolumeAttachment` was deleted.
+    AttachmentGone,
 }
 
 /// What a plugin says about a [`ClusterEvent`].
@@ -286,8 +360,8 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
         }
     }
 
-    /// `PreFilter`'s `AddPod` and `RemovePod`: what was worked out for the pod in hand is to follow a
-    /// pod that is taken to be on one node or not. The cache has followed already.
+    /// `PreFilter`'s `AddPod` and `RemovePod`: what was worked out for the pod in hand is to follow
+    /// a pod that is taken to be on one node or not. The cache has followed already.
     fn pod_moved(&self, _view: View<'_>, _state: &mut CycleState, _moved: Moved<'_>) {}
 
     /// `PostFilter`: no node fits.

@@ -26,6 +26,8 @@ pub mod statics;
 pub mod ties;
 pub mod timed;
 pub mod tree;
+pub mod volume_binder;
+pub mod volumes;
 pub mod watch;
 
 #[cfg(test)]
@@ -34,6 +36,8 @@ mod tests;
 mod tests_hints;
 #[cfg(test)]
 mod tests_preemption;
+#[cfg(test)]
+mod volume_tests;
 
 pub use config::SchedulerConfig;
 pub use cycle::Scheduler;

@@ -1,5 +1,6 @@
 //! Pods that wait for a node they were promised (source: `sched/backend/queue/nominator.go`): kept
-//! from deliveries and from the scheduler's own preemptions, which it knows before they are written.
+//! from deliveries and from the scheduler's own preemptions, which it knows before they are
+//! written.
 
 use crate::api::Pod;
 use crate::api::versions::ObjRef;

@@ -3,8 +3,8 @@
 //! `RunFilterPluginsWithNominatedPods`).
 //!
 //! A supposition is made on the cache itself and taken back: the pods of one node come and go as in
-//! a delivery, and plugins that keep sums for the pod in hand follow by `pod_moved`. So it costs what
-//! the pods moved cost, and every plugin sees it without knowing.
+//! a delivery, and plugins that keep sums for the pod in hand follow by `pod_moved`. So it costs
+//! what the pods moved cost, and every plugin sees it without knowing.
 
 use super::cache::{Cache, PodRow};
 use super::framework::{Code, CycleState, Moved, Nomination, PostFilter, Reason, Verdict, View};
@@ -370,13 +370,14 @@ impl WhatIf<'_> {
 
 /// Which of these pods (the most important one first) cannot all end within their budgets.
 fn violations(cache: &Cache, pods: &[ObjRef]) -> Vec<bool> {
-    let mut allowed: Vec<i64> = cache.budgets().iter().map(|b| b.allowed).collect();
+    let mut allowed: Vec<i32> =
+        cache.budgets().iter().map(|b| b.status.disruptions_allowed).collect();
     let mut violates = |object: &ObjRef| {
         let Some(row) = cache.pod(*object) else { return false };
         let meta = &row.pod.meta;
         let mut any = false;
         for (budget, left) in cache.budgets().iter().zip(&mut allowed) {
-            if budget.counts(meta.ns, meta.name, meta.labels) {
+            if budget.counts(meta) {
                 *left -= 1;
                 any |= *left < 0;
             }

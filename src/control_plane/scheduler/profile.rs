@@ -228,6 +228,12 @@ impl Profile {
         order.iter().map(|&i| (i, &self.rows[usize::from(i)]))
     }
 
+    /// True if volumes are bound before pods are.
+    #[must_use]
+    pub fn binds_volumes(&self) -> bool {
+        self.rows_at(Points::RESERVE).any(|(_, row)| row.name == "VolumeBinding")
+    }
+
     /// `PreEnqueue`: the first plugin that holds the pod back.
     #[must_use]
     pub fn pre_enqueue(&self, pod: &Pod) -> Option<(u8, super::framework::Reason)> {
@@ -258,7 +264,7 @@ impl Profile {
         self.prepare(cache, pod, &mut scratch.state);
         let mut node = self.place(cache, pod, turn, &mut scratch, &draw);
         if let Err(failure) = &mut node {
-            self.rescue(cache, pod, turn.ties, &mut scratch, draw(u64::MAX), failure);
+            self.rescue(cache, pod, (turn.ties, draw(u64::MAX)), &mut scratch, failure);
         }
         let decision = Decision {
             node,
@@ -281,9 +287,8 @@ impl Profile {
         &self,
         cache: &mut Cache,
         pod: &Pod,
-        ties: TieRule,
+        (ties, bits): (TieRule, u64),
         scratch: &mut Scratch,
-        bits: u64,
         failure: &mut Failure,
     ) {
         let Scratch { state, rejected, skip, absent, .. } = scratch;

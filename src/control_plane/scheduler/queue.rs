@@ -52,7 +52,8 @@ pub struct Waiting {
     pub since: SimTime,
     /// Rows of the plugins that rejected it.
     pub rejectors: u32,
-    /// It is to wait for the end of its own preemption: only the end of a pod makes it worth a look.
+    /// It is to wait for the end of its own preemption: only the end of a pod makes it worth a
+    /// look.
     pub held: bool,
     /// What brought it here: its delivery, or the event that may have made it schedulable.
     pub cause: u64,

@@ -164,11 +164,13 @@ impl World {
     fn write(&mut self, object: ObjRef, token: Option<u32>, op: &Op) {
         let old = self.store.current(Kind::Pod, object).and_then(Obj::as_pod).cloned();
         let name = old.as_ref().map(|p| p.meta.name.to_string()).unwrap_or_default();
-        let verb = match op {
-            Op::PodCondition(c, _) => c.kind.as_str(),
-            Op::Nominate(_) => "Nominate",
-            Op::Delete { .. } => "Delete",
-            other => panic!("{other:?}"),
+        let verb = if let Op::PodCondition(condition, _) = op {
+            condition.kind.as_str()
+        } else if let Op::Nominate(_) = op {
+            "Nominate"
+        } else {
+            assert!(matches!(op, Op::Delete { .. }), "{op:?}");
+            "Delete"
         };
         self.writes.push((self.shared.now(), format!("{verb} {name}")));
         let refused = matches!(op, Op::Delete { .. }) && self.delete_errors > 0;
@@ -178,16 +180,14 @@ impl World {
             Some(_) if refused => Err(ApiError::Lost),
             Some(old) => {
                 let mut new = (*old).clone();
-                match op {
-                    Op::PodCondition(condition, nominated) => {
-                        new.status.conditions.set(*condition);
-                        new.status.nominated = nominated.unwrap_or(new.status.nominated);
-                    }
-                    Op::Nominate(node) => new.status.nominated = *node,
-                    _ => {
-                        let at = self.shared.context(1).stamp();
-                        new.meta.deletion = Some(crate::api::meta::Deletion { at, grace_s: 30 });
-                    }
+                if let Op::PodCondition(condition, nominated) = op {
+                    new.status.conditions.set(*condition);
+                    new.status.nominated = nominated.unwrap_or(new.status.nominated);
+                } else if let Op::Nominate(node) = op {
+                    new.status.nominated = *node;
+                } else {
+                    let at = self.shared.context(1).stamp();
+                    new.meta.deletion = Some(crate::api::meta::Deletion { at, grace_s: 30 });
                 }
                 let value = Obj::Pod(Arc::new(new));
                 if self.keeps {

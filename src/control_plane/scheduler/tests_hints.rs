@@ -1,5 +1,5 @@
-//! The hint table (behaviour reference §2.4), row by row: an event that queues a pod the plugin has
-//! rejected, and one that does not.
+//! The hint table (behaviour reference §2.4), row by row: an event that queues a pod the plugin
+//! has rejected, and one that does not.
 
 use super::SchedulerConfig;
 use super::cache::Cache;

@@ -7,13 +7,14 @@ use super::evaluate::{Evaluation, evaluate};
 use super::profile::Profile;
 use super::tests::{GIB, World, node, pod, spec};
 use super::ties::TieRule;
-use crate::api::budget::Budget;
 use crate::api::meta::Stamp;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::pod::{
     Affinity, ConditionType, PodAffinityTerm, Port, PreemptionPolicy, SpreadConstraint,
 };
+use crate::api::version::KubeVersion;
 use crate::api::versions::ObjRef;
-use crate::api::{Kind, LabelSet, Name, Pod, PodSpec, Selector};
+use crate::api::{Kind, LabelSet, Meta, Name, Pod, PodSpec, Selector};
 use crate::engine::{SimTime, Sym};
 use std::sync::Arc;
 
@@ -84,7 +85,8 @@ fn feasible(cache: &Cache, pod: &Pod) -> Vec<String> {
 }
 
 fn candidates(cache: &Cache, pod: &Pod) -> Vec<(String, Vec<String>, u32)> {
-    let found = decide(cache, pod).post_filter.unwrap().candidates;
+    let mut found = decide(cache, pod).post_filter.unwrap().candidates;
+    found.sort_by(|a, b| a.node.cmp_text(b.node));
     found.into_iter().map(|c| (c.node.to_string(), c.victims, c.violations)).collect()
 }
 
@@ -202,26 +204,24 @@ fn budgets_are_spared_first_and_counted() {
     put(&mut cache, 2, "n1", of("web", 2));
     put(&mut cache, 3, "n2", of("db", 3));
     put(&mut cache, 4, "n2", of("db", 4));
-    let mut budget = Budget {
-        ns: "ns".into(),
-        name: Name::new("db"),
-        selector: selects("db"),
-        allowed: 0,
-        disrupted: Vec::new(),
+    let mut budget = PodDisruptionBudget {
+        meta: Meta::named("ns".into(), Name::new("db")),
+        selector: Some(selects("db")),
+        ..PodDisruptionBudget::default()
     };
-    cache.set_budget("ns".into(), budget.name, Some(budget.clone()));
+    cache.set_budget("ns".into(), budget.meta.name, Some(budget.clone()));
     let mine = pod("mine", with_priority(5, spec(2000, GIB)));
     let names = |n: &str| vec![format!("ns/{n}")];
     let found = candidates(&cache, &mine);
     assert_eq!(found, [("n1".into(), names("web2"), 0), ("n2".into(), names("db4"), 1)]);
     // One may go: the budget is used up by the more important pod.
-    budget.allowed = 1;
-    cache.set_budget("ns".into(), budget.name, Some(budget.clone()));
+    budget.status.disruptions_allowed = 1;
+    cache.set_budget("ns".into(), budget.meta.name, Some(budget.clone()));
     let found = candidates(&cache, &mine);
     assert_eq!(found[1], ("n2".into(), names("db3"), 0), "db4 is spared first: it would violate");
-    budget.disrupted = vec![Name::new("db3"), Name::new("db4")];
-    budget.allowed = 0;
-    cache.set_budget("ns".into(), budget.name, Some(budget));
+    budget.status.disrupted = ["db3", "db4"].map(|n| (Name::new(n), Stamp(1))).to_vec();
+    budget.status.disruptions_allowed = 0;
+    cache.set_budget("ns".into(), budget.meta.name, Some(budget));
     assert_eq!(candidates(&cache, &mine)[1].2, 0, "counted already");
 }
 
@@ -423,4 +423,16 @@ fn the_end_of_a_nominated_pod_helps_pods_of_its_priority_or_less() {
     w.delete(Kind::Pod, middle);
     w.run(20);
     assert_eq!(w.bindings.last().map(|b| &*b.1), Some("waits"));
+}
+
+#[test]
+fn version_1_29_knows_no_claims() {
+    let version = KubeVersion::V1_29;
+    let mut w = World::new(SchedulerConfig { version, ..SchedulerConfig::default() });
+    w.add_node(node("n1", 1000, "a"));
+    w.add_pod(pod("p1", spec(1100, GIB)));
+    w.run(5);
+    let recorded = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are \
+                    available: 1 Preemption is not helpful for scheduling.";
+    assert_eq!(w.conditions, [recorded]);
 }

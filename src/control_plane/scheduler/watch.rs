@@ -2,15 +2,15 @@
 //! unschedulable pods that it may help.
 
 use super::cycle::{InHand, Scheduler};
-use super::framework::{ClusterEvent, Hint};
+use super::framework::{ClusterEvent, Hint, StorageEvent};
 use super::plugins::fit::scaled_down;
 use super::plugins::interpod::affine;
 use super::plugins::registry::PLUGINS;
 use super::profile::{Profile, ProfileRow};
 use super::queue::{Place, Waiting};
 use super::ties::{self, TieRule};
-use crate::api::budget::Budget;
 use crate::api::node::Node;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj, Pod, Selector};
 use crate::engine::Sym;
@@ -35,6 +35,44 @@ fn service_selector(value: &Obj) -> Option<Selector> {
     Some(Selector::of_labels(labels.iter().map(pair)))
 }
 
+/// A change of storage that some plugin has registered for: almost no deletion is.
+fn storage_event<'a>(
+    new: &'a Obj,
+    old: Option<&'a Obj>,
+    deleted: bool,
+) -> Option<StorageEvent<'a>> {
+    if deleted {
+        let attachment = new.kind() == Kind::VolumeAttachment;
+        return attachment.then_some(StorageEvent::AttachmentGone);
+    }
+    match (new, old) {
+        (Obj::PersistentVolume(new), None) => Some(StorageEvent::Volume { old: None, new }),
+        (Obj::PersistentVolume(new), Some(Obj::PersistentVolume(old))) => {
+            Some(StorageEvent::Volume { old: Some(old), new })
+        }
+        (Obj::PersistentVolumeClaim(new), None) => Some(StorageEvent::Claim { old: None, new }),
+        (Obj::PersistentVolumeClaim(new), Some(Obj::PersistentVolumeClaim(old))) => {
+            Some(StorageEvent::Claim { old: Some(old), new })
+        }
+        (Obj::StorageClass(new), None) => Some(StorageEvent::Class { old: None, new }),
+        (Obj::StorageClass(new), Some(Obj::StorageClass(old))) => {
+            Some(StorageEvent::Class { old: Some(old), new })
+        }
+        (Obj::CSINode(new), None) => Some(StorageEvent::CsiNode { old: None, new }),
+        (Obj::CSINode(new), Some(Obj::CSINode(old))) => {
+            Some(StorageEvent::CsiNode { old: Some(old), new })
+        }
+        (Obj::CSIDriver(new), Some(Obj::CSIDriver(old))) => {
+            Some(StorageEvent::CsiDriver { old, new })
+        }
+        (Obj::CSIStorageCapacity(new), None) => Some(StorageEvent::Capacity { old: None, new }),
+        (Obj::CSIStorageCapacity(new), Some(Obj::CSIStorageCapacity(old))) => {
+            Some(StorageEvent::Capacity { old: Some(old), new })
+        }
+        _nothing_registered => None,
+    }
+}
+
 impl Scheduler {
     /// A change of a pod was delivered.
     pub fn on_pod(&mut self, change: &Change, _before: Option<&Obj>, cx: &mut Context<'_>) {
@@ -52,6 +90,7 @@ impl Scheduler {
 
     fn pod_gone(&mut self, object: ObjRef, cx: &mut Context<'_>) {
         self.drop_in_hand(object);
+        self.wake_poll_of(object, cx);
         let waited = self.queue.remove(object);
         self.cache.nominator.remove(object);
         let node = self.cache.node_of(object);
@@ -172,12 +211,12 @@ impl Scheduler {
     }
 
     /// A change of another kind was delivered: services and owners of pods (default spread
-    /// constraints), namespaces (pod affinity). Other kinds are ignored.
+    /// constraints), namespaces (pod affinity), storage. Other kinds are ignored.
     pub fn on_other(
         &mut self,
         kind: Kind,
         change: &Change,
-        _before: Option<&Obj>,
+        before: Option<&Obj>,
         cx: &mut Context<'_>,
     ) {
         let (ns, name) = change.value.key();
@@ -193,19 +232,29 @@ impl Scheduler {
         } else if kind == Kind::PodDisruptionBudget {
             // Budgets steer the choice of victims; no plugin waits for them.
             let Obj::Generic(_, object) = &change.value else { return };
-            let budget = live.then(|| Budget::of(&object.meta, &object.doc));
+            let budget = live.then(|| PodDisruptionBudget::of(object));
             self.cache.set_budget(ns, name, budget);
             return;
         } else if kind == Kind::Service {
             let selector = service_selector(&change.value).filter(|_| live);
             self.cache.set_service(ns, name, selector);
-        } else if kind == Kind::ReplicationController {
-            let selector = service_selector(&change.value).filter(|_| live);
+        } else if let Obj::ReplicationController(set) = &change.value {
+            let selector = live.then(|| set.selector.clone());
             self.cache.set_owner(kind, ns, name, selector);
         } else {
-            return;
+            return self.on_storage(change, before, cx);
         }
         self.happened(&ClusterEvent::Other, None, cx);
+        self.arm(cx);
+    }
+
+    /// A change of a storage object was delivered.
+    fn on_storage(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+        self.cache.volumes.apply(&change.value, change.deleted);
+        if let Some(event) = storage_event(&change.value, before, change.deleted) {
+            self.happened(&ClusterEvent::Storage(event), None, cx);
+        }
+        self.wake_polls(&change.value, cx);
         self.arm(cx);
     }
 
@@ -242,8 +291,8 @@ impl Scheduler {
             || affine(&self.cache, &waiting.pod, pod)
     }
 
-    /// Tells the unschedulable pods (and the one in hand, if it has been rejected); `at_most` limits
-    /// them to that priority.
+    /// Tells the unschedulable pods (and the one in hand, if it has been rejected); `at_most`
+    /// limits them to that priority.
     pub(super) fn happened(
         &mut self,
         event: &ClusterEvent<'_>,
@@ -264,6 +313,7 @@ impl Scheduler {
             | ClusterEvent::NodeUpdate { .. }
             | ClusterEvent::NodeDelete(_)
             | ClusterEvent::PodGone(_)
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Own { .. } => false,
         };
         if topological && !self.queue.any_rejected_by(self.topological_rows) {

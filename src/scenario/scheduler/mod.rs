@@ -281,7 +281,7 @@ fn connection(from: &ClientConnection, out: &mut SchedulerFile, pass: &mut Pass)
         pass.problems.invalid(&at.key("burst"), from.burst.unwrap_or(0), "must be non-negative");
     }
     // 0 counts as left out; below 0 there is no limit.
-    out.qps = from.qps.filter(|q| *q < 0.0 || *q > 0.0);
+    out.qps = from.qps.filter(|q| q.abs() > 0.0);
     out.burst = from.burst.and_then(|b| u32::try_from(b).ok()).filter(|b| *b > 0);
     out.config.qps = out.qps.unwrap_or(out.config.qps);
     out.config.burst = out.burst.unwrap_or(out.config.burst);

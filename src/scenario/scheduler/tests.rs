@@ -3,7 +3,7 @@ use crate::control_plane::scheduler::plugins::registry::{PLUGINS, Points};
 use crate::control_plane::scheduler::profile::Profile as Runtime;
 use serde_json::json;
 
-fn read(profile: Value) -> Result<ProfileConfig, String> {
+fn read(profile: &Value) -> Result<ProfileConfig, String> {
     let whole = json!({
         "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
         "profiles": [profile],
@@ -26,8 +26,8 @@ fn at(profile: &ProfileConfig, point: Points) -> String {
 
 #[test]
 fn nothing_given_is_the_default_profile() {
-    let plain = read(json!({})).unwrap();
-    let spelt = read(json!({"plugins": {}})).unwrap();
+    let plain = read(&json!({})).unwrap();
+    let spelt = read(&json!({"plugins": {}})).unwrap();
     assert_eq!(plain.plugins, spelt.plugins);
     assert_eq!(spelt.plugins.len(), PLUGINS.len());
     assert!(spelt.order.is_empty());
@@ -36,19 +36,20 @@ fn nothing_given_is_the_default_profile() {
 
 #[test]
 fn multi_point_configures_in_place_and_appends() {
-    let profile = read(json!({"plugins": {"multiPoint": {
+    let profile = read(&json!({"plugins": {"multiPoint": {
         "enabled": [{"name": "ImageLocality", "weight": 7}, {"name": "TaintToleration"}],
         "disabled": [{"name": "NodeAffinity"}, {"name": "ImageLocality"}],
     }}}))
     .unwrap();
-    // What is disabled and enabled goes to the end; a weight that is left out is 1, not the default.
+    // What is disabled and enabled goes to the end; a weight that is left out is 1, not the
+    // default.
     insta::assert_snapshot!(at(&profile, Points::SCORE), @"TaintToleration=1 NodeResourcesFit=1 VolumeBinding=1 PodTopologySpread=2 InterPodAffinity=2 DynamicResources=2 NodeResourcesBalancedAllocation=1 ImageLocality=7");
     assert!(!at(&profile, Points::FILTER).contains("NodeAffinity"));
 }
 
 #[test]
 fn all_of_multi_point_can_be_disabled() {
-    let profile = read(json!({"plugins": {"multiPoint": {
+    let profile = read(&json!({"plugins": {"multiPoint": {
         "disabled": [{"name": "*"}],
         "enabled": [
             {"name": "PrioritySort"}, {"name": "DefaultBinder"}, {"name": "NodeResourcesFit"},
@@ -62,7 +63,7 @@ fn all_of_multi_point_can_be_disabled() {
 
 #[test]
 fn an_extension_point_goes_before_multi_point() {
-    let profile = read(json!({"plugins": {
+    let profile = read(&json!({"plugins": {
         "filter": {
             "enabled": [{"name": "NodePorts"}, {"name": "NodeName"}],
             "disabled": [{"name": "NodeUnschedulable"}],
@@ -84,7 +85,7 @@ fn an_extension_point_goes_before_multi_point() {
 
 #[test]
 fn a_plugin_disabled_at_a_point_and_enabled_there_comes_last() {
-    let profile = read(json!({"plugins": {"filter": {
+    let profile = read(&json!({"plugins": {"filter": {
         "disabled": [{"name": "NodeName"}], "enabled": [{"name": "NodeName"}],
     }}}))
     .unwrap();
@@ -93,7 +94,7 @@ fn a_plugin_disabled_at_a_point_and_enabled_there_comes_last() {
 
 #[test]
 fn arguments_reach_the_plugins() {
-    let profile = read(json!({"percentageOfNodesToScore": 30, "pluginConfig": [
+    let profile = read(&json!({"percentageOfNodesToScore": 30, "pluginConfig": [
         {"name": "NodeResourcesFit", "args": {
             "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "NodeResourcesFitArgs",
             "ignoredResources": ["a.com/b"], "ignoredResourceGroups": ["c.com"],
@@ -119,7 +120,7 @@ fn arguments_reach_the_plugins() {
 
 #[test]
 fn rules_are_kube_schedulers() {
-    let wrong = read(json!({
+    let wrong = read(&json!({
         "percentageOfNodesToScore": 101,
         "plugins": {
             "filter": {"enabled": [{"name": "ImageLocality"}]},
@@ -151,14 +152,14 @@ fn rules_are_kube_schedulers() {
 
 #[test]
 fn what_cannot_work_is_refused() {
-    let wrong = read(json!({"plugins": {
+    let wrong = read(&json!({"plugins": {
         "preFilter": {"disabled": [{"name": "NodePorts"}]},
         "bind": {"disabled": [{"name": "*"}]},
         "queueSort": {"disabled": [{"name": "*"}]},
         "score": {"enabled": [{"name": "ImageLocality", "weight": 99_999_999}]},
     }}));
     insta::assert_snapshot!(wrong.unwrap_err());
-    let twice = read(json!({"plugins": {"filter": {
+    let twice = read(&json!({"plugins": {"filter": {
         "enabled": [{"name": "NodeName"}, {"name": "NodeName"}]}}}));
     insta::assert_snapshot!(twice.unwrap_err(), @r#"profiles[0].plugins.filter: plugin "NodeName" already registered as filter"#);
 }

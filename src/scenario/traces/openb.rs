@@ -5,16 +5,18 @@
 //! | column | in the model |
 //! |---|---|
 //! | node `sn` | name |
-//! | node `cpu_milli`, `memory_mib` | capacity; the list is of what pods may use, so allocatable is the same |
-//! | node `gpu` | `alibabacloud.com/gpu-milli`, 1000 per GPU, and `alibabacloud.com/gpu-count` |
-//! | node `model` | label `alibabacloud.com/gpu-card-model`, as in the node list published as YAML |
-//! | pod `cpu_milli`, `memory_mib` | requests of one container, without limits |
-//! | pod `num_gpu` × `gpu_milli` | a request of `alibabacloud.com/gpu-milli`: the sum over the node. That a share must lie on one GPU is not modelled, and the report says so |
-//! | pod `gpu_spec` | required node affinity: the card model is one of those between the bars |
-//! | pod `qos` | label `alibabacloud.com/qos`; it gives no priority, as the trace does not say how it ranks |
-//! | pod `creation_time` | arrival, counted from the first one of the list |
-//! | pod `deletion_time` | the pod's user deletes it then, bound or not |
-//! | pod `pod_phase`, `scheduled_time` | not read: they tell what that cluster did, and a blank `scheduled_time` that it never found a node; here the pod arrives all the same and may wait until it is deleted |
+//! | node `cpu_milli`, `memory_mib` | capacity; the list is of what pods may use, so allocatable is
+//! the same | | node `gpu` | `alibabacloud.com/gpu-milli`, 1000 per GPU, and
+//! `alibabacloud.com/gpu-count` | | node `model` | label `alibabacloud.com/gpu-card-model`, as in
+//! the node list published as YAML | | pod `cpu_milli`, `memory_mib` | requests of one container,
+//! without limits | | pod `num_gpu` × `gpu_milli` | a request of `alibabacloud.com/gpu-milli`: the
+//! sum over the node. That a share must lie on one GPU is not modelled, and the report says so | |
+//! pod `gpu_spec` | required node affinity: the card model is one of those between the bars | | pod
+//! `qos` | label `alibabacloud.com/qos`; it gives no priority, as the trace does not say how it
+//! ranks | | pod `creation_time` | arrival, counted from the first one of the list | | pod
+//! `deletion_time` | the pod's user deletes it then, bound or not | | pod `pod_phase`,
+//! `scheduled_time` | not read: they tell what that cluster did, and a blank `scheduled_time` that
+//! it never found a node; here the pod arrives all the same and may wait until it is deleted |
 //!
 //! Lists without times (`multigpu*`) arrive in file order with equal gaps and stay for ever.
 

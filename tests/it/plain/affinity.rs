@@ -8,8 +8,8 @@ use wavetank::api::{LabelSet, Pod};
 use wavetank::control_plane::scheduler::framework::Code;
 use wavetank::engine::Sym;
 
-/// Whether a term of a pod in `ns` is about another pod. `own` marks terms of the pod in hand: their
-/// namespace selector is resolved to names up front, and then asked once more without labels.
+/// Whether a term of a pod in `ns` is about another pod. `own` marks terms of the pod in hand:
+/// their namespace selector is resolved to names up front, and then asked once more without labels.
 fn about(world: &World, ns: Sym, term: &PodAffinityTerm, other: &Pod, own: bool) -> bool {
     let there = other.meta.ns;
     let in_namespace = match &term.namespace_selector {

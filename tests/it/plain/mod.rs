@@ -1,6 +1,6 @@
-//! A scheduler in the plainest way, straight from the rules of the behaviour reference §2: no cache,
-//! no columns, no counts kept, every pod of the cluster looked at for every question. The property
-//! test in `same_decision.rs` holds the fast one to it.
+//! A scheduler in the plainest way, straight from the rules of the behaviour reference §2: no
+//! cache, no columns, no counts kept, every pod of the cluster looked at for every question. The
+//! property test in `same_decision.rs` holds the fast one to it.
 
 pub(crate) mod affinity;
 pub(crate) mod filters;

@@ -140,8 +140,8 @@ impl Limits {
     }
 
     /// The bounds a claim breaks.
-    pub(super) fn check_claim(&self, doc: &Value) -> Vec<String> {
-        let requests = documents::amounts(doc.pointer("/spec/resources/requests"));
+    pub(super) fn check_claim(&self, bytes: i64) -> Vec<String> {
+        let requests = Amounts::from([("storage".to_owned(), Quantity::from_bytes(bytes))]);
         let mut errors = Vec::new();
         for limit in self.0.iter().filter(|l| l.subject == Subject::Claim) {
             let what = "PersistentVolumeClaim";

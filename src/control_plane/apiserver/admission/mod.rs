@@ -12,12 +12,14 @@ mod podsecurity;
 pub(super) mod pvcresize;
 mod quota;
 mod runtimeclass;
-mod serviceaccount;
+pub(super) mod serviceaccount;
+pub(super) mod storage;
 
 use crate::api::node::keys;
 use crate::api::pod::{Effect, PreemptionPolicy, Qos, Taint, Toleration};
 use crate::api::request::{ApiError, Op, Request, User};
 use crate::api::resources::Resources;
+use crate::api::storage::PersistentVolumeClaim;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Obj, PodSpec, Stamp};
 use crate::engine::Sym;
@@ -45,8 +47,6 @@ const DECIDE: [Kind; 5] = [
 /// Which controllers the cluster runs that admission counts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Controllers {
-    /// `serviceaccount-controller`: makes the account `default` in every namespace.
-    pub service_accounts: bool,
     /// `resourcequota-controller`: keeps the status of quotas.
     pub quotas: bool,
     /// `disruption-controller`: keeps the status of disruption budgets.
@@ -76,6 +76,8 @@ pub(super) struct Admission {
     /// The namespace that was found last, and the state of namespaces it was found in.
     namespace: (Sym, u64),
     quotas: quota::Quotas,
+    /// What was refused last was refused for want of the account `default`.
+    awaited: bool,
 }
 
 impl Admission {
@@ -109,6 +111,12 @@ impl Admission {
             }
         } else if let Obj::Node(node) = object {
             taint_by_condition(Arc::make_mut(node), cx);
+        } else if let Obj::PersistentVolume(volume) = object {
+            storage::volume(Arc::make_mut(volume));
+        } else if let Obj::PersistentVolumeClaim(claim) = object {
+            let claim = Arc::make_mut(claim);
+            storage::claim(claim, cx);
+            check_claim(claim, cx)?;
         } else if let Some(template) = template(object) {
             let levels = levels(ns, cx);
             let warned = podsecurity::violations(levels.warn, &template.spec);
@@ -118,10 +126,13 @@ impl Admission {
                 let text = podsecurity::warning(&what);
                 cx.record(What::Warned { user, kind, ns, name, text });
             }
-        } else if kind == Kind::PersistentVolumeClaim && cx.versions().count(Kind::LimitRange) > 0 {
-            check_claim(ns, object, cx)?;
         }
         Ok(())
+    }
+
+    /// Whether the request just refused only lacks the account `default`; asked once.
+    pub(super) fn awaits_account(&mut self) -> bool {
+        std::mem::take(&mut self.awaited)
     }
 
     /// Whether a quota is charged for what the request makes: that is a transaction of its own.
@@ -187,14 +198,16 @@ impl Admission {
     }
 
     /// All plugins that look at a pod: those that change it, then those that judge it.
-    fn decide(&self, ns: Sym, spec: &PodSpec, cx: &Context<'_>) -> Result<Admitted, ApiError> {
+    fn decide(&mut self, ns: Sym, spec: &PodSpec, cx: &Context<'_>) -> Result<Admitted, ApiError> {
         let mut admitted = PodSpec::clone(spec);
         let limits = Limits::read(ns, cx.versions());
         if !limits.is_empty() {
             limits.fill_in(&mut admitted);
         }
-        let made = self.controllers.service_accounts;
-        serviceaccount::admit(&mut admitted, ns, made, cx.versions())?;
+        if !serviceaccount::admit(&mut admitted, ns, cx.versions()) {
+            self.awaited = serviceaccount::is_default(&admitted);
+            return Err(serviceaccount::missing(admitted.service_account, ns));
+        }
         priority(&mut admitted, cx)?;
         default_tolerations(&mut admitted);
         runtimeclass::admit(&mut admitted, cx.versions())?;
@@ -235,15 +248,18 @@ fn template(object: &Obj) -> Option<&PodTemplate> {
         Some(&o.template)
     } else if let Obj::Job(o) = object {
         Some(&o.template)
+    } else if let Obj::ReplicationController(o) = object {
+        Some(&o.template)
+    } else if let Obj::CronJob(o) = object {
+        Some(&o.template.template)
     } else {
         None
     }
 }
 
 /// `LimitRanger` for a claim.
-fn check_claim(ns: Sym, object: &Obj, cx: &Context<'_>) -> Result<(), ApiError> {
-    let Obj::Generic(_, claim) = object else { return Ok(()) };
-    let broken = Limits::read(ns, cx.versions()).check_claim(&claim.doc);
+fn check_claim(claim: &PersistentVolumeClaim, cx: &Context<'_>) -> Result<(), ApiError> {
+    let broken = Limits::read(claim.meta.ns, cx.versions()).check_claim(claim.request);
     if broken.is_empty() { Ok(()) } else { Err(ApiError::Forbidden(Sym::new(&joined(&broken)))) }
 }
 

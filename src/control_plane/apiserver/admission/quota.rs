@@ -11,6 +11,7 @@ use crate::api::pod::{Pod, PodSpec, Qos};
 use crate::api::quantity::Quantity;
 use crate::api::request::ApiError;
 use crate::api::resources::Named;
+use crate::api::storage::PersistentVolumeClaim;
 use crate::api::versions::{ObjRef, Versions};
 use crate::api::workload::Generic;
 use crate::api::{Kind, Name, Obj};
@@ -291,8 +292,8 @@ fn usage(object: &Obj) -> Amounts {
     out.insert(counted(object.kind()), one);
     if let Obj::Pod(pod) = object {
         of_pod(&pod.spec, &mut out);
-    } else if let Obj::Generic(Kind::PersistentVolumeClaim, claim) = object {
-        of_claim(&claim.doc, &mut out);
+    } else if let Obj::PersistentVolumeClaim(claim) = object {
+        of_claim(claim, &mut out);
     } else if let Obj::Generic(Kind::Service, service) = object {
         of_service(&service.doc, &mut out);
     } else {
@@ -327,20 +328,18 @@ fn of_pod(spec: &PodSpec, out: &mut Amounts) {
     }
 }
 
-fn of_claim(doc: &Value, out: &mut Amounts) {
+fn of_claim(claim: &PersistentVolumeClaim, out: &mut Amounts) {
     let one = Quantity::from_value(1);
     out.insert("persistentvolumeclaims".into(), one);
-    let class = doc.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default();
+    let class = claim.class_name();
     let of_class = |name: &str| format!("{class}.storageclass.storage.k8s.io/{name}");
     if !class.is_empty() {
         out.insert(of_class("persistentvolumeclaims"), one);
     }
-    let requests = documents::amounts(doc.pointer("/spec/resources/requests"));
-    if let Some(storage) = requests.get("storage") {
-        out.insert("requests.storage".into(), *storage);
-        if !class.is_empty() {
-            out.insert(of_class("requests.storage"), *storage);
-        }
+    let storage = Quantity::from_bytes(claim.request);
+    out.insert("requests.storage".into(), storage);
+    if !class.is_empty() {
+        out.insert(of_class("requests.storage"), storage);
     }
 }
 

@@ -1,5 +1,6 @@
-//! `DefaultPreemption` (source: `plg/defaultpreemption/default_preemption.go`): who may preempt, and
-//! how many nodes are tried. How the victims are found is in [`preemption`](super::super::preemption).
+//! `DefaultPreemption` (source: `plg/defaultpreemption/default_preemption.go`): who may preempt,
+//! and how many nodes are tried. How the victims are found is in
+//! [`preemption`](super::super::preemption).
 
 use crate::api::Pod;
 use crate::api::pod::{ConditionType, PreemptionPolicy, Truth};
@@ -94,7 +95,8 @@ impl Plugin for DefaultPreemption {
         outcome
     }
 
-    /// Preemption itself never rejects a pod; it only wants pods that it holds back looked at again.
+    /// Preemption itself never rejects a pod; it only wants pods that it holds back looked at
+    /// again.
     fn hint(&self, _pod: &Pod, event: &ClusterEvent<'_>, _cache: &Cache) -> Hint {
         match event {
             ClusterEvent::PodGone(_) => Hint::Skip,
@@ -103,6 +105,7 @@ impl Plugin for DefaultPreemption {
             | ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

@@ -414,6 +414,7 @@ impl Plugin for Fit {
             ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

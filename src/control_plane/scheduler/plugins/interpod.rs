@@ -388,6 +388,7 @@ impl Plugin for InterPodAffinity {
             ClusterEvent::NodeUpdate { .. }
             | ClusterEvent::NodeDelete(_)
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

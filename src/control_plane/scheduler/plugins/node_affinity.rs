@@ -144,6 +144,7 @@ impl Plugin for NodeAffinity {
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::PodGone(_)
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

@@ -36,6 +36,7 @@ impl Plugin for NodeName {
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::PodGone(_)
             | ClusterEvent::Own { .. }
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

@@ -63,6 +63,7 @@ impl Plugin for NodeUnschedulable {
             ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::PodGone(_)
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

@@ -6,8 +6,12 @@ use super::image_locality::ImageLocality;
 use super::node_name::NodeName;
 use super::node_ports::NodePorts;
 use super::node_unschedulable::NodeUnschedulable;
+use super::node_volume_limits::NodeVolumeLimits;
 use super::scheduling_gates::SchedulingGates;
 use super::taint_toleration::TaintToleration;
+use super::volume_binding::VolumeBinding;
+use super::volume_restrictions::VolumeRestrictions;
+use super::volume_zone::VolumeZone;
 use crate::control_plane::scheduler::config::PluginArgs;
 use crate::control_plane::scheduler::framework::Plugin;
 use std::sync::Arc;
@@ -141,10 +145,16 @@ pub const PLUGINS: &[PluginRow] = &[
     row!("NodeAffinity", Some(|args| Arc::new(args.node_affinity.clone())), BOTH, 2, GOLDEN),
     row!("NodePorts", Some(|_| Arc::new(NodePorts)), FILTERS, 0, GOLDEN),
     row!("NodeResourcesFit", Some(|args| Arc::new(args.fit.clone())), BOTH, 1, GOLDEN),
-    row!("VolumeRestrictions", None, FILTERS, 0, ""),
-    row!("NodeVolumeLimits", None, FILTERS, 0, ""),
-    row!("VolumeBinding", None, BOTH.and(BINDS), 1, ""),
-    row!("VolumeZone", None, FILTERS, 0, ""),
+    row!("VolumeRestrictions", Some(|_| Arc::new(VolumeRestrictions)), FILTERS, 0, GOLDEN),
+    row!("NodeVolumeLimits", Some(|_| Arc::new(NodeVolumeLimits)), FILTERS, 0, GOLDEN),
+    row!(
+        "VolumeBinding",
+        Some(|_| Arc::new(VolumeBinding)),
+        BOTH.and(Points::RESERVE).and(Points::PRE_BIND),
+        1,
+        GOLDEN
+    ),
+    row!("VolumeZone", Some(|_| Arc::new(VolumeZone::default())), FILTERS, 0, GOLDEN),
     row!("PodTopologySpread", Some(|args| Arc::new(args.spread.clone())), BOTH, 2, GOLDEN),
     row!("InterPodAffinity", Some(|args| Arc::new(args.interpod)), BOTH, 2, GOLDEN),
     row!(
@@ -173,5 +183,4 @@ pub const PLUGINS: &[PluginRow] = &[
 ];
 
 /// Plugins that are named in a default profile but not modelled, for the report.
-pub const NOT_MODELLED: &[&str] =
-    &["VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"];
+pub const NOT_MODELLED: &[&str] = &[];

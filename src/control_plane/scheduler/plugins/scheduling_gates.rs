@@ -25,6 +25,7 @@ impl Plugin for SchedulingGates {
             | ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::PodGone(_)
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

@@ -390,11 +390,8 @@ impl SpreadScore {
             let c = all[i].constraint;
             let choosy = choosy(&c, view.pod);
             if let Some(kept) = kept(view, &c).filter(|_| everywhere && !choosy) {
-                for (count, &sum) in all[i].counts.iter_mut().zip(&kept.sums) {
-                    if *count != UNSEEN {
-                        *count = sum;
-                    }
-                }
+                let pairs = all[i].counts.iter_mut().zip(&kept.sums);
+                pairs.filter(|(count, _)| **count != UNSEEN).for_each(|(count, sum)| *count = *sum);
                 continue;
             }
             for at in 0..view.cache.len() {
@@ -555,7 +552,7 @@ impl Plugin for Spread {
                         || all_keys(new) && (moved() || old.taints != new.taints),
                 )
             }
-            ClusterEvent::Other => Hint::Unregistered,
+            ClusterEvent::Storage(_) | ClusterEvent::Other => Hint::Unregistered,
         }
     }
 }

@@ -71,6 +71,7 @@ impl Plugin for TaintToleration {
             ClusterEvent::NodeDelete(_)
             | ClusterEvent::AssignedPod { .. }
             | ClusterEvent::PodGone(_)
+            | ClusterEvent::Storage(_)
             | ClusterEvent::Other => Hint::Unregistered,
         }
     }

@@ -1,0 +1,3 @@
+//! What runs in a cluster beside its control plane: the metrics server.
+
+pub mod metrics_server;

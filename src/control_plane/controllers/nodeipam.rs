@@ -1,0 +1,177 @@
+//! Node IPAM: each node gets a range of pod addresses out of the cluster's
+//! (source: `ctl/nodeipam/ipam/{range_allocator,cidrset/cidr_set}.go`). It runs only if the cluster
+//! has such a range (`--allocate-node-cidrs`).
+
+use super::support::{Reporter, reports, text};
+use crate::api::request::{ApiError, Op, Outcome};
+use crate::api::versions::Change;
+use crate::api::{Kind, Obj};
+use crate::client::{Cache, Call, Key, Next, Reconcile};
+use crate::engine::{SimDuration, Sym};
+use crate::event::Context;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// Size of a node's range (source: default of `--node-cidr-mask-size-ipv4`).
+const NODE_BITS: u8 = 24;
+
+/// A range of IPv4 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    /// First address.
+    pub base: u32,
+    /// Bits of the prefix.
+    pub bits: u8,
+}
+
+impl Cidr {
+    /// Reads `10.244.0.0/16`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (base, bits) = text.split_once('/')?;
+        let base = u32::from(base.parse::<Ipv4Addr>().ok()?);
+        let bits: u8 = bits.parse().ok().filter(|b| *b <= 32)?;
+        let host = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
+        (base & host == 0).then_some(Self { base, bits })
+    }
+}
+
+/// Ranges of nodes out of one range: the next free one, from where the last was given.
+#[derive(Debug, Clone)]
+struct Ranges {
+    base: u32,
+    n: u32,
+    next: u32,
+    taken: BTreeSet<u32>,
+}
+
+impl Ranges {
+    fn new(cluster: Cidr) -> Self {
+        let bits = u32::from(NODE_BITS.saturating_sub(cluster.bits));
+        Self { base: cluster.base, n: 1 << bits.min(24), next: 0, taken: BTreeSet::new() }
+    }
+
+    fn give(&mut self) -> Option<u32> {
+        let free = (self.next..self.n).chain(0..self.next).find(|i| !self.taken.contains(i))?;
+        self.taken.insert(free);
+        self.next = (free + 1) % self.n;
+        Some(free)
+    }
+
+    fn number(&self, cidr: Sym) -> Option<u32> {
+        let own = Cidr::parse(cidr.as_str()).filter(|c| c.bits == NODE_BITS)?;
+        own.base.checked_sub(self.base).map(|d| d >> (32 - NODE_BITS)).filter(|i| *i < self.n)
+    }
+
+    fn text(&self, number: u32) -> Sym {
+        let base = Ipv4Addr::from(self.base + (number << (32 - NODE_BITS)));
+        Sym::new(&format!("{base}/{NODE_BITS}"))
+    }
+}
+
+/// The node IPAM controller.
+#[derive(Debug, Clone)]
+pub struct NodeIpam {
+    reporter: Reporter,
+    ranges: Option<Ranges>,
+    /// Ranges given to nodes whose object does not show them yet.
+    given: FxHashMap<Key, u32>,
+}
+
+impl NodeIpam {
+    /// A controller that hands out this range, if there is one.
+    #[must_use]
+    pub fn new(cluster: Option<Cidr>) -> Self {
+        Self {
+            reporter: Reporter::new("node-controller", "cidrAllocator"),
+            ranges: cluster.map(Ranges::new),
+            given: FxHashMap::default(),
+        }
+    }
+}
+
+impl Reconcile for NodeIpam {
+    /// True once the range has been written.
+    type State = bool;
+
+    reports!(30);
+
+    fn on_change(
+        &mut self,
+        change: &Change,
+        _before: Option<&Obj>,
+        _caches: &Cache,
+        _cx: &mut Context<'_>,
+        wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        let (Some(ranges), Some(node)) = (&mut self.ranges, change.value.as_node()) else { return };
+        let key = Key::of(&change.value);
+        let number = ranges.number(node.pod_cidr);
+        if change.deleted {
+            let unseen = self.given.remove(&key);
+            for number in number.into_iter().chain(unseen) {
+                ranges.taken.remove(&number);
+            }
+        } else if let Some(number) = number {
+            ranges.taken.insert(number);
+            self.given.remove(&key);
+        } else if !self.given.contains_key(&key) {
+            wake.push((key, SimDuration::ZERO));
+        }
+    }
+
+    fn sync(
+        &mut self,
+        key: Key,
+        asked: &mut bool,
+        answers: &[Outcome],
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        if *asked {
+            let fine = |a: &Outcome| matches!(a, Ok(_) | Err(ApiError::NotFound));
+            if !answers.iter().all(fine) {
+                return Next::Retry;
+            }
+            return Next::Done;
+        }
+        let found = caches.named(cx.versions(), Kind::Node, key.ns, key.name);
+        let Some((target, Obj::Node(node))) = found else { return Next::Done };
+        let Some(ranges) = self.ranges.as_mut().filter(|_| node.pod_cidr.is_empty()) else {
+            return Next::Done;
+        };
+        let number = match self.given.get(&key) {
+            Some(number) => Some(*number),
+            None => ranges.give(),
+        };
+        let Some(number) = number else {
+            let message = text("Node has no free range of pod addresses");
+            let meta = node.meta.clone();
+            self.reporter.normal(Kind::Node, &meta, "CIDRNotAvailable", message, cx);
+            return Next::Retry;
+        };
+        let op = Op::PodCidr(ranges.text(number));
+        self.given.insert(key, number);
+        *asked = true;
+        let (ns, name) = (key.ns, key.name);
+        Next::Call(vec![Call { kind: Kind::Node, ns, name, target: Some(target), op }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freed_ranges_are_given_again_only_after_a_whole_turn() {
+        let mut ranges = Ranges::new(Cidr::parse("10.244.0.0/22").unwrap());
+        assert_eq!((ranges.give(), ranges.give()), (Some(0), Some(1)));
+        ranges.taken.remove(&0);
+        assert_eq!((ranges.give(), ranges.give(), ranges.give()), (Some(2), Some(3), Some(0)));
+        assert_eq!(ranges.give(), None);
+        assert_eq!(ranges.text(3).as_str(), "10.244.3.0/24");
+        assert_eq!(ranges.number("10.244.3.0/24".into()), Some(3));
+        assert!(Cidr::parse("10.244.0.1/16").is_none());
+    }
+}
