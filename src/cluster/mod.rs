@@ -309,7 +309,6 @@ fn api_config(plan: &Plan) -> apiserver::Config {
         event_ttl: plan.cluster.event_ttl,
         commit: CommitLatency::new(latency.fsync, latency.raft_rtt),
         pins: plan.pins.iter().map(|p| (p.prefix.clone(), p.nodes.clone())).collect(),
-        controllers: apiserver::Controllers { quotas: false, disruption: true },
     }
 }
 

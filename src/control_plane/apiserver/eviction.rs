@@ -144,10 +144,6 @@ impl ApiServer {
                 return Err(ApiError::Internal(Sym::new(text)));
             }
         };
-        // A cluster without a disruption controller has nobody who would ever fill in a status.
-        if !self.config.controllers.disruption && budget.content.doc.get("status").is_none() {
-            return Ok(None);
-        }
         if !pod.ready() {
             let (healthy, desired) =
                 (budget.status("currentHealthy"), budget.status("desiredHealthy"));

@@ -19,7 +19,6 @@ mod rbac;
 mod update;
 
 pub use super::etcd::CommitLatency;
-pub use admission::Controllers;
 
 use super::etcd::{Committed, Compare, Etcd, Refusal, Write};
 use crate::api::request::{ApiError, Op, Outcome, Request, Success, User};
@@ -55,8 +54,6 @@ pub struct Config {
     /// Pods whose name begins so are placed on these nodes in order of creation: comparisons with a
     /// recording pin what the real scheduler left to chance.
     pub pins: Vec<(String, Vec<Sym>)>,
-    /// Controllers that admission counts on.
-    pub controllers: Controllers,
 }
 
 /// Counts for `--profile` and the summary.
@@ -114,7 +111,6 @@ impl ApiServer {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let etcd = Etcd::new(config.commit.clone());
-        let admission = admission::Admission::new(config.controllers);
         let pinned = vec![0; config.pins.len()];
         Self {
             config,
@@ -122,7 +118,7 @@ impl ApiServer {
             watches: Watches::default(),
             fairness: fairness::Fairness::default(),
             authorizer: rbac::Authorizer::default(),
-            admission,
+            admission: admission::Admission::default(),
             names: handlers::NameOrdinals::default(),
             expiry_armed: false,
             looks: FxHashMap::default(),
@@ -386,8 +382,8 @@ impl ApiServer {
             Plan::First(..) => Err(ApiError::Internal(Sym::new("two writes before the first"))),
             Plan::Unchanged(success) => Ok(success),
             Plan::Put(object, compare, value) => {
-                if compare == Compare::Absent {
-                    self.charge(&value, cx)?;
+                if cx.versions().count(Kind::ResourceQuota) > 0 {
+                    self.charge(object, &value, cx)?;
                 }
                 self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
             }
@@ -402,16 +398,23 @@ impl ApiServer {
         }
     }
 
-    /// Charges the quotas that track a new object, unless its name is taken.
-    fn charge(&mut self, value: &Obj, cx: &mut Context<'_>) -> Result<(), ApiError> {
-        let (ns, name) = value.key();
-        if cx.versions().count(Kind::ResourceQuota) == 0
-            || cx.versions().find(value.kind(), ns, name).is_some()
+    /// Charges the quotas that track a new object, unless its name is taken, and one that grows.
+    fn charge(
+        &mut self,
+        object: Option<ObjRef>,
+        value: &Obj,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ApiError> {
+        let (kind, (ns, name)) = (value.kind(), value.key());
+        let before = object.and_then(|object| cx.versions().current(kind, object)).cloned();
+        let grows = matches!(kind, Kind::PersistentVolumeClaim | Kind::Service);
+        if before.is_some() && !grows
+            || before.is_none() && cx.versions().find(kind, ns, name).is_some()
         {
             return Ok(());
         }
         let who = (User::ApiServer, ("update", "/status"));
-        for (object, rev, quota) in self.admission.quota(value, cx)? {
+        for (object, rev, quota) in self.admission.quota(value, before.as_ref(), cx)? {
             let put = Write::Put(Some(object), quota);
             self.write(Compare::ModRevision(rev), put, Kind::ResourceQuota, who, cx)?;
         }

@@ -5,7 +5,11 @@
 
 use super::*;
 use crate::api::Name;
+use crate::api::amounts::Amounts;
+use crate::api::kind::KINDS;
 use crate::api::pod::{Condition, ConditionType, Phase, Truth};
+use crate::api::quantity::Quantity;
+use crate::api::quota::ResourceQuota;
 use crate::api::request::Propagation;
 use crate::api::version::KubeVersion;
 use crate::engine::Dist;
@@ -20,21 +24,20 @@ struct Kit {
 }
 
 impl Kit {
-    fn new(controllers: Controllers) -> Self {
-        let mut kit = Self::bare(controllers);
+    fn new() -> Self {
+        let mut kit = Self::bare();
         kit.make(account("default")).unwrap();
         kit
     }
 
     /// Nobody has made a service account yet.
-    fn bare(controllers: Controllers) -> Self {
+    fn bare() -> Self {
         let latency = Dist::Constant(SimDuration::from_millis(2));
         let api = ApiServer::new(Config {
             work: SimDuration::from_millis(1),
             event_ttl: SimDuration::from_secs(3_600),
             commit: CommitLatency::new(latency, SimDuration::ZERO),
             pins: Vec::new(),
-            controllers,
         });
         let epoch = 1_767_225_600;
         let mut kit =
@@ -69,6 +72,25 @@ impl Kit {
         let object = read(doc);
         let (kind, name) = (object.kind(), object.key().1.to_string());
         self.ask(User::Admin, (kind, &name), Op::Apply(object))
+    }
+
+    /// A quota, counted as its controller would.
+    fn limit(&mut self, spec: Value) {
+        let Ok(Obj::Generic(kind, object)) = self.make(quota(spec)) else { panic!("no quota") };
+        let read = ResourceQuota::of(&object);
+        let mut used: Amounts = read.hard.keys().map(|n| (n.clone(), Quantity::ZERO)).collect();
+        for kind in KINDS.iter().map(|k| k.kind).filter(|k| read.tracks(*k)) {
+            for (_, object) in self.shared.versions.iter(kind) {
+                for (name, amount) in read.usage(object) {
+                    used.entry(name).and_modify(|sum| *sum = sum.plus(amount));
+                }
+            }
+        }
+        let mut new = crate::api::workload::Generic::clone(&object);
+        Arc::make_mut(&mut new.doc)["status"] = read.status(&used);
+        let who = User::Controller("resourcequota-controller".into());
+        let op = Op::UpdateStatus(Obj::Generic(kind, Arc::new(new)));
+        self.ask(who, (kind, "q"), op).unwrap();
     }
 
     /// What stands from the start, status included.
@@ -112,7 +134,7 @@ impl Kit {
 
 fn read(mut doc: Value) -> Obj {
     let kind = doc["kind"].as_str().unwrap().to_owned();
-    let namespaced = crate::api::kind::KINDS.iter().any(|k| k.name == kind && k.namespaced);
+    let namespaced = KINDS.iter().any(|k| k.name == kind && k.namespaced);
     if namespaced {
         doc["metadata"]["namespace"] = "shop".into();
     }
@@ -124,7 +146,7 @@ fn account(name: &str) -> Value {
 }
 
 fn kit() -> Kit {
-    Kit::new(Controllers::default())
+    Kit::new()
 }
 
 fn pod(name: &str, container: Value) -> Value {
@@ -199,8 +221,7 @@ fn limit_ranger_bounds_whole_pods_and_ratios() {
 #[test]
 fn a_quota_is_charged_before_the_object_is_written() {
     let mut kit = kit();
-    kit.make(quota(json!({"hard": {"pods": "2", "requests.cpu": "1", "count/configmaps": "1"}})))
-        .unwrap();
+    kit.limit(json!({"hard": {"pods": "2", "requests.cpu": "1", "count/configmaps": "1"}}));
     kit.make(pod("a", requests("600m"))).unwrap();
     let used = kit.doc(Kind::ResourceQuota, "q")["status"]["used"].clone();
     assert_eq!(used, json!({"count/configmaps": "0", "pods": "1", "requests.cpu": "600m"}));
@@ -223,7 +244,7 @@ fn a_quota_is_charged_before_the_object_is_written() {
 #[test]
 fn a_quota_on_cpu_makes_every_container_name_it() {
     let mut kit = kit();
-    kit.make(quota(json!({"hard": {"requests.cpu": "1", "limits.memory": "1Gi"}}))).unwrap();
+    kit.limit(json!({"hard": {"requests.cpu": "1", "limits.memory": "1Gi"}}));
     assert_eq!(
         kit.make(pod("a", json!({}))).unwrap_err(),
         "403 pods \"a\" is forbidden: failed quota: q: must specify limits.memory for: c; \
@@ -234,7 +255,7 @@ fn a_quota_on_cpu_makes_every_container_name_it() {
 #[test]
 fn scopes_narrow_a_quota() {
     let mut kit = kit();
-    kit.make(quota(json!({"hard": {"pods": "0"}, "scopes": ["BestEffort"]}))).unwrap();
+    kit.limit(json!({"hard": {"pods": "0"}, "scopes": ["BestEffort"]}));
     assert!(
         kit.make(pod("a", json!({}))).unwrap_err().contains("exceeded quota: q, requested: pods=1")
     );
@@ -243,7 +264,7 @@ fn scopes_narrow_a_quota() {
 
 #[test]
 fn a_quota_without_status_is_unknown_while_its_controller_has_not_been_there() {
-    let mut kit = Kit::new(Controllers { quotas: true, ..Controllers::default() });
+    let mut kit = kit();
     kit.make(quota(json!({"hard": {"pods": "5"}}))).unwrap();
     assert_eq!(
         kit.make(pod("a", json!({}))).unwrap_err(),
@@ -261,8 +282,8 @@ fn a_quota_without_status_is_unknown_while_its_controller_has_not_been_there() {
 
 #[test]
 fn a_taken_name_is_not_charged() {
-    let mut kit = Kit::new(Controllers::default());
-    kit.make(quota(json!({"hard": {"pods": "5"}}))).unwrap();
+    let mut kit = Kit::new();
+    kit.limit(json!({"hard": {"pods": "5"}}));
     kit.make(pod("a", json!({}))).unwrap();
     assert_eq!(kit.make(pod("a", json!({}))).unwrap_err(), "409 pods \"a\" already exists");
     assert_eq!(kit.doc(Kind::ResourceQuota, "q")["status"]["used"], json!({"pods": "1"}));
@@ -270,7 +291,7 @@ fn a_taken_name_is_not_charged() {
 
 #[test]
 fn pods_run_as_accounts_that_exist() {
-    let mut kit = Kit::bare(Controllers::default());
+    let mut kit = Kit::bare();
     assert_eq!(
         kit.make(pod("a", json!({}))).unwrap_err(),
         "403 pods \"a\" is forbidden: error looking up service account shop/default: \
@@ -435,9 +456,8 @@ fn an_eviction_takes_one_from_the_budget() {
     );
 }
 
-/// §8.24.
 #[test]
-fn evictions_of_pending_and_ended_pods_ignore_budgets_and_two_budgets_are_an_error() {
+fn row_24_evictions_of_pending_and_ended_pods_ignore_budgets_and_two_budgets_are_an_error() {
     let mut kit = guarded(json!({"minAvailable": 2}), status(0, 2, 2));
     assert!(kit.ask(User::Admin, (Kind::Pod, "a"), Op::Evict).is_ok(), "pending");
     let mut second = budget(json!({"maxUnavailable": 1}), status(1, 3, 2));
@@ -559,7 +579,12 @@ fn a_claim_grows_only_if_bound_and_its_class_lets_it() {
     kit.make(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "fast"}, "provisioner": "p", "allowVolumeExpansion": true}))
         .unwrap();
+    kit.limit(json!({"hard": {"requests.storage": "2Gi"}}));
+    let said = kit.apply(claim("3Gi")).unwrap_err();
+    assert!(said.contains("requested: requests.storage=2Gi, used: requests.storage=1Gi"), "{said}");
     assert!(kit.apply(claim("2Gi")).is_ok());
+    let used = kit.doc(Kind::ResourceQuota, "q")["status"]["used"].clone();
+    assert_eq!(used, json!({"requests.storage": "2Gi"}), "charged for the difference");
     let said = kit.apply(claim("1Gi")).unwrap_err();
     assert!(said.contains("field can not be less than status.capacity"), "{said}");
 }
@@ -590,9 +615,8 @@ fn some_kinds_are_not_replaced_without_a_version() {
     );
 }
 
-/// §8.37.
 #[test]
-fn an_update_without_a_change_writes_nothing() {
+fn row_37_an_update_without_a_change_writes_nothing() {
     let mut kit = kit();
     kit.make(deployment(json!({"app": "web"}))).unwrap();
     let rev = kit.shared.versions.rev();
@@ -611,14 +635,34 @@ fn an_update_without_a_change_writes_nothing() {
     assert_eq!(generation(kit.apply(map("y", "2")).unwrap()), 2);
 }
 
-/// §8.18 and §8.25.
+fn delete(propagation: Option<Propagation>) -> Op {
+    Op::Delete { grace_s: None, propagation, uid: None }
+}
+
 #[test]
-fn deletions_take_the_grace_and_the_propagation_of_the_kind() {
+fn row_25_a_pod_without_a_node_or_with_an_end_has_no_grace() {
     let mut kit = kit();
-    let delete = |propagation| Op::Delete { grace_s: None, propagation, uid: None };
     kit.make(pod("a", json!({}))).unwrap();
     kit.ask(User::Admin, (Kind::Pod, "a"), delete(None)).unwrap();
-    assert!(kit.get(Kind::Pod, "a").is_none(), "a pod without a node has no grace");
+    assert!(kit.get(Kind::Pod, "a").is_none(), "without a node");
+    kit.make(pod("b", json!({}))).unwrap();
+    kit.runs("b", true);
+    kit.ask(User::Admin, (Kind::Pod, "b"), delete(None)).unwrap();
+    let grace = kit.get(Kind::Pod, "b").unwrap().meta().unwrap().deletion.unwrap().grace_s;
+    assert_eq!(grace, 30, "a running pod has its grace");
+    kit.make(pod("c", json!({}))).unwrap();
+    kit.runs("c", true);
+    let mut status = kit.get(Kind::Pod, "c").unwrap().as_pod().unwrap().status.clone();
+    status.phase = Phase::Succeeded;
+    let op = Op::PodStatus(Box::new(status));
+    kit.ask(User::Kubelet("n0".into()), (Kind::Pod, "c"), op).unwrap();
+    kit.ask(User::Admin, (Kind::Pod, "c"), delete(None)).unwrap();
+    assert!(kit.get(Kind::Pod, "c").is_none(), "at its end");
+}
+
+#[test]
+fn row_18_a_job_deleted_without_a_word_orphans_its_pods() {
+    let mut kit = kit();
     let mut job = deployment(json!({"app": "web"}));
     job["apiVersion"] = "batch/v1".into();
     job["kind"] = "Job".into();
@@ -627,6 +671,14 @@ fn deletions_take_the_grace_and_the_propagation_of_the_kind() {
     kit.make(job).unwrap();
     kit.ask(User::Admin, (Kind::Job, "web"), delete(None)).unwrap();
     assert!(kit.get(Kind::Job, "web").unwrap().meta().unwrap().has_finalizer("orphan"));
+    kit.make(deployment(json!({"app": "web"}))).unwrap();
+    kit.ask(User::Admin, (Kind::Deployment, "web"), delete(None)).unwrap();
+    assert!(kit.get(Kind::Deployment, "web").is_none(), "other kinds go in the background");
+}
+
+#[test]
+fn what_is_going_takes_no_new_finalizers() {
+    let mut kit = kit();
     kit.make(deployment(json!({"app": "web"}))).unwrap();
     kit.ask(User::Admin, (Kind::Deployment, "web"), delete(Some(Propagation::Foreground))).unwrap();
     let held = kit.get(Kind::Deployment, "web").unwrap();
@@ -641,9 +693,8 @@ fn deletions_take_the_grace_and_the_propagation_of_the_kind() {
     );
 }
 
-/// §8.39.
 #[test]
-fn new_nodes_are_tainted_and_new_pods_tolerate_for_five_minutes() {
+fn row_39_new_nodes_are_tainted_and_new_pods_tolerate_for_five_minutes() {
     let mut kit = kit();
     let node =
         kit.make(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}})).unwrap();

@@ -3,16 +3,14 @@
 //! object itself, `apis/core/v1/defaults.go` `SetDefaults_LimitRangeItem`.
 
 use super::documents;
+use crate::api::amounts::{self, Amounts};
 use crate::api::pod::PodSpec;
 use crate::api::quantity::Quantity;
 use crate::api::versions::Versions;
 use crate::api::{Kind, Obj};
 use crate::engine::Sym;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-type Amounts = BTreeMap<String, Quantity>;
 
 /// What a limit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +39,7 @@ impl Limit {
             "PersistentVolumeClaim" => Subject::Claim,
             _unknown => return None,
         };
-        let amounts = |key| documents::amounts(item.get(key));
+        let amounts = |key| amounts::amounts(item.get(key));
         let mut limit = Self {
             subject,
             max: amounts("max"),
@@ -99,7 +97,7 @@ impl Limits {
         for limit in self.0.iter().filter(|l| l.subject == Subject::Container) {
             let all = spec.containers.iter_mut().chain(&mut spec.init_containers);
             for container in all {
-                let (limits, requests) = documents::of_container(container);
+                let (limits, requests) = amounts::of_container(container);
                 for (name, amount) in limit.default.iter().filter(|(n, _)| !limits.contains_key(*n))
                 {
                     documents::set(container, true, name, *amount);
@@ -125,12 +123,12 @@ impl Limits {
             match limit.subject {
                 Subject::Container => {
                     for container in spec.containers.iter().chain(&spec.init_containers) {
-                        let (limits, requests) = documents::of_container(container);
+                        let (limits, requests) = amounts::of_container(container);
                         bounds(limit, "Container", &requests, &limits, &mut errors);
                     }
                 }
                 Subject::Pod => {
-                    let (limits, requests) = documents::of_pod(spec);
+                    let (limits, requests) = amounts::of_pod(spec);
                     bounds(limit, "Pod", &requests, &limits, &mut errors);
                 }
                 Subject::Claim => {}

@@ -16,9 +16,8 @@ pub(super) mod serviceaccount;
 pub(super) mod storage;
 
 use crate::api::node::keys;
-use crate::api::pod::{Effect, PreemptionPolicy, Qos, Taint, Toleration};
+use crate::api::pod::{Effect, PreemptionPolicy, Taint, Toleration};
 use crate::api::request::{ApiError, Op, Request, User};
-use crate::api::resources::Resources;
 use crate::api::storage::PersistentVolumeClaim;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Obj, PodSpec, Stamp};
@@ -44,15 +43,6 @@ const DECIDE: [Kind; 5] = [
     Kind::Namespace,
 ];
 
-/// Which controllers the cluster runs that admission counts on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Controllers {
-    /// `resourcequota-controller`: keeps the status of quotas.
-    pub quotas: bool,
-    /// `disruption-controller`: keeps the status of disruption budgets.
-    pub disruption: bool,
-}
-
 /// A spec that has been admitted, and what is to be said about it.
 #[derive(Debug, Clone)]
 struct Admitted {
@@ -66,7 +56,6 @@ struct Admitted {
 /// The admission chain.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Admission {
-    controllers: Controllers,
     /// Specs admitted lately: namespace and spec as given, and as admitted. Equality is identity of
     /// the shared spec.
     admitted: Vec<(Sym, Arc<PodSpec>, Admitted)>,
@@ -81,11 +70,6 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// A chain that counts on these controllers.
-    pub(super) fn new(controllers: Controllers) -> Self {
-        Self { controllers, ..Self::default() }
-    }
-
     /// Mutating admission, and what can be refused before the object is known in the store.
     pub(super) fn mutate(
         &mut self,
@@ -104,7 +88,7 @@ impl Admission {
             let pod = Arc::make_mut(pod);
             let done = self.admit_spec(ns, &pod.spec, cx)?;
             pod.spec = done.spec;
-            pod.status.qos = qos(&pod.spec);
+            pod.status.qos = pod.spec.qos();
             for (user, text) in [(user, done.warning), (User::ApiServer, done.audit)] {
                 let Some(text) = text else { continue };
                 cx.record(What::Warned { user, kind, ns, name, text });
@@ -141,13 +125,15 @@ impl Admission {
         makes && self.quotas.tracked(request.kind, request.ns, cx.versions())
     }
 
-    /// `ResourceQuota`, which comes last: what has to be charged for a new object.
+    /// `ResourceQuota`, which comes last: what has to be charged for an object that takes the place
+    /// of another, or of none.
     pub(super) fn quota(
         &mut self,
         object: &Obj,
+        before: Option<&Obj>,
         cx: &Context<'_>,
     ) -> Result<Vec<quota::Charge>, ApiError> {
-        self.quotas.charge(object, self.controllers.quotas, cx.versions())
+        self.quotas.charge(object, before, cx.versions())
     }
 
     /// `NamespaceLifecycle`; most requests are about the namespace of the one before.
@@ -346,21 +332,4 @@ fn default_tolerations(spec: &mut PodSpec) {
             });
         }
     }
-}
-
-/// QoS class. Source: `apis/core/v1/helper/qos/qos.go`.
-fn qos(spec: &PodSpec) -> Qos {
-    let any = |r: &Resources| r.cpu_milli > 0 || r.memory > 0;
-    let mut all = spec.containers.iter().chain(&spec.init_containers).peekable();
-    if all.clone().all(|c| !any(&c.requests) && !any(&c.limits)) {
-        return Qos::BestEffort;
-    }
-    let guaranteed = all.peek().is_some()
-        && all.all(|c| {
-            c.limits.cpu_milli > 0
-                && c.limits.memory > 0
-                && c.limits.cpu_milli == c.requests.cpu_milli
-                && c.limits.memory == c.requests.memory
-        });
-    if guaranteed { Qos::Guaranteed } else { Qos::Burstable }
 }

@@ -1,7 +1,7 @@
 //! `RuntimeClass`: a pod's overhead, and where its handler is installed.
 //! Source: `plugin/pkg/admission/runtimeclass/admission.go`.
 
-use super::documents;
+use crate::api::amounts;
 use crate::api::pod::{Effect, PodSpec, Toleration};
 use crate::api::request::ApiError;
 use crate::api::resources::Resources;
@@ -54,7 +54,7 @@ fn overhead(spec: &mut PodSpec, doc: &Value) -> Result<(), ApiError> {
         return Ok(());
     };
     let mut amounts = Resources::default();
-    for (name, amount) in documents::amounts(Some(fixed)) {
+    for (name, amount) in amounts::amounts(Some(fixed)) {
         match name.as_str() {
             "cpu" => amounts.cpu_milli = amount.milli_value(),
             "memory" => amounts.memory = amount.value(),
