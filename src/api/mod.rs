@@ -3,6 +3,7 @@
 //! Every object is a compact typed view plus, where the view does not hold everything, the shared
 //! original document, so that patch, apply and "YAML as kubectl prints it" lose nothing.
 
+pub mod amounts;
 pub mod autoscaling;
 pub mod cronjob;
 pub mod kevent;
@@ -17,6 +18,7 @@ pub mod pdb;
 pub mod pod;
 pub mod qos;
 pub mod quantity;
+pub mod quota;
 pub mod request;
 pub mod resources;
 pub mod service;

@@ -469,7 +469,9 @@ impl PodSpec {
         self.requests.add(&overhead);
     }
 
-    fn sum(&self, of: impl Fn(&Container) -> Resources) -> Resources {
+    /// Sum over app containers and sidecars, or the largest need of an init container.
+    #[must_use]
+    pub fn sum(&self, of: impl Fn(&Container) -> Resources) -> Resources {
         let mut total = Resources::default();
         for container in &self.containers {
             total.add(&of(container));

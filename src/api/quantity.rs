@@ -116,6 +116,19 @@ impl Quantity {
         Self { nanos: div_away(self.nanos, MILLI) * MILLI, format: self.format }
     }
 
+    /// The difference, printed as this one is.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self { nanos: self.nanos - other.nanos, ..self }
+    }
+
+    /// The sum, printed as this one is (as the other one if this is nothing).
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Self { nanos: self.nanos + other.nanos, format }
+    }
+
     /// True if it is a whole number of units.
     #[must_use]
     pub fn is_whole(self) -> bool {
@@ -390,6 +403,16 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(Quantity::parse(text).unwrap().to_string(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn row_38_quantities_round_up_to_nano_then_to_milli_and_big_k_is_no_suffix() {
+        let read = |text: &str| Quantity::parse(text).unwrap();
+        assert_eq!(read("0.0000000001").nanos(), 1, "parsing rounds up to nano");
+        assert_eq!(read("1.0001").round_to_milli().to_string(), "1001m", "lists to milli");
+        assert_eq!(read("1500u").round_to_milli().to_string(), "2m");
+        assert_eq!(read("2k").value(), 2000);
+        assert!(Quantity::parse("2K").is_err());
     }
 
     #[test]

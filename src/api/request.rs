@@ -25,6 +25,14 @@ pub enum User {
     Kubelet(Sym),
     /// The API server itself.
     ApiServer,
+    /// Somebody a step of the scenario names: `alice`, `system:serviceaccount:NAMESPACE:NAME`.
+    Person {
+        /// User name.
+        name: Sym,
+        /// Groups, joined by commas; `system:authenticated` and those of service accounts are
+        /// understood.
+        groups: Sym,
+    },
 }
 
 impl std::fmt::Display for User {
@@ -36,6 +44,7 @@ impl std::fmt::Display for User {
             Self::Controller(name) => write!(f, "kcm:{name}"),
             Self::Kubelet(node) => write!(f, "kubelet:{node}"),
             Self::ApiServer => f.write_str("apiserver"),
+            Self::Person { name, .. } => f.write_str(name.as_str()),
         }
     }
 }
@@ -187,7 +196,7 @@ pub struct Request {
 pub enum ApiError {
     /// 401.
     Unauthorized,
-    /// 403, with a message.
+    /// 403, with the part of the message that says why.
     Forbidden(Sym),
     /// 404.
     NotFound,
@@ -195,10 +204,10 @@ pub enum ApiError {
     AlreadyExists,
     /// 409: the object has changed, or the precondition failed.
     Conflict,
-    /// 422, with a message.
+    /// 422, with the list of causes.
     Invalid(Sym),
-    /// 429.
-    TooManyRequests,
+    /// 429, with a message, and seconds of the `Retry-After` header (0: none is sent).
+    TooManyRequests(Sym, u16),
     /// 500, with a message (etcd out of space, for one).
     Internal(Sym),
     /// No answer came: the outcome is unknown.
@@ -215,9 +224,50 @@ impl ApiError {
             Self::NotFound => 404,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Invalid(_) => 422,
-            Self::TooManyRequests => 429,
+            Self::TooManyRequests(..) => 429,
             Self::Internal(_) => 500,
             Self::Lost => 0,
+        }
+    }
+
+    /// `reason` of the Status (source: `apimachinery/pkg/apis/meta/v1/types.go`).
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden(_) => "Forbidden",
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::Conflict => "Conflict",
+            Self::Invalid(_) => "Invalid",
+            Self::TooManyRequests(..) => "TooManyRequests",
+            Self::Internal(_) => "InternalError",
+            Self::Lost => "Lost",
+        }
+    }
+
+    /// `message` of the Status, as kubectl prints it after `Error from server` (source:
+    /// `apimachinery/pkg/api/errors/errors.go`).
+    #[must_use]
+    pub fn message(self, kind: Kind, name: Name) -> String {
+        let group = kind.info().map_or("", |k| k.group);
+        let dot = if group.is_empty() { "" } else { "." };
+        let resource = format!("{}{dot}{group}", kind.plural());
+        match self {
+            Self::Unauthorized => "Unauthorized".to_owned(),
+            Self::Forbidden(why) if name.is_empty() => format!("{resource} is forbidden: {why}"),
+            Self::Forbidden(why) => format!("{resource} \"{name}\" is forbidden: {why}"),
+            Self::NotFound => format!("{resource} \"{name}\" not found"),
+            Self::AlreadyExists => format!("{resource} \"{name}\" already exists"),
+            Self::Conflict => format!(
+                "Operation cannot be fulfilled on {resource} \"{name}\": the object has been \
+                 modified; please apply your changes to the latest version and try again"
+            ),
+            Self::Invalid(why) => {
+                format!("{}{dot}{group} \"{name}\" is invalid: {why}", kind.name())
+            }
+            Self::TooManyRequests(why, _) | Self::Internal(why) => why.to_string(),
+            Self::Lost => "no answer came".to_owned(),
         }
     }
 }

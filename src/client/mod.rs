@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod election;
 pub mod limiter;
+pub mod retry;
 pub mod runner;
 pub mod watch;
 pub mod workqueue;

@@ -147,7 +147,7 @@ impl Cluster {
                     node.on_answer(token, &outcome, cx);
                 }
             }
-            Role::User => self.driver.on_answer(token, cx),
+            Role::User => self.driver.on_answer(token, &outcome, cx),
             Role::ApiServer | Role::MetricsServer => {}
         }
     }

@@ -4,6 +4,7 @@
 use crate::api::labels::Selector;
 use crate::api::node::NodeImage;
 use crate::api::pod::{Behaviour, Taint};
+use crate::api::request::User;
 use crate::api::resources::Resources;
 use crate::api::version::KubeVersion;
 use crate::api::workload::PodTemplate;
@@ -241,6 +242,8 @@ pub enum Ties {
 pub struct Step {
     /// When.
     pub at: SimTime,
+    /// As whom.
+    pub user: User,
     /// What.
     pub action: Action,
 }
@@ -250,6 +253,18 @@ pub struct Step {
 pub enum Action {
     /// `kubectl apply` of an object.
     Apply(Obj),
+    /// `kubectl create`: refused if the object is there.
+    Create(Obj),
+    /// `kubectl replace`: refused if the object is not there, or if it has changed since the
+    /// resourceVersion that the manifest names.
+    Replace(Obj),
+    /// POST to `pods/eviction`, once.
+    Evict {
+        /// Namespace of the pod.
+        ns: Sym,
+        /// Name of the pod.
+        name: Name,
+    },
     /// `kubectl delete`.
     Delete {
         /// Kind.
@@ -474,6 +489,39 @@ pub enum Expect {
     PendingAtMost(SimDuration),
     /// So many container restarts at least.
     Restarts(u64),
+    /// So many requests were refused, of those that fit.
+    Refused {
+        /// Which.
+        which: Box<Refusals>,
+        /// Least number.
+        at_least: u64,
+        /// Greatest number.
+        at_most: u64,
+    },
+    /// So many warnings of admission whose text holds this.
+    Warned {
+        /// Part of the text.
+        message: String,
+        /// Least number.
+        at_least: u64,
+    },
+}
+
+/// Refused requests that fit: what is not given, fits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// User, as the report names it; `kubelet` are all kubelets.
+    pub user: Option<String>,
+    /// Verb with subresource: `create/eviction`.
+    pub verb: Option<String>,
+    /// Kind.
+    pub kind: Option<Kind>,
+    /// HTTP code.
+    pub code: Option<u16>,
+    /// Reason of the Status: `Forbidden`, `Conflict`.
+    pub reason: Option<String>,
+    /// Part of the message.
+    pub message: Option<String>,
 }
 
 /// The template's behaviour with a duration in place of its own exit.

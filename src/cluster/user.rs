@@ -3,7 +3,7 @@
 
 use super::spec::{Action, Amount, Arrival, LifetimeFrom, Made, Plan, Process, with_exit};
 use crate::api::pod::Phase;
-use crate::api::request::{Op, Propagation, Request, User};
+use crate::api::request::{ApiError, Op, Outcome, Propagation, Request, User};
 use crate::api::versions::Change;
 use crate::api::workload::{Job, PodTemplate};
 use crate::api::{Kind, Meta, Name, Obj, Pod, PodSpec};
@@ -28,7 +28,18 @@ pub(super) struct Driver {
     lives: usize,
     /// Steps that have been answered.
     steps_done: usize,
+    /// Evictions of drains: as whom, and the pod.
+    evictions: Vec<(User, Sym, Name)>,
+    /// Evictions that have not come to an end.
+    evicting: usize,
 }
+
+/// Tokens of a drain's evictions; below are those of steps.
+const EVICTION: u32 = 1 << 31;
+
+/// How long `kubectl drain` waits after a refusal by a disruption budget (source:
+/// `kubectl/pkg/drain/drain.go`).
+const DRAIN_RETRY: SimDuration = SimDuration::from_secs(5);
 
 impl Driver {
     /// A driver of this plan.
@@ -38,7 +49,17 @@ impl Driver {
             plan.arrivals.iter().enumerate().map(|(i, a)| (a.name, num::u32_of(i))).collect();
         let next = vec![0; plan.arrivals.len()];
         let open = plan.arrivals.len();
-        Self { plan, next, by_base, by_name: FxHashMap::default(), open, lives: 0, steps_done: 0 }
+        Self {
+            plan,
+            next,
+            by_base,
+            by_name: FxHashMap::default(),
+            open,
+            lives: 0,
+            steps_done: 0,
+            evictions: Vec::new(),
+            evicting: 0,
+        }
     }
 
     /// True if it must see pods become Running.
@@ -54,7 +75,8 @@ impl Driver {
     /// come to it.
     #[must_use]
     pub(super) fn done(&self) -> bool {
-        self.open == 0 && self.lives == 0 && self.steps_done == self.plan.steps.len()
+        let steps = self.steps_done == self.plan.steps.len();
+        self.open == 0 && self.lives == 0 && self.evicting == 0 && steps
     }
 
     /// Arms the first step and the first arrivals.
@@ -95,6 +117,7 @@ impl Driver {
             UserEvent::Step(row) => self.step(row, cx),
             UserEvent::Arrive(index) => self.arrive(index, cx),
             UserEvent::Expire { arrival, ordinal } => self.expire(arrival, ordinal, cx),
+            UserEvent::Evict(index) => self.evict(index, cx),
         }
     }
 
@@ -104,14 +127,57 @@ impl Driver {
         let step = &plan.steps[row as usize];
         // The scenario itself is a first cause, whatever the step waited for.
         let hop = cx.hop(0, What::Scenario { step: verb(&step.action), row });
-        cx.at_hop(hop, |cx| act(&step.action, Some((Address::new(Role::User, 0), row)), cx));
+        let reply = Some((Address::new(Role::User, 0), row));
+        cx.at_hop(hop, |cx| act(step.user, &step.action, reply, cx));
     }
 
     /// The answer to a step's request: on to the next one, now or when its time has come.
-    pub(super) fn on_answer(&mut self, row: u32, cx: &mut Context<'_>) {
+    pub(super) fn on_answer(&mut self, row: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        if row >= EVICTION {
+            self.on_evicted(row - EVICTION, outcome, cx);
+            return;
+        }
+        let step = &Arc::clone(&self.plan).steps[row as usize];
+        if let (Action::Drain { node }, Ok(_)) = (&step.action, outcome) {
+            self.drain(step.user, *node, cx);
+        }
         self.steps_done = row as usize + 1;
         if let Some(next) = self.plan.steps.get(self.steps_done) {
             cx.schedule(next.at.max(cx.now()), Event::User(UserEvent::Step(row + 1)));
+        }
+    }
+
+    /// `kubectl drain`, once the node is cordoned: list its pods, evict all but those of
+    /// `DaemonSets`.
+    fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) {
+        let mut pods: Vec<(Sym, Name)> = cx
+            .versions()
+            .iter(Kind::Pod)
+            .filter_map(|(_, obj)| obj.as_pod())
+            .filter(|p| p.node == node)
+            .filter(|p| p.meta.controller().is_none_or(|o| o.kind != Kind::DaemonSet))
+            .map(|p| (p.meta.ns, p.meta.name))
+            .collect();
+        pods.sort_by(|a, b| a.0.cmp_text(b.0).then(a.1.cmp_text(b.1)));
+        for (ns, name) in pods {
+            self.evicting += 1;
+            self.evictions.push((user, ns, name));
+            self.evict(num::u32_of(self.evictions.len() - 1), cx);
+        }
+    }
+
+    fn evict(&self, index: u32, cx: &mut Context<'_>) {
+        let (user, ns, name) = self.evictions[index as usize];
+        let reply = Some((Address::new(Role::User, 0), EVICTION | index));
+        send(user, (Kind::Pod, ns, name), Op::Evict, reply, cx);
+    }
+
+    /// A budget that is exhausted is asked again; every other answer is the end of it.
+    fn on_evicted(&mut self, index: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        if matches!(outcome, Err(ApiError::TooManyRequests(..))) {
+            cx.after(DRAIN_RETRY, Event::User(UserEvent::Evict(index)));
+        } else {
+            self.evicting -= 1;
         }
     }
 
@@ -132,7 +198,7 @@ impl Driver {
             let object = make(arrival, ordinal, name, cx);
             let kind = object.kind();
             let op = Op::Create { object, generate: false };
-            send((kind, arrival.ns, name), op, None, cx);
+            send(User::Admin, (kind, arrival.ns, name), op, None, cx);
             let Some(life) = lifetime(arrival, ordinal, cx) else { return };
             self.lives += 1;
             if arrival.lifetime_from == LifetimeFrom::Creation {
@@ -164,7 +230,7 @@ impl Driver {
         let propagation = Some(Propagation::Background);
         let op = Op::Delete { grace_s: None, propagation, uid: None };
         let name = self.name_of(index, ordinal);
-        cx.at_hop(hop, |cx| send((kind, arrival.ns, name), op, None, cx));
+        cx.at_hop(hop, |cx| send(User::Admin, (kind, arrival.ns, name), op, None, cx));
     }
 
     /// A pod has changed: one that has begun to run may now count its lifetime.
@@ -205,57 +271,54 @@ fn verb(action: &Action) -> &'static str {
         Action::Cordon { on: true, .. } => "kubectl cordon",
         Action::Cordon { on: false, .. } => "kubectl uncordon",
         Action::Drain { .. } => "kubectl drain",
+        Action::Create(_) => "kubectl create",
+        Action::Replace(_) => "kubectl replace",
+        Action::Evict { .. } => "eviction",
     }
 }
 
 /// Who waits for the answer, if anybody does.
 type Reply = Option<(Address, u32)>;
 
-fn act(action: &Action, reply: Reply, cx: &mut Context<'_>) {
-    match action {
-        Action::Apply(object) => {
-            let (ns, name) = object.key();
-            send((object.kind(), ns, name), Op::Apply(object.clone()), reply, cx);
+fn act(user: User, action: &Action, reply: Reply, cx: &mut Context<'_>) {
+    let (target, op) = match action {
+        Action::Apply(object) => (key(object), Op::Apply(object.clone())),
+        Action::Create(object) => {
+            (key(object), Op::Create { object: object.clone(), generate: false })
         }
+        Action::Replace(object) => (key(object), Op::Update(object.clone())),
+        Action::Evict { ns, name } => ((Kind::Pod, *ns, *name), Op::Evict),
         Action::Delete { kind, ns, name, grace_s } => {
             let propagation = Some(Propagation::Background);
-            let op = Op::Delete { grace_s: *grace_s, propagation, uid: None };
-            send((*kind, *ns, *name), op, reply, cx);
+            ((*kind, *ns, *name), Op::Delete { grace_s: *grace_s, propagation, uid: None })
         }
-        Action::Scale { kind, ns, name, replicas } => {
-            send((*kind, *ns, *name), Op::Scale(*replicas), reply, cx);
-        }
+        Action::Scale { kind, ns, name, replicas } => ((*kind, *ns, *name), Op::Scale(*replicas)),
         Action::SetImage { kind, ns, name, container, image } => {
-            send((*kind, *ns, *name), Op::SetImage(*container, *image), reply, cx);
+            ((*kind, *ns, *name), Op::SetImage(*container, *image))
         }
-        Action::Cordon { node, on } => {
-            let target = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
-            send(target, Op::Cordon(*on), reply, cx);
-        }
-        Action::Drain { node } => drain(*node, reply, cx),
-    }
+        Action::Cordon { node, on } => (node_key(*node), Op::Cordon(*on)),
+        Action::Drain { node } => (node_key(*node), Op::Cordon(true)),
+    };
+    send(user, target, op, reply, cx);
 }
 
-/// `kubectl drain`: cordon, list the node's pods, evict all but those of `DaemonSets`.
-fn drain(node: Sym, reply: Reply, cx: &mut Context<'_>) {
-    let target = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
-    send(target, Op::Cordon(true), reply, cx);
-    let mut pods: Vec<(Sym, Name)> = cx
-        .versions()
-        .iter(Kind::Pod)
-        .filter_map(|(_, obj)| obj.as_pod())
-        .filter(|p| p.node == node)
-        .filter(|p| p.meta.controller().is_none_or(|o| o.kind != Kind::DaemonSet))
-        .map(|p| (p.meta.ns, p.meta.name))
-        .collect();
-    pods.sort_by(|a, b| a.0.cmp_text(b.0).then(a.1.cmp_text(b.1)));
-    for (ns, name) in pods {
-        send((Kind::Pod, ns, name), Op::Evict, None, cx);
-    }
+fn key(object: &Obj) -> (Kind, Sym, Name) {
+    let (ns, name) = object.key();
+    (object.kind(), ns, name)
 }
 
-fn send((kind, ns, name): (Kind, Sym, Name), op: Op, reply: Reply, cx: &mut Context<'_>) {
-    let request = Request { user: User::Admin, kind, ns, name, target: None, op };
+fn node_key(node: Sym) -> (Kind, Sym, Name) {
+    (Kind::Node, Sym::EMPTY, Name::new(node.as_str()))
+}
+
+fn send(
+    user: User,
+    (kind, ns, name): (Kind, Sym, Name),
+    op: Op,
+    reply: Reply,
+    cx: &mut Context<'_>,
+) {
+    let request = Request { user, kind, ns, name, target: None, op };
     cx.submit(cx.now(), request, reply);
 }
 

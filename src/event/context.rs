@@ -24,6 +24,8 @@ pub struct InFlight {
     pub reply: Option<(Address, u32)>,
     /// Filled by the API server.
     pub outcome: Option<Outcome>,
+    /// How often the client has sent it again.
+    pub tries: u8,
 }
 
 /// What all components share: time, queue, chance, requests in flight, records, versions.
@@ -243,7 +245,7 @@ impl Context<'_> {
 
     fn send(&mut self, at: SimTime, request: Request, reply: Option<(Address, u32)>) -> Id {
         let arrival = at.max(self.shared.now) + self.shared.network;
-        let id = self.shared.requests.insert(InFlight { request, reply, outcome: None });
+        let id = self.shared.requests.insert(InFlight { request, reply, outcome: None, tries: 0 });
         self.schedule(arrival, Event::Api(ApiEvent::Arrive(id)));
         id
     }
@@ -252,6 +254,12 @@ impl Context<'_> {
     pub fn reply(&mut self, to: Address, token: u32, request: Id) {
         let at = self.shared.now + self.shared.network;
         self.schedule(at, Event::Answer { to, token, request });
+    }
+
+    /// One way between a client and the API server.
+    #[must_use]
+    pub fn network(&self) -> SimDuration {
+        self.shared.network
     }
 
     /// A request in flight.

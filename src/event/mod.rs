@@ -120,6 +120,10 @@ pub enum Event {
 pub enum ApiEvent {
     /// A request arrives over the network.
     Arrive(Id),
+    /// A request has waited for a seat as long as it may.
+    GiveUp(Id),
+    /// Admission looks again for an account that was missing.
+    Admit(Id),
     /// etcd has committed (or refused) the request's transaction.
     Commit(Id),
     /// The periodic compaction of etcd, driven by the API server.
@@ -249,6 +253,8 @@ pub enum UserEvent {
         /// Number of the object in it.
         ordinal: u32,
     },
+    /// `kubectl drain` asks again for an eviction that a disruption budget refused.
+    Evict(u32),
 }
 
 const _: () = assert!(size_of::<Event>() <= 32, "events are small: payloads belong in arenas");

@@ -86,6 +86,19 @@ pub enum What {
         /// Why.
         error: ApiError,
     },
+    /// Admission warns whoever sent a request (`Warning` header of the answer).
+    Warned {
+        /// Who asked.
+        user: User,
+        /// Kind.
+        kind: Kind,
+        /// Namespace.
+        ns: Sym,
+        /// Name.
+        name: Name,
+        /// The warning.
+        text: Sym,
+    },
     /// An informer delivers a change to its component's handlers (only while tracing).
     Delivered {
         /// To whom.

@@ -3,7 +3,7 @@
 use super::metrics::Metrics;
 use super::pods::State;
 use super::workloads::{WorkloadRow, longest_below};
-use crate::cluster::spec::Expect;
+use crate::cluster::spec::{Expect, Refusals};
 use crate::engine::SimDuration;
 use serde::Serialize;
 
@@ -60,6 +60,14 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
                 format!("longest {longest}"),
             )
         }
+        Expect::Refused { which, at_least, at_most } => {
+            refused(metrics, which, (*at_least, *at_most))
+        }
+        Expect::Warned { message, at_least } => {
+            let count = metrics.refusals.count_warnings(message);
+            let expected = format!("at least {at_least} warnings with {message:?}");
+            verdict(count >= *at_least, expected, format!("{count}"))
+        }
         Expect::Restarts(least) => {
             let restarts = metrics.totals.restarts;
             verdict(
@@ -69,6 +77,39 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
             )
         }
     }
+}
+
+/// `at least 3`, `at most 5`, `3 to 5`.
+fn range((at_least, at_most): (u64, u64)) -> String {
+    match (at_least, at_most) {
+        (least, u64::MAX) => format!("at least {least}"),
+        (0, 0) => "no".to_owned(),
+        (0, most) => format!("at most {most}"),
+        (least, most) if least == most => format!("{least}"),
+        (least, most) => format!("{least} to {most}"),
+    }
+}
+
+fn refused(metrics: &Metrics, which: &Refusals, bounds: (u64, u64)) -> Verdict {
+    let mut words = Vec::new();
+    words.extend(which.user.as_ref().map(|u| format!("by {u}")));
+    words.extend(which.verb.as_ref().map(|v| format!("to {v}")));
+    words.extend(which.kind.map(|k| format!("a {}", k.name())));
+    words.extend(which.code.map(|c| format!("with {c}")));
+    words.extend(which.reason.clone());
+    words.extend(which.message.as_ref().map(|m| format!("saying {m:?}")));
+    let expected = format!("{} requests {} refused", range(bounds), words.join(" "));
+    let expected = expected.replace("  ", " ");
+    let count = metrics.refusals.count(which);
+    let mut observed = count.to_string();
+    if count == 0 && bounds.0 > 0 {
+        let all = metrics.refusals.table();
+        if let Some(other) = all.iter().find(|r| r.notable) {
+            let other = format!("{} {} {}: {}", other.user, other.verb, other.kind, other.message);
+            observed = format!("0, but there is: {other}");
+        }
+    }
+    verdict((bounds.0..=bounds.1).contains(&count), expected, observed)
 }
 
 fn verdict(pass: bool, expected: String, observed: String) -> Verdict {

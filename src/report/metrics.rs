@@ -8,7 +8,8 @@ use super::events::{EVENTS_HEAD, event_row};
 use super::faults::{FaultRow, begins};
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
-use super::requests::{Refusals, Requests};
+use super::refusals::Refusals;
+use super::requests::Requests;
 use super::rows::{Line, RowSink, Stream};
 use super::timeseries::{Gauges, TimeSeries};
 use super::workloads::{Counts, WorkloadTable};
@@ -50,8 +51,8 @@ pub struct Metrics {
     pub faults: Vec<FaultRow>,
     /// Requests.
     pub requests: Requests,
-    /// The user's requests that were refused.
-    pub refused: Refusals,
+    /// Requests that were refused, and warnings.
+    pub refusals: Refusals,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -94,7 +95,7 @@ impl Metrics {
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
             requests: Requests::default(),
-            refused: Refusals::default(),
+            refusals: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
             decisions: Decisions::default(),
@@ -505,10 +506,9 @@ impl Observer for Metrics {
             }
             What::Refused { user, verb, kind, ns, name, error } => {
                 self.requests.count(user, verb, kind, true);
-                if user == User::Admin {
-                    self.refused.add((verb, kind, ns, name), error);
-                }
+                self.refusals.refused((user, verb, kind), (ns, name), error, record.time);
             }
+            What::Warned { user, kind, text, .. } => self.refusals.warned(user, kind, text),
             What::Scheduled { pod, node, evaluated, .. } => {
                 self.scheduled(pod, node, evaluated);
             }

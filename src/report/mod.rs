@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod plots;
 pub mod pods;
+pub mod refusals;
 pub mod requests;
 pub mod rows;
 pub mod rundir;

@@ -275,7 +275,9 @@ pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: S
         Some(User::Admin) => line.text("user"),
         Some(User::Scheduler) => line.text("scheduler"),
         Some(User::ApiServer) => line.text("apiserver"),
-        Some(User::Controller(name) | User::Kubelet(name)) => line.sym(name),
+        Some(User::Controller(name) | User::Kubelet(name) | User::Person { name, .. }) => {
+            line.sym(name)
+        }
     };
     line.plain(if row.evicted { "true" } else { "false" });
     line.uint(u64::from(row.restarts)).uint(u64::from(row.attempts));

@@ -1,9 +1,8 @@
 //! Requests to the API server: how many of which verb on which kind by whom.
 
-use crate::api::request::{ApiError, User};
-use crate::api::{Kind, Name};
+use crate::api::Kind;
+use crate::api::request::User;
 use crate::engine::Sym;
-use crate::session::why::refusal;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,10 +11,14 @@ use std::collections::BTreeMap;
 type Verb = (&'static str, &'static str);
 
 /// All kubelets count as one.
-fn class(user: User) -> User {
+pub(super) fn class(user: User) -> User {
     match user {
         User::Kubelet(_) => User::Kubelet(Sym::EMPTY),
-        User::Admin | User::Scheduler | User::Controller(_) | User::ApiServer => user,
+        User::Admin
+        | User::Scheduler
+        | User::Controller(_)
+        | User::ApiServer
+        | User::Person { .. } => user,
     }
 }
 
@@ -86,41 +89,5 @@ impl Requests {
                 refused,
             })
             .collect()
-    }
-}
-/// Requests of the scenario's user that the API server refused, in words, with counts.
-#[derive(Debug, Clone, Default)]
-pub struct Refusals {
-    by_text: BTreeMap<String, u64>,
-    /// Those that came when there were too many different ones already.
-    others: u64,
-}
-
-/// Different refusals that are told apart.
-const MOST_REFUSALS: usize = 1000;
-
-impl Refusals {
-    /// Counts one.
-    pub fn add(&mut self, (verb, kind, ns, name): (Verb, Kind, Sym, Name), error: ApiError) {
-        let object = if ns.is_empty() { name.to_string() } else { format!("{ns}/{name}") };
-        let why = refusal(error);
-        let text = format!("{} {}{} {object}: {why}", verb.0, kind.plural(), verb.1);
-        if self.by_text.len() < MOST_REFUSALS || self.by_text.contains_key(&text) {
-            *self.by_text.entry(text).or_default() += 1;
-        } else {
-            self.others += 1;
-        }
-    }
-
-    /// All, the most frequent first.
-    #[must_use]
-    pub fn table(&self) -> Vec<(String, u64)> {
-        let mut rows: Vec<(String, u64)> =
-            self.by_text.iter().map(|(text, n)| (text.clone(), *n)).collect();
-        rows.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        if self.others > 0 {
-            rows.push(("others".to_owned(), self.others));
-        }
-        rows
     }
 }

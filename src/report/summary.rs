@@ -4,6 +4,7 @@ use super::expect::{Verdict, judge};
 use super::faults::FaultRow;
 use super::metrics::Metrics;
 use super::pods::State;
+use super::refusals::{RefusalRow, WarningRow};
 use super::requests::RequestCount;
 use super::workloads::{Outage, WorkloadRow};
 use crate::cluster::spec::FaultKind;
@@ -51,8 +52,10 @@ pub struct Summary {
     pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
     pub requests: Vec<RequestCount>,
-    /// Requests of the scenario's user that were refused.
-    pub refused: Vec<Counted>,
+    /// Requests that were refused.
+    pub refusals: Vec<RefusalRow>,
+    /// Warnings of admission.
+    pub warnings: Vec<WarningRow>,
     /// Kubernetes Events written.
     pub events: u64,
     /// Accepted in the input, but not modelled, with counts.
@@ -258,7 +261,8 @@ impl Summary {
                 .map(|(why, n)| Counted::new(why, u64::from(*n)))
                 .collect(),
             requests: metrics.requests.table(),
-            refused: metrics.refused.table().iter().map(|(t, n)| Counted::new(t, *n)).collect(),
+            refusals: metrics.refusals.table(),
+            warnings: metrics.refusals.warnings(),
             events: metrics.events,
             not_modelled: plan
                 .not_modelled

@@ -29,7 +29,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.extend(fit(summary));
     lines.push(efficiency(summary));
     lines.extend(batch(summary));
-    lines.extend(refused(summary));
+    lines.extend(refusals(summary));
     lines.extend(not_modelled(summary));
     lines.extend(summary.expectations.iter().map(|v| {
         let word = if v.pass { "PASS" } else { "FAIL" };
@@ -324,17 +324,23 @@ fn batch(s: &Summary) -> Vec<String> {
     lines
 }
 
-/// What the scenario asked for in vain.
-fn refused(s: &Summary) -> Vec<String> {
-    let items: Vec<String> =
-        s.refused.iter().map(|c| format!("{} (x{})", c.what, c.count)).collect();
-    if items.is_empty() {
-        return Vec::new();
+/// Requests refused that somebody should know of, and warnings.
+fn refusals(s: &Summary) -> Vec<String> {
+    let notable: Vec<_> = s.refusals.iter().filter(|r| r.notable).collect();
+    let mut lines = Vec::new();
+    if !notable.is_empty() {
+        let total = count(notable.iter().map(|r| r.count).sum(), "request");
+        lines.push(format!("{total} refused:"));
     }
-    let total: u64 = s.refused.iter().map(|c| c.count).sum();
-    let word = if total == 1 { "request" } else { "requests" };
-    let list = super::expect::listed(&items, 3);
-    vec![format!("Refused: {total} {word} of the scenario's user: {list}.")]
+    lines.extend(notable.iter().take(MOST_ROWS).map(|r| {
+        format!("  {} x {} {} {}: {} {}", r.count, r.user, r.verb, r.kind, r.code, r.message)
+    }));
+    if notable.len() > MOST_ROWS {
+        lines.push(format!("  and {} more kinds in summary.json", notable.len() - MOST_ROWS));
+    }
+    let warned = s.warnings.iter().take(MOST_ROWS);
+    lines.extend(warned.map(|w| format!("Warning to {} x {}: {}", w.user, w.count, w.message)));
+    lines
 }
 
 /// The most frequent fields and kinds that nothing acts upon; summary.json has all.

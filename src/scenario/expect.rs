@@ -6,7 +6,7 @@ use super::place::Place;
 use super::report::Report;
 use super::target::Target;
 use super::value::{self, SPAN_HINT, Span};
-use crate::cluster::spec::{Expect, Pin};
+use crate::cluster::spec::{Expect, Pin, Refusals};
 use crate::engine::{SimDuration, Sym};
 
 /// The assertions of one item: exactly one, unless something is wrong.
@@ -42,16 +42,73 @@ pub(crate) fn expect(
         all.push(Expect::PendingAtMost(span(most, &at.key("pendingAtMost"), report)));
     }
     all.extend(from.restarts.map(Expect::Restarts));
+    if let Some(refused) = &from.refused {
+        all.push(self::refused(refused, &at.key("refused"), report));
+    }
+    all.extend(
+        from.warned.as_ref().map(|w| Expect::Warned {
+            message: w.message.clone(),
+            at_least: w.at_least.unwrap_or(1),
+        }),
+    );
     if all.len() > 1 {
         report.error(at, "more than one assertion in one item", "give each a dash of its own");
     } else if all.is_empty() && from.converged != Some(false) && from.available.is_none() {
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, available, pendingAtEnd, bound, evicted, pendingAtMost, restarts",
+            "possible here: converged, available, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned",
         );
     }
     all.pop()
+}
+
+/// Codes that an answer of the model can have.
+const CODES: [u16; 7] = [401, 403, 404, 409, 422, 429, 500];
+/// Reasons that an answer of the model can have.
+const REASONS: [&str; 8] = [
+    "Unauthorized",
+    "Forbidden",
+    "NotFound",
+    "AlreadyExists",
+    "Conflict",
+    "Invalid",
+    "TooManyRequests",
+    "InternalError",
+];
+
+fn refused(from: &file::ExpectRefused, at: &Place, report: &mut Report) -> Expect {
+    let kind = from.kind.as_ref().and_then(|word| {
+        let kind = super::target::kind(word);
+        report.take(&at.key("kind"), kind, "write pod, deployment, node or another kind")
+    });
+    if let Some(code) = from.code.filter(|c| !CODES.contains(c)) {
+        let list = CODES.map(|c| c.to_string()).join(", ");
+        report.error(
+            &at.key("code"),
+            format!("no answer has code {code}"),
+            format!("one of {list}"),
+        );
+    }
+    if let Some(reason) = from.reason.as_deref().filter(|r| !REASONS.contains(r)) {
+        let hint = super::place::suggest(reason, &REASONS);
+        report.error(&at.key("reason"), format!("no answer has reason {reason:?}"), hint);
+    }
+    // None at all is what `atMost: 0` alone says.
+    let at_least = from.at_least.unwrap_or(u64::from(from.at_most != Some(0)));
+    let at_most = from.at_most.unwrap_or(u64::MAX);
+    if at_most < at_least {
+        report.error(at, "atMost is less than atLeast", "exchange them");
+    }
+    let which = Box::new(Refusals {
+        user: from.user.clone(),
+        verb: from.verb.clone(),
+        kind,
+        code: from.code,
+        reason: from.reason.clone(),
+        message: from.message.clone(),
+    });
+    Expect::Refused { which, at_least, at_most }
 }
 
 fn span(text: &Span, at: &Place, report: &mut Report) -> SimDuration {

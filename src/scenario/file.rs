@@ -411,8 +411,20 @@ pub struct Step {
     pub cordon: Option<String>,
     /// `kubectl uncordon`: a node.
     pub uncordon: Option<String>,
-    /// `kubectl drain`: a node.
+    /// `kubectl drain`: a node. Evictions that a disruption budget refuses are tried again every 5 s.
     pub drain: Option<String>,
+    /// `kubectl create`: refused if the object is there.
+    pub create: Option<Document>,
+    /// `kubectl replace`: refused if the object is not there, or has changed since the resourceVersion it names.
+    pub replace: Option<Document>,
+    /// One request to the eviction API: `pod/NAMESPACE/NAME`.
+    pub evict: Option<String>,
+    /// Who acts: a user name, or a service account as `system:serviceaccount:NAMESPACE:NAME`; an administrator by default.
+    #[serde(rename = "as")]
+    pub user: Option<String>,
+    /// Groups of that user.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// A file, or an object inline.
@@ -667,6 +679,43 @@ pub struct Expect {
     pub pending_at_most: Option<Span>,
     /// At least so many container restarts.
     pub restarts: Option<u64>,
+    /// Requests that the API server refused.
+    pub refused: Option<ExpectRefused>,
+    /// Warnings of admission.
+    pub warned: Option<ExpectWarned>,
+}
+
+/// Refused requests: those that fit all that is given are counted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectRefused {
+    /// Who asked: `user`, a name given with `as`, `scheduler`, `kcm:replicaset-controller`, `kubelet`.
+    pub user: Option<String>,
+    /// Verb, with its subresource if there is one: `create`, `create/eviction`, `update/status`.
+    pub verb: Option<String>,
+    /// Kind: `pod`, `deployment`.
+    pub kind: Option<String>,
+    /// HTTP code: 403, 409, 422, 429.
+    pub code: Option<u16>,
+    /// Reason of the answer: `Forbidden`, `Conflict`, `AlreadyExists`, `Invalid`, `TooManyRequests`.
+    pub reason: Option<String>,
+    /// Part of the message: `exceeded quota`.
+    pub message: Option<String>,
+    /// At least; 1 by default.
+    pub at_least: Option<u64>,
+    /// At most; no bound by default.
+    pub at_most: Option<u64>,
+}
+
+/// Warnings that admission gave with its answers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectWarned {
+    /// Part of the text: `would violate PodSecurity`.
+    #[serde(default)]
+    pub message: String,
+    /// At least; 1 by default.
+    pub at_least: Option<u64>,
 }
 
 /// Availability of a workload.

@@ -12,6 +12,7 @@ use super::pools;
 use super::report::Report;
 use super::target::Target;
 use crate::api::pod::VolumeSource;
+use crate::api::request::User;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Name, Obj};
 use crate::cluster::spec::{Action, NodeSpec, Step};
@@ -24,7 +25,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 16] = [
+const MODELLED: [Kind; 24] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -34,13 +35,21 @@ const MODELLED: [Kind; 16] = [
     Kind::DaemonSet,
     Kind::Job,
     Kind::PriorityClass,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::ClusterRole,
+    Kind::ClusterRoleBinding,
+    Kind::ServiceAccount,
+    Kind::LimitRange,
+    Kind::ResourceQuota,
+    Kind::RuntimeClass,
+    Kind::PodDisruptionBudget,
     Kind::ReplicationController,
     Kind::CronJob,
     Kind::ControllerRevision,
     Kind::HorizontalPodAutoscaler,
     Kind::EndpointSlice,
     Kind::Endpoints,
-    Kind::ServiceAccount,
 ];
 
 /// Where an object stands, for messages about it.
@@ -315,7 +324,6 @@ fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
         (spec.volumes.iter().any(|v| ephemeral(&v.source)), "ephemeral volumes' claims"),
         (spec.doc.as_deref().is_some_and(resource_claims), "resourceClaims"),
         (!spec.readiness_gates.is_empty(), "readinessGates"),
-        (!spec.runtime_class.is_empty(), "runtimeClassName"),
     ]
     .into_iter()
     .filter_map(|(is, what)| is.then_some(what))
@@ -331,7 +339,7 @@ pub(crate) struct Objects {
     pub(crate) first: Vec<Obj>,
     /// Objects of the past.
     pub(crate) warm: Vec<Obj>,
-    /// Objects of `apply` steps, by number of the step.
+    /// Objects of `apply`, `create` and `replace` steps, by number of the step.
     pub(crate) applied: BTreeMap<usize, Vec<Obj>>,
     /// Nodes that manifests or dumps say are cordoned.
     cordoned: Vec<Sym>,
@@ -358,11 +366,17 @@ pub(crate) fn read(
     }
     let mut later: Vec<(usize, Vec<Found>)> = Vec::new();
     for (i, step) in file.workload.iter().enumerate() {
-        let place = Place::default().key("workload").item(i).key("apply");
-        let found = match &step.apply {
-            Some(super::file::Applied::Path(written)) => from_file(written, &place, files, report),
-            Some(super::file::Applied::Object(document)) => inline(document, &place, report),
-            None => continue,
+        let place = Place::default().key("workload").item(i);
+        let found = match (&step.apply, &step.create, &step.replace) {
+            (Some(super::file::Applied::Path(written)), _, _) => {
+                from_file(written, &place.key("apply"), files, report)
+            }
+            (Some(super::file::Applied::Object(document)), _, _) => {
+                inline(document, &place.key("apply"), report)
+            }
+            (None, Some(document), _) => inline(document, &place.key("create"), report),
+            (None, None, Some(document)) => inline(document, &place.key("replace"), report),
+            (None, None, None) => continue,
         };
         later.push((i, found));
     }
@@ -482,9 +496,9 @@ impl Objects {
 
     /// The start's objects as steps at time zero.
     pub(crate) fn first_steps(&self) -> Vec<Step> {
-        let apply = |obj: &Obj| Step { at: SimTime::ZERO, action: Action::Apply(obj.clone()) };
-        let cordon =
-            |&node: &Sym| Step { at: SimTime::ZERO, action: Action::Cordon { node, on: true } };
+        let step = |action| Step { at: SimTime::ZERO, user: User::Admin, action };
+        let apply = |obj: &Obj| step(Action::Apply(obj.clone()));
+        let cordon = |&node: &Sym| step(Action::Cordon { node, on: true });
         self.first.iter().map(apply).chain(self.cordoned.iter().map(cordon)).collect()
     }
 }

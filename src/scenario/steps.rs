@@ -7,7 +7,9 @@ use super::place::{Place, suggest};
 use super::report::Report;
 use super::target::{self, Target};
 use crate::api::Kind;
+use crate::api::request::User;
 use crate::cluster::spec::{Action, Step};
+use crate::engine::Sym;
 
 /// Application of all manifests, then the steps in order of time (file order at one instant).
 pub(crate) fn steps(file: &ScenarioFile, objects: &Objects, report: &mut Report) -> Vec<Step> {
@@ -18,15 +20,41 @@ pub(crate) fn steps(file: &ScenarioFile, objects: &Objects, report: &mut Report)
         if step.grace_period_seconds.is_some() && step.delete.is_none() {
             report.error(&place.key("gracePeriodSeconds"), "goes with delete only", "leave it out");
         }
-        let applied = objects.applied.get(&i).into_iter().flatten().cloned().map(Action::Apply);
+        let how = match (&step.apply, &step.create) {
+            (Some(_), _) => Action::Apply,
+            (None, Some(_)) => Action::Create,
+            (None, None) => Action::Replace,
+        };
+        let applied = objects.applied.get(&i).into_iter().flatten().cloned().map(how);
         let actions = actions(step, &objects.known, &place, report);
-        list.extend(applied.chain(actions).map(|action| Step { at, action }));
+        let user = user(step, &place, report);
+        list.extend(applied.chain(actions).map(|action| Step { at, user, action }));
     }
     list.sort_by_key(|step| step.at);
     list
 }
 
-/// The actions of a step but for `apply`; it is an error if there is not exactly one in all.
+/// Who acts in a step.
+fn user(step: &FileStep, at: &Place, report: &mut Report) -> User {
+    let Some(name) = &step.user else {
+        if !step.groups.is_empty() {
+            report.error(&at.key("groups"), "go with as only", "name the user with as:");
+        }
+        return User::Admin;
+    };
+    let plain = |text: &str| !text.is_empty() && !text.contains([',', ' ', '\n']);
+    if !plain(name) {
+        report.error(&at.key("as"), format!("{name:?} is no user name"), "write as: alice");
+    }
+    for (i, group) in step.groups.iter().enumerate().filter(|(_, g)| !plain(g)) {
+        let problem = format!("{group:?} is no group");
+        report.error(&at.key("groups").item(i), problem, "write groups: [developers]");
+    }
+    User::Person { name: Sym::new(name), groups: Sym::new(&step.groups.join(",")) }
+}
+
+/// The actions of a step but for `apply`, `create` and `replace`; it is an error if there is not
+/// exactly one in all.
 fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Vec<Action> {
     let given = [
         ("apply", step.apply.is_some()),
@@ -36,6 +64,9 @@ fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> V
         ("cordon", step.cordon.is_some()),
         ("uncordon", step.uncordon.is_some()),
         ("drain", step.drain.is_some()),
+        ("create", step.create.is_some()),
+        ("replace", step.replace.is_some()),
+        ("evict", step.evict.is_some()),
     ];
     let named: Vec<&str> = given.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
     if named.is_empty() {
@@ -67,7 +98,21 @@ fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> V
         known.check_node(node, &at.key("drain"), report);
         list.push(Action::Drain { node: node.as_str().into() });
     }
+    list.extend(evict(step, known, at, report));
     list
+}
+
+fn evict(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
+    let place = at.key("evict");
+    let Target { kind, ns, name } = target(step.evict.as_ref()?, known, &place, report)?;
+    if kind != Kind::Pod {
+        report.error(
+            &place,
+            format!("a {kind} cannot be evicted"),
+            "name a pod: pod/default/web-0",
+        );
+    }
+    Some(Action::Evict { ns, name })
 }
 
 fn target(text: &str, known: &Known, at: &Place, report: &mut Report) -> Option<Target> {

@@ -93,7 +93,8 @@ impl std::fmt::Display for Target {
     }
 }
 
-fn kind(word: &str) -> Result<Kind, String> {
+/// The kind a word stands for, as kubectl reads it.
+pub(crate) fn kind(word: &str) -> Result<Kind, String> {
     let lower = word.to_lowercase();
     let bare = lower.split('.').next().unwrap_or_default();
     if let Some((_, kind)) = SHORT.iter().find(|(short, _)| *short == bare) {

@@ -3,7 +3,6 @@
 use super::Recorder;
 use crate::api::node::Node;
 use crate::api::pod::{ConditionType, Pod, Truth};
-use crate::api::request::ApiError;
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::cluster::spec::Plan;
@@ -96,12 +95,17 @@ fn told(change: Option<&Change>, record: &Record, plan: &Plan) -> (String, bool)
         }
         What::Refused { user, verb, kind, ns, name, error } => (
             format!(
-                "the API server refused {user} to {} {kind} {ns}/{name}: {}",
+                "the API server refused {user} to {}{} {kind} {ns}/{name}: {} {}",
                 verb.0,
-                refusal(error)
+                verb.1,
+                error.code(),
+                error.message(kind, name)
             ),
             true,
         ),
+        What::Warned { user, kind, ns, name, text } => {
+            (format!("the API server warned {user} about {kind} {ns}/{name}: {text}"), true)
+        }
         What::Fault { fault, node, step } => {
             let name = plan.faults.get(fault as usize).map_or("", |f| f.name.as_str());
             let called = if name.is_empty() { String::new() } else { format!(", {name}") };
@@ -151,6 +155,8 @@ fn stage_words(stage: Stage) -> &'static str {
 fn event_words(event: Event) -> String {
     let fixed = match event {
         Event::Api(ApiEvent::Arrive(_)) => "a request arrives at the API server",
+        Event::Api(ApiEvent::GiveUp(_)) => "a request has waited for a seat for too long",
+        Event::Api(ApiEvent::Admit(_)) => "admission looks again for a service account",
         Event::Api(ApiEvent::Commit(_)) => "etcd commits a transaction",
         Event::Api(ApiEvent::Compact) => "etcd is compacted",
         Event::Api(ApiEvent::Expire) => "leases of Kubernetes Events expire",
@@ -175,6 +181,7 @@ fn event_words(event: Event) -> String {
         Event::User(UserEvent::Step(_)) => "the scenario's next step",
         Event::User(UserEvent::Arrive(_)) => "the next arrival",
         Event::User(UserEvent::Expire { .. }) => "the end of an arrival's life",
+        Event::User(UserEvent::Evict(_)) => "kubectl drain asks again",
         Event::Fault { fault, end: false } => return format!("fault #{} begins", fault + 1),
         Event::Fault { fault, end: true } => return format!("fault #{} ends", fault + 1),
     };
@@ -195,22 +202,6 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::Relist => "PLEG lists the containers",
         NodeEvent::Probe { .. } => "a container is probed",
         NodeEvent::Sync { .. } => "a pod worker wakes",
-    }
-}
-
-/// Why a request was refused, as kubectl would say it.
-#[must_use]
-pub fn refusal(error: ApiError) -> String {
-    match error {
-        ApiError::Unauthorized => "Unauthorized".to_owned(),
-        ApiError::Forbidden(text) => format!("Forbidden: {text}"),
-        ApiError::NotFound => "NotFound".to_owned(),
-        ApiError::AlreadyExists => "AlreadyExists".to_owned(),
-        ApiError::Conflict => "Conflict: the object has changed".to_owned(),
-        ApiError::Invalid(text) => format!("Invalid: {text}"),
-        ApiError::TooManyRequests => "TooManyRequests".to_owned(),
-        ApiError::Internal(text) => format!("InternalError: {text}"),
-        ApiError::Lost => "no answer".to_owned(),
     }
 }
 

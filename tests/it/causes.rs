@@ -46,7 +46,9 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
             let who = match user {
                 User::Kubelet(_) => "kubelet".to_owned(),
                 User::Controller(name) => name.to_string(),
-                User::Admin | User::Scheduler | User::ApiServer => user.to_string(),
+                User::Admin | User::Scheduler | User::ApiServer | User::Person { .. } => {
+                    user.to_string()
+                }
             };
             let born = recorder.change(record.seq).is_some_and(|c| c.before.is_none());
             let born = if born && verb.1.is_empty() { "new " } else { "" };
@@ -62,6 +64,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Fault { .. } => "fault".to_owned(),
         What::Noticed { .. } => "noticed".to_owned(),
         What::Refused { .. } => "refused".to_owned(),
+        What::Warned { .. } => "warned".to_owned(),
         What::Node { step, .. } => step.to_owned(),
         What::Event(event) => event_words(event).to_owned(),
     }
@@ -158,6 +161,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
                 true
             }
             What::Refused { .. }
+            | What::Warned { .. }
             | What::Listed { .. }
             | What::Sync { .. }
             | What::Fault { .. }
@@ -303,6 +307,7 @@ fn causes_come_before_effects() {
                     What::Submitted { .. }
                     | What::Stage(_)
                     | What::Refused { .. }
+                    | What::Warned { .. }
                     | What::Delivered { .. }
                     | What::Listed { .. }
                     | What::Sync { .. }
@@ -352,6 +357,7 @@ impl Observer for Lines {
             | What::Submitted { .. }
             | What::Stage(_)
             | What::Refused { .. }
+            | What::Warned { .. }
             | What::Delivered { .. }
             | What::Listed { .. }
             | What::Sync { .. }

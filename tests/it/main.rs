@@ -16,6 +16,7 @@ mod plain;
 mod plugin;
 mod probes;
 mod real;
+mod refusals;
 mod same_decision;
 mod scenarios;
 mod scheduler_config;

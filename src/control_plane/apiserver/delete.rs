@@ -1,9 +1,9 @@
 //! Deletion: preconditions, a pod's grace, the garbage collector's finalizers
-//! (behaviour reference §1.2), and the eviction subresource.
+//! (behaviour reference §1.2).
 
 use super::{Plan, handlers};
 use crate::api::meta::{Deletion, Uid};
-use crate::api::pod::{Condition, ConditionType, Pod, Truth};
+use crate::api::pod::Pod;
 use crate::api::request::{ApiError, Propagation, Success};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Obj, Stamp};
@@ -77,7 +77,12 @@ fn delete_plain(
 }
 
 /// A pod: its grace runs unless it is forced, was never bound, or has ended.
-fn delete_pod(object: ObjRef, pod: &Arc<Pod>, grace_s: Option<u32>, cx: &Context<'_>) -> Plan {
+pub(super) fn delete_pod(
+    object: ObjRef,
+    pod: &Arc<Pod>,
+    grace_s: Option<u32>,
+    cx: &Context<'_>,
+) -> Plan {
     let mut grace = grace_s.unwrap_or(pod.spec.grace_s);
     if pod.node.is_empty() || pod.terminal() {
         grace = 0;
@@ -114,21 +119,6 @@ fn mark(meta: &mut crate::api::Meta, from: Stamp, grace_s: u32) {
     }
     let at = meta.deletion.filter(|d| d.grace_s == 0).map_or(Stamp(from.0 + grace_s), |d| d.at);
     meta.deletion = Some(Deletion { at, grace_s });
-}
-
-/// POST to `pods/eviction`. Disruption budgets are not modelled yet: every eviction is granted, and
-/// the report says so if the cluster has a budget.
-pub(super) fn evict(object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
-    let Obj::Pod(pod) = old else { return Err(ApiError::NotFound) };
-    let mut new = Pod::clone(&pod);
-    new.status.conditions.set(Condition {
-        kind: ConditionType::DisruptionTarget,
-        status: Truth::True,
-        reason: Sym::new("EvictionByEvictionAPI"),
-        message: Sym::new("Eviction API: evicting"),
-        transition: cx.stamp(),
-    });
-    Ok(delete_pod(object, &Arc::new(new), None, cx))
 }
 
 /// PUT to `/finalize`: an emptied namespace goes, unless finalizers of its metadata hold it.

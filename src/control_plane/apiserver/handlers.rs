@@ -1,14 +1,15 @@
 //! What each request does to the store: from the object as it is now to the write that follows.
 
-use super::{ApiServer, Plan, delete, patch};
+use super::admission::noderestriction;
+use super::{ApiServer, Plan, delete, patch, update};
 use crate::api::autoscaling::{MetricQuery, PodMetricsList};
 use crate::api::meta::Uid;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
-use crate::api::request::{ApiError, Op, Request, Success};
+use crate::api::request::{ApiError, Op, Request, Success, User};
 use crate::api::versions::ObjRef;
 use crate::api::workload::Generic;
 use crate::api::{Kind, Meta, Name, Obj};
-use crate::control_plane::etcd::Compare;
+use crate::control_plane::etcd::{Compare, Write};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, Sym};
 use crate::event::Context;
@@ -19,12 +20,39 @@ use std::sync::Arc;
 /// Tries at a free generated name (source: `generic/registry/store.go`).
 const NAME_TRIES: u64 = 8;
 
+/// Kinds without `metadata.generation` (their strategies do not set it).
+const UNCOUNTED: [Kind; 20] = [
+    Kind::Node,
+    Kind::Namespace,
+    Kind::ConfigMap,
+    Kind::Secret,
+    Kind::Service,
+    Kind::Endpoints,
+    Kind::ServiceAccount,
+    Kind::PersistentVolume,
+    Kind::PersistentVolumeClaim,
+    Kind::LimitRange,
+    Kind::ResourceQuota,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::ClusterRole,
+    Kind::ClusterRoleBinding,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::VolumeAttachment,
+    Kind::ControllerRevision,
+    Kind::Lease,
+];
+
 /// How many names have been generated from each base: the ordinal of the next draw. Names are keyed
 /// by owner and ordinal, so policies compared on one seed see the same ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NameOrdinals {
     of: FxHashMap<(Sym, Sym), u64>,
 }
+
+/// A write of another object that comes before a request's own.
+pub(super) type Before = (Compare, Write, Kind);
 
 /// Validation that does not need the store; files are validated in full where they are read.
 pub(super) fn validate(request: &Request) -> Result<(), ApiError> {
@@ -47,10 +75,14 @@ impl ApiServer {
         request: Request,
         cx: &mut Context<'_>,
     ) -> Result<Plan, ApiError> {
-        let Request { kind, ns, name, target, op, .. } = request;
+        let Request { user, kind, ns, name, target, op } = request;
         let (object, generate) = match op {
             Op::CreateEvent(event) => {
                 return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(event)));
+            }
+            Op::Create { object, .. } if object.meta().is_some_and(|m| m.resource_version != 0) => {
+                let text = "resourceVersion should not be set on objects to be created";
+                return Err(ApiError::Internal(Sym::new(text)));
             }
             Op::Create { object, generate } => (object, generate),
             // Its objects are gone by now.
@@ -61,7 +93,11 @@ impl ApiServer {
             Op::Metrics(query) => return metrics(ns, &query, cx),
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
                 Err(_absent) => (object, false),
-                Ok((found, old)) => return Ok(changed(found, &old, patch::apply(&old, object))),
+                Ok((found, old)) => {
+                    let new = patch::apply(&old, object);
+                    update::validate(&old, &new, cx)?;
+                    return Ok(changed(found, &old, new));
+                }
             },
             about @ (Op::Update(_)
             | Op::UpdateStatus(_)
@@ -84,7 +120,13 @@ impl ApiServer {
             | Op::Finalize
             | Op::PodCidr(_)) => {
                 let (found, old) = current(kind, ns, name, target, cx)?;
-                return existing(about, found, old, cx);
+                if let User::Kubelet(node) = user {
+                    noderestriction::existing(node, &about, &old)?;
+                }
+                if matches!(about, Op::Evict) {
+                    return self.evict(found, &old, cx);
+                }
+                return existing(about, found, &old, cx);
             }
         };
         let object = self.new_object(object, generate, cx)?;
@@ -109,12 +151,17 @@ impl ApiServer {
         let id = mix(mix(key, kind.index() as u64), mix(cx.now().0, cx.draws().seed()));
         meta.uid = Uid(id.max(1));
         meta.created = stamp;
-        let counted = !matches!(
-            kind,
-            Kind::Node | Kind::Namespace | Kind::ConfigMap | Kind::Secret | Kind::Lease
-        );
+        let counted = !UNCOUNTED.contains(&kind);
         meta.generation = u32::from(counted && (kind != Kind::Pod || version.pod_generation()));
         meta.deletion = None;
+        if let Obj::Generic(of, generic) = &mut object
+            && *of != Kind::Custom
+            && generic.doc.get("status").is_some()
+            && let Some(doc) = Arc::make_mut(&mut Arc::make_mut(generic).doc).as_object_mut()
+        {
+            // A status is written through its subresource alone.
+            doc.remove("status");
+        }
         if let Obj::Job(job) = &mut object {
             Arc::make_mut(job).generate_selector();
         }
@@ -237,58 +284,60 @@ pub(super) fn changed(object: ObjRef, old: &Obj, new: Obj) -> Plan {
 }
 
 /// Requests about an object that exists.
-fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
+fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
     let new = match op {
-        Op::Update(new) => return update(object, &old, new),
+        Op::Update(new) => return put(object, old, new, cx),
         Op::UpdateStatus(new) => {
-            fresh(&old, &new)?;
-            patch::update_status(&old, &new)
+            fresh(old, &new)?;
+            patch::update_status(old, &new)
         }
         Op::Delete { grace_s, propagation, uid } => {
-            return delete::delete(object, &old, (grace_s, propagation, uid), cx);
+            return delete::delete(object, old, (grace_s, propagation, uid), cx);
         }
-        Op::Evict => return delete::evict(object, old, cx),
         Op::RemoveFinalizer(finalizer) => {
-            return Ok(delete::without_finalizer(object, &old, finalizer));
+            return Ok(delete::without_finalizer(object, old, finalizer));
         }
-        Op::Bind(node) => patch::bind(&old, node, cx)?,
-        Op::PodStatus(status) => patch::pod_status(&old, *status),
-        Op::PodCondition(condition, nominated) => patch::pod_condition(&old, condition, nominated),
-        Op::Nominate(node) => patch::nominate(&old, node),
-        Op::NodeStatus(status) => patch::node_status(&old, *status),
-        Op::Heartbeat(at) => patch::heartbeat(&old, at),
-        Op::NodeTaints { remove, add } => patch::node_taints(&old, &remove, &add),
-        Op::Cordon(on) => patch::cordon(&old, on),
-        Op::Scale(replicas) => patch::scale(&old, replicas)?,
-        Op::SetImage(container, image) => patch::set_image(&old, container, image)?,
-        Op::RemoveOwners(uids) => patch::remove_owners(&old, &uids),
-        Op::AddOwner { owner, uid, finalizer } => patch::add_owner(&old, owner, uid, finalizer)?,
-        Op::PutScale(replicas) => patch::scale(&old, replicas)?,
-        Op::Finalize => return delete::finalize(object, &old),
-        Op::PodCidr(cidr) => patch::pod_cidr(&old, cidr),
+        Op::Bind(node) => patch::bind(old, node, cx)?,
+        Op::PodStatus(status) => patch::pod_status(old, *status),
+        Op::PodCondition(condition, nominated) => patch::pod_condition(old, condition, nominated),
+        Op::Nominate(node) => patch::nominate(old, node),
+        Op::NodeStatus(status) => patch::node_status(old, *status),
+        Op::Heartbeat(at) => patch::heartbeat(old, at),
+        Op::NodeTaints { remove, add } => patch::node_taints(old, &remove, &add),
+        Op::Cordon(on) => patch::cordon(old, on),
+        Op::Scale(replicas) | Op::PutScale(replicas) => patch::scale(old, replicas)?,
+        Op::SetImage(container, image) => patch::set_image(old, container, image)?,
+        Op::RemoveOwners(uids) => patch::remove_owners(old, &uids),
+        Op::AddOwner { owner, uid, finalizer } => patch::add_owner(old, owner, uid, finalizer)?,
+        Op::Finalize => return delete::finalize(object, old),
+        Op::PodCidr(cidr) => patch::pod_cidr(old, cidr),
         // Handled before the object is looked up.
         Op::Create { .. }
         | Op::CreateEvent(_)
         | Op::Apply(_)
+        | Op::Evict
         | Op::DeleteCollection
         | Op::Metrics(_) => {
             return Err(ApiError::AlreadyExists);
         }
     };
-    Ok(changed(object, &old, new))
+    Ok(changed(object, old, new))
 }
 
 /// Optimistic concurrency: a resource version, if given, must be the present one.
 fn fresh(old: &Obj, new: &Obj) -> Result<(), ApiError> {
     let (Some(old), Some(new)) = (old.meta(), new.meta()) else { return Ok(()) };
     let stale = new.resource_version != 0 && new.resource_version != old.resource_version;
-    if stale || new.uid != old.uid { Err(ApiError::Conflict) } else { Ok(()) }
+    let other = new.uid != Uid::default() && new.uid != old.uid;
+    if stale || other { Err(ApiError::Conflict) } else { Ok(()) }
 }
 
 /// PUT of the whole object: its status is not taken, its finalizers may let it go.
-fn update(object: ObjRef, old: &Obj, new: Obj) -> Result<Plan, ApiError> {
+fn put(object: ObjRef, old: &Obj, new: Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
+    update::versioned(&new)?;
     fresh(old, &new)?;
     let new = patch::replace(old, new);
+    update::validate(old, &new, cx)?;
     let gone = new.meta().is_some_and(|m| {
         m.deletion.is_some_and(|d| d.grace_s == 0)
             && m.finalizers.as_deref().is_none_or(<[Sym]>::is_empty)

@@ -7,11 +7,16 @@
 //! ends up doing.
 
 mod admission;
+mod authentication;
+mod bootstrap;
 mod content;
 mod delete;
+mod eviction;
+mod fairness;
 pub(in crate::control_plane) mod handlers;
 pub(in crate::control_plane) mod patch;
-mod storage_admission;
+mod rbac;
+mod update;
 
 pub use super::etcd::CommitLatency;
 
@@ -19,21 +24,17 @@ use super::etcd::{Committed, Compare, Etcd, Refusal, Write};
 use crate::api::request::{ApiError, Op, Outcome, Request, Success, User};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Obj};
-use crate::client::Watches;
+use crate::client::{Watches, retry};
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
-use crate::engine::{SimDuration, Sym};
+use crate::engine::{Purpose, SimDuration, Sym};
 use crate::event::record::Stage;
 use crate::event::{Address, ApiEvent, Context, Event, What};
+use admission::serviceaccount;
+use fairness::{Level, Verdict};
+use rbac::Access;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-
-/// Seats of the server: max-requests-inflight 400 + max-mutating-requests-inflight 200
-/// (source: behaviour reference §1.7).
-const SEATS: usize = 600;
-
-/// Requests that may wait for a seat; more are refused with 429.
-const MAX_WAITING: usize = 50 * 128;
 
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
@@ -77,12 +78,13 @@ pub struct ApiServer {
     etcd: Etcd,
     /// Everybody who watches.
     pub watches: Watches,
-    in_service: usize,
-    /// Requests that wait for a seat, each with the event of its arrival.
-    waiting: VecDeque<(Id, u64)>,
+    fairness: fairness::Fairness,
+    authorizer: rbac::Authorizer,
     admission: admission::Admission,
     names: handlers::NameOrdinals,
     expiry_armed: bool,
+    /// Requests that wait for a service account, and how often it has been looked for.
+    looks: FxHashMap<Id, u8>,
     /// Deletions of whole collections under way: what is left of each.
     sweeps: FxHashMap<Id, VecDeque<ObjRef>>,
     /// How many pods each pin has placed.
@@ -98,6 +100,8 @@ enum Plan {
     Delete(Kind, ObjRef),
     /// Put, then delete at once (a pod's grace-0 deletion writes both).
     PutThenDelete(ObjRef, Obj),
+    /// A write that must hold before the rest is done.
+    First(handlers::Before, Box<Self>),
     /// Nothing changes: answer with what is there.
     Unchanged(Success),
 }
@@ -112,11 +116,12 @@ impl ApiServer {
             config,
             etcd,
             watches: Watches::default(),
-            in_service: 0,
-            waiting: VecDeque::new(),
+            fairness: fairness::Fairness::default(),
+            authorizer: rbac::Authorizer::default(),
             admission: admission::Admission::default(),
             names: handlers::NameOrdinals::default(),
             expiry_armed: false,
+            looks: FxHashMap::default(),
             sweeps: FxHashMap::default(),
             pinned,
             counts: Counts::default(),
@@ -144,6 +149,8 @@ impl ApiServer {
     pub fn handle(&mut self, event: ApiEvent, cx: &mut Context<'_>) {
         match event {
             ApiEvent::Arrive(id) => self.arrive(id, cx),
+            ApiEvent::GiveUp(id) => self.give_up(id, cx),
+            ApiEvent::Admit(id) => self.admit_again(id, cx),
             ApiEvent::Commit(id) => self.commit(id, cx),
             ApiEvent::Compact => {
                 self.etcd.compact(&self.watches.held(), cx);
@@ -155,26 +162,47 @@ impl ApiServer {
 
     fn arrive(&mut self, id: Id, cx: &mut Context<'_>) {
         self.counts.requests += 1;
-        let load = self.in_service + self.waiting.len() + 1;
-        self.counts.peak_in_flight = self.counts.peak_in_flight.max(load);
-        if self.in_service < SEATS {
-            self.serve(id, cx);
-        } else if self.waiting.len() < MAX_WAITING {
-            self.waiting.push_back((id, cx.seq()));
-        } else {
-            self.refuse(id, ApiError::TooManyRequests, cx);
+        self.counts.peak_in_flight = self.counts.peak_in_flight.max(self.fairness.load() + 1);
+        let Some(in_flight) = cx.in_flight(id) else { return };
+        let level = fairness::level(&in_flight.request);
+        match self.fairness.arrive(&in_flight.request, id, cx.seq()) {
+            Verdict::Serve => self.serve(id, level, cx),
+            Verdict::Wait => {
+                cx.after(fairness::LONGEST_WAIT, Event::Api(ApiEvent::GiveUp(id)));
+            }
+            Verdict::Reject => self.refuse(id, too_many(), cx),
         }
     }
 
-    /// The request takes a seat and passes the stages before etcd.
-    fn serve(&mut self, id: Id, cx: &mut Context<'_>) {
+    /// The wait for a seat is over, unless it has come.
+    fn give_up(&mut self, id: Id, cx: &mut Context<'_>) {
+        let Some(in_flight) = cx.in_flight(id) else { return };
+        let level = fairness::level(&in_flight.request);
+        if self.fairness.give_up(level, id) {
+            self.refuse(id, too_many(), cx);
+        }
+    }
+
+    /// A seat is free: whoever waits may have it.
+    fn seat_free(&mut self, level: Level, cx: &mut Context<'_>) {
+        self.fairness.leave(level);
+        while let Some((next, arrival)) = self.fairness.next() {
+            let Some(in_flight) = cx.in_flight(next) else { continue };
+            let level = fairness::level(&in_flight.request);
+            cx.at_hop(arrival, |cx| self.serve(next, level, cx));
+        }
+    }
+
+    /// The request has a seat and passes the stages before etcd.
+    fn serve(&mut self, id: Id, level: Level, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
         // Most requests pass admission untouched: only a new object is taken out and put back.
         let makes =
             matches!(in_flight.request.op, Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(_));
+        let access = Access::of(&in_flight.request.op);
         let verdict = if makes {
             let mut request = std::mem::replace(&mut in_flight.request, placeholder());
-            let verdict = self.stages(&mut request, cx);
+            let verdict = self.stages(&mut request, access, cx);
             if let Some(in_flight) = cx.in_flight_mut(id) {
                 in_flight.request = request;
             }
@@ -184,31 +212,71 @@ impl ApiServer {
                 (scale_of(&in_flight.request.op), in_flight.request.kind, in_flight.request.ns);
             let name = in_flight.request.name;
             let user = in_flight.request.user;
-            self.stages(&mut Request { user, kind, ns, name, target: None, op }, cx)
+            self.stages(&mut Request { user, kind, ns, name, target: None, op }, access, cx)
         };
+        if verdict.is_err() && self.admission.awaits_account() && self.looks_again(id, cx) {
+            return;
+        }
+        if !self.looks.is_empty() {
+            self.looks.remove(&id);
+        }
         match verdict {
             Ok(hop) => {
-                self.in_service += 1;
-                let handed = cx.now() + self.config.work;
+                let mut handed = cx.now() + self.config.work;
                 let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
+                if makes && self.charges(id, cx) {
+                    handed = self.etcd.propose((mix(about.0, 1), false), handed, cx);
+                }
                 let at = self.etcd.propose(about, handed, cx);
                 cx.at_hop(hop, |cx| cx.schedule(at, Event::Api(ApiEvent::Commit(id))));
             }
-            Err(error) => self.refuse(id, error, cx),
+            Err(error) => {
+                self.refuse(id, error, cx);
+                self.fairness.leave(level);
+            }
         }
     }
 
+    /// Admission waits, seat in hand, for the account `default` of a new namespace.
+    fn looks_again(&mut self, id: Id, cx: &mut Context<'_>) -> bool {
+        let looks = self.looks.entry(id).or_insert(0);
+        *looks += 1;
+        if *looks >= serviceaccount::ATTEMPTS {
+            return false;
+        }
+        let about = cx.in_flight(id).map_or(0, |f| subject(&f.request).0);
+        let after = serviceaccount::interval(cx.draw(about, Purpose("service-account"), 0));
+        cx.after(after, Event::Api(ApiEvent::Admit(id)));
+        true
+    }
+
+    fn admit_again(&mut self, id: Id, cx: &mut Context<'_>) {
+        let Some(in_flight) = cx.in_flight(id) else { return };
+        let level = fairness::level(&in_flight.request);
+        self.serve(id, level, cx);
+    }
+
+    /// A quota's charge is committed before the object is handed to etcd.
+    fn charges(&mut self, id: Id, cx: &Context<'_>) -> bool {
+        cx.in_flight(id).is_some_and(|f| self.admission.charges(&f.request, cx))
+    }
+
     /// The pipeline, stage by stage; gives the last hop.
-    fn stages(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Result<u64, ApiError> {
+    fn stages(
+        &mut self,
+        request: &mut Request,
+        access: Access,
+        cx: &mut Context<'_>,
+    ) -> Result<u64, ApiError> {
         let mut hop = cx.trace(|| What::Stage(Stage::Authentication));
-        // Wave 1 knows its components and one administrator: all are authenticated and allowed.
+        authentication::authenticate(request.user, cx.versions())?;
         hop = cx.trace_from(hop, || What::Stage(Stage::Authorization));
+        self.authorizer.check(request, access, cx.versions())?;
         hop = cx.trace_from(hop, || What::Stage(Stage::MutatingAdmission));
         self.admission.mutate(request, cx)?;
         hop = cx.trace_from(hop, || What::Stage(Stage::Validation));
         handlers::validate(request)?;
         hop = cx.trace_from(hop, || What::Stage(Stage::ValidatingAdmission));
-        self.admission.validate(request, cx)?;
         Ok(cx.trace_from(hop, || What::Stage(Stage::Etcd)))
     }
 
@@ -243,8 +311,8 @@ impl ApiServer {
         if self.sweep(id, cx) {
             return;
         }
-        self.in_service -= 1;
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
+        let level = fairness::level(&in_flight.request);
         let request = std::mem::replace(&mut in_flight.request, placeholder());
         let about = (request.user, request.op.verb(), request.kind, request.ns, request.name);
         match self.execute(request, cx) {
@@ -253,23 +321,32 @@ impl ApiServer {
                 let (user, verb, kind, ns, name) = about;
                 self.counts.refused += 1;
                 cx.record(What::Refused { user, verb, kind, ns, name, error });
-                self.answer(id, Err(error), cx);
+                // Only evictions are refused so late and told when to come again.
+                let late = matches!(error, ApiError::TooManyRequests(..)) && verb.1 == "/eviction";
+                if late && let Some(in_flight) = cx.in_flight_mut(id) {
+                    let op = Op::Evict;
+                    in_flight.request = Request { user, kind, ns, name, target: None, op };
+                }
+                if !(late && retry::again(id, error, cx)) {
+                    self.answer(id, Err(error), cx);
+                }
             }
         }
-        if let Some((next, arrival)) = self.waiting.pop_front() {
-            cx.at_hop(arrival, |cx| self.serve(next, cx));
-        }
+        self.seat_free(level, cx);
     }
 
     /// Refuses a request that never reached etcd.
     fn refuse(&mut self, id: Id, error: ApiError, cx: &mut Context<'_>) {
         self.counts.refused += 1;
         if let Some(request) = cx.in_flight(id).map(|f| &f.request) {
-            let (user, verb) = (request.user, request.op.verb());
+            let (user, verb) =
+                (request.user, self.authorizer.refused(request, cx.versions()).words());
             let (kind, ns, name) = (request.kind, request.ns, request.name);
             cx.record(What::Refused { user, verb, kind, ns, name, error });
         }
-        self.answer(id, Err(error), cx);
+        if !retry::again(id, error, cx) {
+            self.answer(id, Err(error), cx);
+        }
     }
 
     /// Sends the answer back over the network, if somebody waits for it.
@@ -286,7 +363,11 @@ impl ApiServer {
     /// Carries the request out against the store as it is now.
     fn execute(&mut self, request: Request, cx: &mut Context<'_>) -> Outcome {
         let (kind, user, verb) = (request.kind, request.user, request.op.verb());
-        let plan = self.plan(request, cx)?;
+        let mut plan = self.plan(request, cx)?;
+        if let Plan::First((compare, write, of), then) = plan {
+            self.write(compare, write, of, (User::ApiServer, ("update", "/status")), cx)?;
+            plan = *then;
+        }
         self.carry_out(plan, kind, (user, verb), cx)
     }
 
@@ -298,8 +379,12 @@ impl ApiServer {
         cx: &mut Context<'_>,
     ) -> Outcome {
         match plan {
+            Plan::First(..) => Err(ApiError::Internal(Sym::new("two writes before the first"))),
             Plan::Unchanged(success) => Ok(success),
             Plan::Put(object, compare, value) => {
+                if cx.versions().count(Kind::ResourceQuota) > 0 {
+                    self.charge(object, &value, cx)?;
+                }
                 self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
             }
             Plan::Delete(kind, object) => {
@@ -311,6 +396,29 @@ impl ApiServer {
                 self.write(Compare::Nothing, Write::Delete(kind, object), kind, (user, verb), cx)
             }
         }
+    }
+
+    /// Charges the quotas that track a new object, unless its name is taken, and one that grows.
+    fn charge(
+        &mut self,
+        object: Option<ObjRef>,
+        value: &Obj,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ApiError> {
+        let (kind, (ns, name)) = (value.kind(), value.key());
+        let before = object.and_then(|object| cx.versions().current(kind, object)).cloned();
+        let grows = matches!(kind, Kind::PersistentVolumeClaim | Kind::Service);
+        if before.is_some() && !grows
+            || before.is_none() && cx.versions().find(kind, ns, name).is_some()
+        {
+            return Ok(());
+        }
+        let who = (User::ApiServer, ("update", "/status"));
+        for (object, rev, quota) in self.admission.quota(value, before.as_ref(), cx)? {
+            let put = Write::Put(Some(object), quota);
+            self.write(Compare::ModRevision(rev), put, Kind::ResourceQuota, who, cx)?;
+        }
+        Ok(())
     }
 
     /// One transaction, its record, and the fan-out to the watches.
@@ -408,8 +516,16 @@ impl ApiServer {
     /// The instant until which the station is busy: for tests of its queueing.
     #[must_use]
     pub fn idle(&self) -> bool {
-        self.in_service == 0 && self.waiting.is_empty()
+        self.fairness.load() == 0
     }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The refusal of a server without a seat; clients try again after a second.
+fn too_many() -> ApiError {
+    ApiError::TooManyRequests(Sym::new("Too many requests, please try again later."), 1)
 }
 
 /// The objects of a kind in a namespace, in the order of their keys.

@@ -38,7 +38,7 @@ pub(super) fn apply(old: &Obj, mut new: Obj) -> Obj {
         meta.finalizers.clone_from(&before.finalizers);
         meta.owners.clone_from(&before.owners);
     }
-    super::storage_admission::keep_binding(old, &mut new);
+    super::admission::storage::keep_binding(old, &mut new);
     if let (Obj::Pod(before), Obj::Pod(pod)) = (old, &mut new) {
         Arc::make_mut(pod).node = before.node;
     }

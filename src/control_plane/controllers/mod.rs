@@ -9,6 +9,8 @@ mod hpareplicas;
 mod hpascale;
 mod jobplan;
 mod members;
+#[cfg(test)]
+mod quota_tests;
 mod ranking;
 mod rollout;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub mod persistentvolume;
 pub mod podgc;
 pub mod provisioner;
 pub mod replicaset;
+pub mod resourcequota;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod tainteviction;
@@ -272,10 +275,12 @@ controllers! {
     /// Volumes of CSI drivers; in reality a process of its own.
     Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
         [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
-    /// Finalizers of claims and volumes.
+    /// Finalizers of claims.
+    ClaimProtection claimprotection: volumeprotection::VolumeProtection
+        = |_s| volumeprotection::VolumeProtection::claims(), [PersistentVolumeClaim], |_p| true;
+    /// Finalizers of volumes.
     VolumeProtection volumeprotection: volumeprotection::VolumeProtection
-        = |_s| Default::default(), [StorageClass PersistentVolume PersistentVolumeClaim],
-        |_p| true;
+        = |_s| volumeprotection::VolumeProtection::volumes(), [PersistentVolume], |_p| false;
     /// `CronJobs`.
     CronJob cronjob: cronjob::CronJobController = |_s| Default::default(), [CronJob Job],
         |_p| false;
@@ -304,6 +309,9 @@ controllers! {
     /// Pod addresses of nodes.
     NodeIpam nodeipam: nodeipam::NodeIpam = |s| nodeipam::NodeIpam::new(s.config.pod_cidr),
         [Node], |_p| false;
+    /// Usage of resource quotas.
+    ResourceQuota quotas: resourcequota::ResourceQuotaController
+        = |s| resourcequota::ResourceQuotaController::new(s.row), [], |_p| true;
 }
 
 /// The kinds a manager watches, owners before what they own.
@@ -329,6 +337,23 @@ const KINDS: &[Kind] = &[
     Kind::PersistentVolumeClaim,
     Kind::EndpointSlice,
     Kind::Endpoints,
+    // Counted by quotas.
+    Kind::ResourceQuota,
+    Kind::LimitRange,
+    Kind::Secret,
+    Kind::Ingress,
+    Kind::NetworkPolicy,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::PodTemplate,
+    Kind::ResourceClaim,
+    Kind::ResourceClaimTemplate,
+    Kind::CSIStorageCapacity,
+    Kind::Gateway,
+    Kind::HTTPRoute,
+    Kind::GRPCRoute,
+    Kind::BackendTLSPolicy,
+    Kind::ReferenceGrant,
     Kind::Pod,
 ];
 

@@ -325,13 +325,13 @@ pub(super) fn text(message: &str) -> Text {
 pub(super) fn error_text(error: ApiError) -> String {
     match error {
         ApiError::Unauthorized => "Unauthorized".into(),
-        ApiError::Forbidden(message) | ApiError::Invalid(message) | ApiError::Internal(message) => {
-            message.to_string()
-        }
+        ApiError::Forbidden(message)
+        | ApiError::Invalid(message)
+        | ApiError::TooManyRequests(message, _)
+        | ApiError::Internal(message) => message.to_string(),
         ApiError::NotFound => "not found".into(),
         ApiError::AlreadyExists => "already exists".into(),
         ApiError::Conflict => "the object has been modified".into(),
-        ApiError::TooManyRequests => "too many requests".into(),
         ApiError::Lost => "the server did not answer".into(),
     }
 }

@@ -232,7 +232,12 @@ impl Kit {
             Op::Update(sent) => {
                 check_version(&sent, old)?;
                 new = status_of(&sent, old);
-                new.meta_mut().unwrap().generation += 1;
+                let meta = new.meta_mut().unwrap();
+                meta.generation += 1;
+                let gone = meta.deletion.is_some_and(|d| d.grace_s == 0);
+                if gone && meta.finalizers.is_none() {
+                    return Ok(self.remove(object, new, seq));
+                }
             }
             Op::UpdateStatus(sent) => {
                 check_version(&sent, old)?;

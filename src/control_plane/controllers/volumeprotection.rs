@@ -3,31 +3,43 @@
 //! is bound.
 
 use super::persistentvolume::{claim_at, volume_at};
-use super::support::{Reporter, reports};
+use super::support::{Reporter, put, reports};
 use crate::api::pod::VolumeSource;
-use crate::api::request::{Op, Outcome};
+use crate::api::request::Outcome;
 use crate::api::storage::{VolumePhase, keys};
 use crate::api::versions::Change;
 use crate::api::{Kind, Name, Obj, Pod};
-use crate::client::{Cache, Call, Key, Next, Reconcile};
+use crate::client::{Cache, Key, Next, Reconcile};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
-/// Both controllers.
+/// One of the two controllers.
 #[derive(Debug, Clone)]
 pub struct VolumeProtection {
     reporter: Reporter,
+    /// What it protects.
+    kind: Kind,
     /// How many live pods on nodes use a claim.
     used: FxHashMap<(Sym, Name), u32>,
 }
 
-impl Default for VolumeProtection {
-    fn default() -> Self {
-        Self {
-            reporter: Reporter::new("pvc-protection-controller", "pvc-protection-controller"),
-            used: FxHashMap::default(),
-        }
+impl VolumeProtection {
+    /// pvc-protection-controller.
+    #[must_use]
+    pub fn claims() -> Self {
+        Self::new(Kind::PersistentVolumeClaim, "pvc-protection-controller")
+    }
+
+    /// pv-protection-controller.
+    #[must_use]
+    pub fn volumes() -> Self {
+        Self::new(Kind::PersistentVolume, "pv-protection-controller")
+    }
+
+    fn new(kind: Kind, name: &'static str) -> Self {
+        Self { reporter: Reporter::new(name, name), kind, used: FxHashMap::default() }
     }
 }
 
@@ -66,7 +78,8 @@ impl Reconcile for VolumeProtection {
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
         let Some(pod) = change.value.as_pod() else {
-            if change.value.meta().is_some_and(|m| m.terminating()) && !change.deleted {
+            let goes = change.value.meta().is_some_and(|m| m.terminating()) && !change.deleted;
+            if goes && change.value.kind() == self.kind {
                 wake.push((Key::of(&change.value), SimDuration::ZERO));
             }
             return;
@@ -102,22 +115,27 @@ impl Reconcile for VolumeProtection {
         }
         let claims = key.kind == Kind::PersistentVolumeClaim;
         let finalizer = if claims { keys::CLAIM_PROTECTION } else { keys::VOLUME_PROTECTION };
-        let (object, meta, busy) = if claims {
+        let (object, mut new, busy) = if claims {
             let Some((object, claim)) = claim_at((key.ns, key.name), caches, cx) else {
                 return Next::Done;
             };
-            (object, &claim.meta, self.used.contains_key(&(key.ns, key.name)))
+            let busy = self.used.contains_key(&(key.ns, key.name));
+            (object, Obj::PersistentVolumeClaim(Arc::clone(claim)), busy)
         } else {
             let Some((object, volume)) = volume_at(key.name, caches, cx) else {
                 return Next::Done;
             };
-            (object, &volume.meta, volume.phase == VolumePhase::Bound)
+            let busy = volume.phase == VolumePhase::Bound;
+            (object, Obj::PersistentVolume(Arc::clone(volume)), busy)
         };
+        let Some(meta) = new.meta_mut() else { return Next::Done };
         if busy || !meta.terminating() || !meta.has_finalizer(finalizer) {
             return Next::Done;
         }
-        let op = Op::RemoveFinalizer(Sym::new(finalizer));
-        let Key { kind, ns, name } = key;
-        Next::Call(vec![Call { kind, ns, name, target: Some(object), op }])
+        let others =
+            meta.finalizers.iter().flat_map(|f| f.iter()).filter(|f| f.as_str() != finalizer);
+        let others: Arc<[Sym]> = others.copied().collect();
+        meta.finalizers = (!others.is_empty()).then_some(others);
+        Next::Call(vec![put(new, object)])
     }
 }

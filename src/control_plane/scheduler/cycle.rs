@@ -546,7 +546,7 @@ fn bind_error(error: ApiError, pod: &Pod) -> String {
         ApiError::Forbidden(why) => format!("pods \"{name}\" is forbidden: {why}"),
         ApiError::Invalid(why) | ApiError::Internal(why) => why.to_string(),
         ApiError::Unauthorized => "Unauthorized".to_owned(),
-        ApiError::TooManyRequests => {
+        ApiError::TooManyRequests(..) => {
             "the server has received too many requests and has asked us to try again later"
                 .to_owned()
         }

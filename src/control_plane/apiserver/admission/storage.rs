@@ -35,7 +35,7 @@ pub(super) fn volume(volume: &mut PersistentVolume) {
 
 /// `kubectl apply` of a manifest leaves alone what others have set since: annotations, the class
 /// that admission chose, and the binding.
-pub(super) fn keep_binding(old: &Obj, new: &mut Obj) {
+pub(in crate::control_plane::apiserver) fn keep_binding(old: &Obj, new: &mut Obj) {
     match (old, new) {
         (Obj::PersistentVolumeClaim(old), Obj::PersistentVolumeClaim(new)) => {
             let new = Arc::make_mut(new);

@@ -1,0 +1,159 @@
+//! POST to `pods/eviction`: a deletion that asks the pod's disruption budget first. Source:
+//! `pkg/registry/core/pod/storage/eviction.go`; behaviour reference §1.12.
+
+use super::{ApiServer, Plan, delete, handlers};
+use crate::api::pdb::selector_of as selector;
+use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
+use crate::api::request::ApiError;
+use crate::api::versions::ObjRef;
+use crate::api::workload::Generic;
+use crate::api::{Kind, Obj};
+use crate::control_plane::etcd::{Compare, Write};
+use crate::engine::Sym;
+use crate::event::Context;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// `MaxDisruptedPodSize`: evictions that the controller has not seen to go.
+const MOST_DISRUPTED: usize = 2000;
+
+/// Seconds of `Retry-After` while the controller has not seen the budget.
+const UNSEEN_RETRY_S: u16 = 10;
+
+/// A budget, as far as the eviction API reads it.
+struct Budget {
+    object: ObjRef,
+    content: Arc<Generic>,
+}
+
+impl Budget {
+    fn status(&self, field: &str) -> i64 {
+        let status = self.content.doc.get("status");
+        status.and_then(|s| s.get(field)).and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    fn always_allows_unhealthy(&self) -> bool {
+        self.content.doc.pointer("/spec/unhealthyPodEvictionPolicy").and_then(Value::as_str)
+            == Some("AlwaysAllow")
+    }
+
+    /// One disruption less, for this pod; or why not.
+    fn charge(&self, pod: &Pod, cx: &Context<'_>) -> Result<Obj, ApiError> {
+        let name = self.content.meta.name;
+        if self.status("observedGeneration") < i64::from(self.content.meta.generation) {
+            let cause =
+                format!("The disruption budget {name} is still being processed by the server.");
+            return Err(refused(&cause, UNSEEN_RETRY_S));
+        }
+        let allowed = self.status("disruptionsAllowed");
+        if allowed < 0 {
+            return Err(ApiError::Forbidden(Sym::new("pdb disruptions allowed is negative")));
+        }
+        let disrupted =
+            self.content.doc.pointer("/status/disruptedPods").and_then(Value::as_object);
+        if disrupted.is_some_and(|d| d.len() > MOST_DISRUPTED) {
+            let text =
+                "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
+            return Err(ApiError::Forbidden(Sym::new(text)));
+        }
+        if allowed == 0 {
+            let cause = format!(
+                "The disruption budget {name} needs {} healthy pods and has {} currently",
+                self.status("desiredHealthy"),
+                self.status("currentHealthy")
+            );
+            return Err(refused(&cause, 0));
+        }
+        let mut content = Generic::clone(&self.content);
+        let doc = Arc::make_mut(&mut content.doc);
+        doc["status"]["disruptionsAllowed"] = json!(allowed - 1);
+        doc["status"]["disruptedPods"][pod.meta.name.to_string()] = json!(cx.stamp().to_string());
+        Ok(Obj::Generic(Kind::PodDisruptionBudget, Arc::new(content)))
+    }
+}
+
+/// 429; the cause stands in the details of the Status, here behind the message.
+fn refused(cause: &str, retry_after_s: u16) -> ApiError {
+    let text =
+        format!("Cannot evict pod as it would violate the pod's disruption budget. ({cause})");
+    ApiError::TooManyRequests(Sym::new(&text), retry_after_s)
+}
+
+/// The budgets of a pod. One without labels has none; an empty selector takes every pod.
+fn budgets(pod: &Pod, cx: &Context<'_>) -> Vec<Budget> {
+    if pod.meta.labels.is_empty() {
+        return Vec::new();
+    }
+    let of_pod = |content: &Arc<Generic>| {
+        content.meta.ns == pod.meta.ns
+            && content
+                .doc
+                .pointer("/spec/selector")
+                .is_some_and(|s| selector(s).matches(pod.meta.labels))
+    };
+    cx.versions()
+        .iter(Kind::PodDisruptionBudget)
+        .filter_map(|(object, o)| {
+            let Obj::Generic(_, content) = o else { return None };
+            of_pod(content).then(|| Budget { object, content: Arc::clone(content) })
+        })
+        .collect()
+}
+
+impl ApiServer {
+    /// Decides on an eviction: the budget's status, then the pod's condition and its deletion.
+    pub(super) fn evict(
+        &self,
+        object: ObjRef,
+        old: &Obj,
+        cx: &Context<'_>,
+    ) -> Result<Plan, ApiError> {
+        let Obj::Pod(pod) = old else { return Err(ApiError::NotFound) };
+        let free = pod.terminal()
+            || pod.status.phase == Phase::Pending
+            || pod.meta.deletion.is_some()
+            || cx.versions().count(Kind::PodDisruptionBudget) == 0;
+        let before = if free { None } else { self.ask_budget(pod, cx)? };
+        let condition = Condition {
+            kind: ConditionType::DisruptionTarget,
+            status: Truth::True,
+            reason: Sym::new("EvictionByEvictionAPI"),
+            message: Sym::new("Eviction API: evicting"),
+            transition: cx.stamp(),
+        };
+        let mut new = Pod::clone(pod);
+        new.status.conditions.set(condition);
+        let then = delete::delete_pod(object, &Arc::new(new), None, cx);
+        Ok(match before {
+            None => then,
+            Some(before) => Plan::First(before, Box::new(then)),
+        })
+    }
+
+    fn ask_budget(
+        &self,
+        pod: &Pod,
+        cx: &Context<'_>,
+    ) -> Result<Option<handlers::Before>, ApiError> {
+        let budgets = budgets(pod, cx);
+        let budget = match budgets.as_slice() {
+            [] => return Ok(None),
+            [one] => one,
+            _many => {
+                let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+                return Err(ApiError::Internal(Sym::new(text)));
+            }
+        };
+        if !pod.ready() {
+            let (healthy, desired) =
+                (budget.status("currentHealthy"), budget.status("desiredHealthy"));
+            if budget.always_allows_unhealthy() || healthy >= desired && desired > 0 {
+                return Ok(None);
+            }
+        }
+        let charged = budget.charge(pod, cx)?;
+        let compare = Compare::ModRevision(budget.content.meta.resource_version);
+        let write = Write::Put(Some(budget.object), charged);
+        Ok(Some((compare, write, Kind::PodDisruptionBudget)))
+    }
+}

@@ -1,0 +1,187 @@
+//! What the API server refuses, end to end: a user without rights, a quota exceeded, an admission
+//! denial, a conflict. Each is visible in the report, in Kubernetes Events where a controller was
+//! refused, and to `expect:`.
+
+use super::support::scratch;
+use std::fs;
+use std::sync::Arc;
+use wavetank::api::{Kind, Obj};
+use wavetank::report::metrics::Metrics;
+use wavetank::report::summary::Summary;
+use wavetank::report::text;
+use wavetank::scenario::{LoadOptions, load_with};
+use wavetank::session::Session;
+
+const HEAD: &str = "
+apiVersion: wavetank.dev/v1
+kind: Scenario
+cluster: {nodes: [{name: node, count: 2, cpu: 4, memory: 16Gi}]}
+";
+
+/// Runs a scenario; what it expects must hold. Gives the summary, the page and all Events' texts.
+fn run(name: &str, body: &str) -> (Summary, String, Vec<String>) {
+    let path = scratch(name).join("scenario.yaml");
+    fs::write(&path, format!("{HEAD}{body}")).unwrap();
+    let loaded = load_with(&path, &LoadOptions::default()).unwrap_or_else(|errors| {
+        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}", all.join("\n"));
+    });
+    let plan = Arc::new(loaded.plan);
+    let mut metrics = Metrics::new(&plan, None);
+    let mut session = Session::new(plan);
+    session.run(&mut [&mut metrics], |_| {});
+    let summary = Summary::new(&metrics, &session.digest());
+    let page = text::render(&summary, 400);
+    assert!(summary.passed(), "{page}");
+    let versions = &session.cluster().shared().versions;
+    let events = versions.iter(Kind::Event).filter_map(|(_, o)| {
+        let Obj::Event(event) = o else { return None };
+        Some(format!("{} {}", event.reason, event.message()))
+    });
+    (summary, page, events.collect())
+}
+
+/// A deployment of three replicas with some lines in its pod spec and container.
+fn deployment(name: &str, ns: &str, replicas: u32, container: &str) -> String {
+    format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: {ns}}}, \
+         spec: {{replicas: {replicas}, selector: {{matchLabels: {{app: {name}}}}}, template: \
+         {{metadata: {{labels: {{app: {name}}}}}, spec: {{containers: \
+         [{{name: c, image: 'c:1'{container}}}]}}}}}}}}"
+    )
+}
+
+#[test]
+fn a_user_without_rights_is_refused_until_bound() {
+    let web = deployment("web", "shop", 1, "");
+    let body = format!(
+        "until: 10m
+namespaces: [shop]
+workload:
+  - {{at: 1m, as: alice, apply: {web}}}
+  - {{at: 2m, apply: {{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: a, namespace: shop}},
+      roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}}, subjects: [{{kind: Group, name: dev}}]}}}}
+  - {{at: 3m, as: alice, apply: {web}}}
+  - {{at: 4m, as: alice, groups: [dev], apply: {web}}}
+  - {{at: 5m, as: alice, groups: [dev], cordon: node-0}}
+  - {{at: 6m, as: 'system:serviceaccount:shop:ci', delete: deployment/shop/web}}
+expect:
+  - refused: {{user: alice, verb: get, kind: deployment, code: 403, reason: Forbidden, atLeast: 2, atMost: 2}}
+  - refused: {{user: alice, verb: patch, kind: node, message: at the cluster scope, atMost: 1}}
+  - refused: {{user: 'system:serviceaccount:shop:ci', code: 401}}
+  - refused: {{user: user, atMost: 0}}
+  - converged: true
+"
+    );
+    let (summary, page, _) = run("rights", &body);
+    assert_eq!(summary.pods.bound, 1);
+    let line = "2 x alice get Deployment: 403 deployments.apps \"web\" is forbidden: User \"alice\" cannot get resource \"deployments\" in API group \"apps\" in the namespace \"shop\"";
+    assert!(page.contains(line), "{page}");
+}
+
+#[test]
+fn a_quota_holds_pods_back_and_says_so() {
+    let web = deployment("web", "shop", 5, ", resources: {requests: {cpu: 500m}}");
+    let body = format!(
+        "until: 5m
+namespaces: [shop]
+objects:
+  - {{apiVersion: v1, kind: ResourceQuota, metadata: {{name: q, namespace: shop}}, spec: {{hard: {{pods: 4, requests.cpu: 1500m}}}}}}
+  - {web}
+expect:
+  - refused: {{user: 'kcm:replicaset-controller', kind: pod, code: 403, message: 'exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=1500m, limited: requests.cpu=1500m'}}
+  - bound: 3
+"
+    );
+    let (summary, page, events) = run("quota", &body);
+    assert_eq!(summary.pods.created, 3);
+    assert!(page.contains("exceeded quota: q"), "{page}");
+    let said = events.iter().any(|e| e.starts_with("FailedCreate") && e.contains("exceeded quota"));
+    assert!(said, "{events:?}");
+}
+
+#[test]
+fn admission_denies_and_warns() {
+    let open = deployment("open", "hard", 1, ", securityContext: {privileged: true}");
+    let big = deployment("big", "small", 1, ", resources: {limits: {cpu: 2}}");
+    let body = format!(
+        "until: 5m
+objects:
+  - {{apiVersion: v1, kind: Namespace, metadata: {{name: hard, labels: {{pod-security.kubernetes.io/enforce: baseline, pod-security.kubernetes.io/warn: restricted}}}}}}
+  - {{apiVersion: v1, kind: Namespace, metadata: {{name: small}}}}
+  - {{apiVersion: v1, kind: LimitRange, metadata: {{name: l, namespace: small}}, spec: {{limits: [{{type: Container, max: {{cpu: 500m}}}}]}}}}
+  - {open}
+  - {big}
+  - {{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: small}}, spec: {{containers: [{{name: c, image: 'c:1'}}], serviceAccountName: ghost}}}}
+expect:
+  - refused: {{kind: pod, message: 'violates PodSecurity \"baseline:latest\": privileged (container \"c\" must not set securityContext.privileged=true)'}}
+  - warned: {{message: 'would violate PodSecurity \"restricted:latest\": privileged'}}
+  - refused: {{kind: pod, message: 'maximum cpu usage per Container is 500m, but limit is 2'}}
+  - refused: {{user: user, kind: pod, code: 403, message: 'error looking up service account small/ghost'}}
+  - bound: 0
+"
+    );
+    let (summary, page, events) = run("admission", &body);
+    assert_eq!(summary.pods.created, 0);
+    assert!(page.contains("Warning to user x 1: would violate PodSecurity"), "{page}");
+    let reason = events.iter().filter(|e| e.starts_with("FailedCreate")).count();
+    assert!(reason >= 2, "{events:?}");
+}
+
+#[test]
+fn conflicts_and_immutable_fields_are_answered() {
+    let map = |extra: &str| {
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: m{extra}}}, data: {{a: b}}}}")
+    };
+    let other = deployment("web", "default", 1, "").replace("{app: web}", "{app: other}");
+    let body = format!(
+        "until: 5m
+objects:
+  - {}
+  - {}
+workload:
+  - {{at: 1m, create: {}}}
+  - {{at: 2m, replace: {}}}
+  - {{at: 3m, apply: {other}}}
+expect:
+  - refused: {{user: user, verb: create, kind: configmap, code: 409, reason: AlreadyExists}}
+  - refused: {{user: user, verb: update, kind: configmap, code: 409, reason: Conflict}}
+  - refused: {{verb: patch, kind: deployment, code: 422, message: 'spec.selector: Invalid value: {{\"matchLabels\":{{\"app\":\"other\"}}}}: field is immutable'}}
+  - bound: 1
+",
+        map(""),
+        deployment("web", "default", 1, ""),
+        map(""),
+        map(", resourceVersion: '1'"),
+    );
+    let (_, page, _) = run("conflicts", &body);
+    assert!(page.contains("Operation cannot be fulfilled on configmaps \"m\""), "{page}");
+}
+
+#[test]
+fn a_drain_asks_the_budget_again_every_five_seconds() {
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: NAME, labels: {app: db}}, spec: {nodeName: node-0, containers: [{name: c, image: 'c:1'}]}}";
+    let body = format!(
+        "until: 5m
+objects:
+  - {}
+  - {}
+  - apiVersion: policy/v1
+    kind: PodDisruptionBudget
+    metadata: {{name: db, namespace: default, generation: 1, creationTimestamp: '2025-12-01T00:00:00Z'}}
+    spec: {{minAvailable: 1, selector: {{matchLabels: {{app: db}}}}}}
+    status: {{observedGeneration: 1, disruptionsAllowed: 1, currentHealthy: 2, desiredHealthy: 1, expectedPods: 2}}
+workload:
+  - {{at: 1m, drain: node-0}}
+  - {{at: 80s, delete: pdb/db}}
+expect:
+  - refused: {{verb: create/eviction, code: 429, message: 'needs 1 healthy pods', atLeast: 4, atMost: 4}}
+  - evicted: {{atLeast: 2, atMost: 2}}
+",
+        pod.replace("NAME", "db-a"),
+        pod.replace("NAME", "db-b")
+    );
+    let (summary, page, _) = run("drain", &body);
+    assert!(page.contains("Cannot evict pod as it would violate the pod's disruption budget."));
+    assert_eq!(summary.pods.deleted, 2);
+}
