@@ -153,7 +153,9 @@ impl<E: Copy> Queue<E> {
         }
     }
 
-    /// Takes the next bucket that holds something in hand; false if nothing is pending.
+    /// Takes the next bucket that holds something in hand; false if nothing is pending. Kept out of
+    /// its callers, whose usual way is a few comparisons.
+    #[inline(never)]
     fn advance(&mut self) -> bool {
         let near = self.next_filled();
         let far = self.far.0.first().map(|e| bucket_of(e.time));
@@ -178,8 +180,11 @@ impl<E: Copy> Queue<E> {
         while self.far.0.first().is_some_and(|e| bucket_of(e.time) == next) {
             self.current.extend(self.far.pop());
         }
-        if self.current.len() > 1 {
-            self.current.sort_unstable_by_key(|e| std::cmp::Reverse(e.key()));
+        match self.current.as_mut_slice() {
+            [] | [_] => {}
+            [a, b] if a.key() < b.key() => std::mem::swap(a, b),
+            [_, _] => {}
+            many => many.sort_unstable_by_key(|e| std::cmp::Reverse(e.key())),
         }
         true
     }

@@ -94,9 +94,9 @@ impl ApiServer {
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
                 Err(_absent) => (object, false),
                 Ok((found, old)) => {
-                    let new = patch::apply(&old, object);
-                    update::validate(&old, &new, cx)?;
-                    return Ok(changed(found, &old, new));
+                    let new = patch::apply(old, object);
+                    update::validate(old, &new, cx)?;
+                    return Ok(changed(found, old, new));
                 }
             },
             about @ (Op::Update(_)
@@ -121,12 +121,13 @@ impl ApiServer {
             | Op::PodCidr(_)) => {
                 let (found, old) = current(kind, ns, name, target, cx)?;
                 if let User::Kubelet(node) = user {
-                    noderestriction::existing(node, &about, &old)?;
+                    noderestriction::existing(node, &about, old)?;
                 }
                 if matches!(about, Op::Evict) {
+                    let old = old.clone();
                     return self.evict(found, &old, cx);
                 }
-                return existing(about, found, &old, cx);
+                return existing(about, found, old, cx);
             }
         };
         let object = self.new_object(object, generate, cx)?;
@@ -257,19 +258,19 @@ fn born(pod: &mut Pod, stamp: crate::api::Stamp) {
 
 /// The object as it is now. The client's handle is a short cut to the name's row: if it is stale,
 /// the name decides.
-fn current(
+fn current<'v>(
     kind: Kind,
     ns: Sym,
     name: Name,
     target: Option<ObjRef>,
-    cx: &Context<'_>,
-) -> Result<(ObjRef, Obj), ApiError> {
+    cx: &'v Context<'_>,
+) -> Result<(ObjRef, &'v Obj), ApiError> {
     let versions = cx.versions();
-    let direct = target.and_then(|object| Some((object, versions.current(kind, object)?.clone())));
+    let direct = target.and_then(|object| Some((object, versions.current(kind, object)?)));
     direct
         .or_else(|| {
             let object = versions.find(kind, ns, name)?;
-            Some((object, versions.current(kind, object)?.clone()))
+            Some((object, versions.current(kind, object)?))
         })
         .ok_or(ApiError::NotFound)
 }

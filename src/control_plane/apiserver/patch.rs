@@ -6,6 +6,7 @@ use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
 use crate::api::request::ApiError;
 use crate::api::workload::{Generic, PodTemplate};
 use crate::api::{Kind, Obj, PodSpec};
+use crate::engine::intern::Known;
 use crate::engine::{SimTime, Sym};
 use crate::event::Context;
 use std::sync::Arc;
@@ -135,8 +136,8 @@ fn node_mut(obj: &mut Obj) -> Option<&mut Node> {
 /// `pods/binding`: refused if the pod is being deleted, bound or gated. Source: behaviour
 /// reference §1.3.
 pub(super) fn bind(old: &Obj, node: Sym, cx: &Context<'_>) -> Result<Obj, ApiError> {
-    let mut new = old.clone();
-    let pod = pod_mut(&mut new).ok_or(ApiError::NotFound)?;
+    let Obj::Pod(old) = old else { return Err(ApiError::NotFound) };
+    let mut pod = Pod::clone(old);
     if pod.meta.deletion.is_some() || !pod.node.is_empty() || !pod.spec.gates.is_empty() {
         return Err(ApiError::Conflict);
     }
@@ -152,18 +153,20 @@ pub(super) fn bind(old: &Obj, node: Sym, cx: &Context<'_>) -> Result<Obj, ApiErr
         pod.status.nominated = Sym::EMPTY;
     }
     if cx.version().topology_labels_at_bind() {
-        copy_topology(pod, node, cx);
+        copy_topology(&mut pod, node, cx);
     }
-    Ok(new)
+    Ok(Obj::Pod(Arc::new(pod)))
 }
+
+static ZONE: Known = Known::new(keys::ZONE);
+static REGION: Known = Known::new(keys::REGION);
 
 /// `PodTopologyLabels`: the node's zone and region become labels of the pod.
 fn copy_topology(pod: &mut Pod, node: Sym, cx: &Context<'_>) {
     let versions = cx.versions();
     let Some(object) = versions.find(Kind::Node, Sym::EMPTY, node.into()) else { return };
     let Some(Obj::Node(node)) = versions.current(Kind::Node, object) else { return };
-    for key in [keys::ZONE, keys::REGION] {
-        let key = Sym::new(key);
+    for key in [ZONE.sym(), REGION.sym()] {
         if let Some(value) = node.meta.labels.get(key) {
             pod.meta.labels = pod.meta.labels.with(key, value);
         }
@@ -172,9 +175,10 @@ fn copy_topology(pod: &mut Pod, node: Sym, cx: &Context<'_>) {
 
 /// The kubelet's patch: conditions that others own stay as they are.
 pub(super) fn pod_status(old: &Obj, status: PodStatus) -> Obj {
-    let mut new = old.clone();
-    let Some(pod) = pod_mut(&mut new) else { return new };
-    let before = std::mem::replace(&mut pod.status, status);
+    let Obj::Pod(old) = old else { return old.clone() };
+    let before = &old.status;
+    let mut pod =
+        Pod { meta: old.meta.clone(), spec: Arc::clone(&old.spec), node: old.node, status };
     // Terminal phases are final.
     if matches!(before.phase, crate::api::pod::Phase::Succeeded | crate::api::pod::Phase::Failed) {
         pod.status.phase = before.phase;
@@ -182,12 +186,11 @@ pub(super) fn pod_status(old: &Obj, status: PodStatus) -> Obj {
     pod.status.qos = before.qos;
     pod.status.nominated = before.nominated;
     pod.status.resized.clone_from(&before.resized);
-    let reported = std::mem::take(&mut pod.status.conditions);
-    pod.status.conditions = before.conditions;
+    let reported = std::mem::replace(&mut pod.status.conditions, before.conditions.clone());
     for condition in reported.0 {
         pod.status.conditions.set(condition);
     }
-    new
+    Obj::Pod(Arc::new(pod))
 }
 
 /// One condition, and the nominated node if given.

@@ -12,7 +12,7 @@ use crate::api::quota::{ResourceQuota, compute_usage, counts, counts_until};
 use crate::api::request::{ApiError, Outcome};
 use crate::api::versions::Change;
 use crate::api::workload::Generic;
-use crate::api::{Kind, Name, Obj, Stamp};
+use crate::api::{Kind, Name, Obj, Pod, Stamp};
 use crate::client::{Cache, Key, Next, Reconcile};
 use crate::engine::grid::Grid;
 use crate::engine::{SimDuration, SimTime, Sym};
@@ -189,6 +189,10 @@ impl Reconcile for ResourceQuotaController {
             wake.push((Key::of(&change.value), SimDuration::ZERO));
         }
         self.arm(cx);
+    }
+
+    fn ignores(&self, _pod: &Pod) -> bool {
+        self.rows.is_empty()
     }
 
     fn sync(

@@ -80,12 +80,31 @@ impl Scratch {
         }
     }
 
+    /// Takes in a batch whose nodes do not yet suffice: without a branch per node, since which of
+    /// them fit is not to be guessed.
+    fn keep_all(&mut self, here: std::ops::Range<u32>, verdicts: &[Verdict]) {
+        let mut end = self.feasible.len();
+        self.feasible.resize(end + verdicts.len(), 0);
+        for (at, verdict) in here.clone().zip(verdicts) {
+            self.feasible[end] = at;
+            end += usize::from(verdict.passed());
+        }
+        self.feasible.truncate(end);
+        let rejected = here.zip(verdicts).filter(|(_, verdict)| !verdict.passed());
+        self.rejected.extend(rejected.map(|(at, verdict)| (at, *verdict)));
+    }
+
     /// Takes the nodes of a batch in: those that fit, up to `enough`, and those that do not.
     fn sort_out(&mut self, first: usize, verdicts: &[Verdict], enough: usize) {
         let len = verdicts.len();
         let here = num::u32_of(first)..num::u32_of(first + len);
         if self.feasible.len() + len <= enough && verdicts.iter().all(|v| v.passed()) {
             self.feasible.extend(here);
+            return;
+        }
+        let passed = verdicts.iter().filter(|v| v.passed()).count();
+        if self.feasible.len() + passed < enough {
+            self.keep_all(here, verdicts);
             return;
         }
         for (at, verdict) in here.zip(verdicts) {

@@ -43,10 +43,9 @@ const DECIDE: [Kind; 5] = [
     Kind::Namespace,
 ];
 
-/// A spec that has been admitted, and what is to be said about it.
-#[derive(Debug, Clone)]
-struct Admitted {
-    spec: Arc<PodSpec>,
+/// What is to be said about a spec that has been admitted.
+#[derive(Debug, Clone, Copy)]
+struct Said {
     /// Warning to whoever asks.
     warning: Option<Sym>,
     /// Note in the audit log.
@@ -58,7 +57,7 @@ struct Admitted {
 pub(super) struct Admission {
     /// Specs admitted lately: namespace and spec as given, and as admitted. Equality is identity of
     /// the shared spec.
-    admitted: Vec<(Sym, Arc<PodSpec>, Admitted)>,
+    admitted: Vec<(Sym, Arc<PodSpec>, (Arc<PodSpec>, Said))>,
     next: usize,
     /// The state of the deciding kinds that the memory was filled under.
     decided_by: u64,
@@ -86,8 +85,7 @@ impl Admission {
         }
         if let Obj::Pod(pod) = object {
             let pod = Arc::make_mut(pod);
-            let done = self.admit_spec(ns, &pod.spec, cx)?;
-            pod.spec = done.spec;
+            let done = self.admit_spec(ns, &mut pod.spec, cx)?;
             pod.status.qos = pod.spec.qos();
             for (user, text) in [(user, done.warning), (User::ApiServer, done.audit)] {
                 let Some(text) = text else { continue };
@@ -153,9 +151,9 @@ impl Admission {
     fn admit_spec(
         &mut self,
         ns: Sym,
-        spec: &Arc<PodSpec>,
+        spec: &mut Arc<PodSpec>,
         cx: &Context<'_>,
-    ) -> Result<Admitted, ApiError> {
+    ) -> Result<Said, ApiError> {
         let state = DECIDE.iter().map(|kind| cx.versions().log_end(*kind)).sum();
         if state != self.decided_by {
             self.decided_by = state;
@@ -163,53 +161,59 @@ impl Admission {
             self.next = 0;
         }
         // A spec that nobody else holds is of no template: remembering it would help no one.
-        let shared = Arc::strong_count(spec) > 1;
-        if shared
-            && let Some((_, _, done)) =
-                self.admitted.iter().find(|(of, given, _)| *of == ns && Arc::ptr_eq(given, spec))
-        {
-            return Ok(done.clone());
+        if let Some(own) = Arc::get_mut(spec) {
+            return self.decide(ns, own, cx);
         }
-        let done = self.decide(ns, spec, cx)?;
-        if shared {
-            let row = (ns, Arc::clone(spec), done.clone());
-            if self.admitted.len() < MEMORY {
-                self.admitted.push(row);
-            } else {
-                self.admitted[self.next] = row;
-                self.next = (self.next + 1) % MEMORY;
-            }
+        let known =
+            self.admitted.iter().find(|(of, given, _)| *of == ns && Arc::ptr_eq(given, spec));
+        if let Some((_, _, (done, said))) = known {
+            *spec = Arc::clone(done);
+            return Ok(*said);
         }
-        Ok(done)
+        let mut admitted = PodSpec::clone(spec);
+        let said = self.decide(ns, &mut admitted, cx)?;
+        let given = std::mem::replace(spec, Arc::new(admitted));
+        let row = (ns, given, (Arc::clone(spec), said));
+        if self.admitted.len() < MEMORY {
+            self.admitted.push(row);
+        } else {
+            self.admitted[self.next] = row;
+            self.next = (self.next + 1) % MEMORY;
+        }
+        Ok(said)
     }
 
     /// All plugins that look at a pod: those that change it, then those that judge it.
-    fn decide(&mut self, ns: Sym, spec: &PodSpec, cx: &Context<'_>) -> Result<Admitted, ApiError> {
-        let mut admitted = PodSpec::clone(spec);
+    fn decide(
+        &mut self,
+        ns: Sym,
+        admitted: &mut PodSpec,
+        cx: &Context<'_>,
+    ) -> Result<Said, ApiError> {
         let limits = Limits::read(ns, cx.versions());
         if !limits.is_empty() {
-            limits.fill_in(&mut admitted);
+            limits.fill_in(admitted);
         }
-        if !serviceaccount::admit(&mut admitted, ns, cx.versions()) {
-            self.awaited = serviceaccount::is_default(&admitted);
+        if !serviceaccount::admit(admitted, ns, cx.versions()) {
+            self.awaited = serviceaccount::is_default(admitted);
             return Err(serviceaccount::missing(admitted.service_account, ns));
         }
-        priority(&mut admitted, cx)?;
-        default_tolerations(&mut admitted);
-        runtimeclass::admit(&mut admitted, cx.versions())?;
-        let broken = limits.check(&admitted);
+        priority(admitted, cx)?;
+        default_tolerations(admitted);
+        runtimeclass::admit(admitted, cx.versions())?;
+        let broken = limits.check(admitted);
         if !broken.is_empty() {
             return Err(ApiError::Forbidden(Sym::new(&joined(&broken))));
         }
         let levels = levels(ns, cx);
-        if let Some(what) = podsecurity::violations(levels.enforce, &admitted) {
+        if let Some(what) = podsecurity::violations(levels.enforce, admitted) {
             return Err(ApiError::Forbidden(podsecurity::refusal(&what)));
         }
         let said = |level| {
-            podsecurity::violations(level, &admitted).map(|what| podsecurity::warning(&what))
+            podsecurity::violations(level, admitted).map(|what| podsecurity::warning(&what))
         };
         let (warning, audit) = (said(levels.warn), said(levels.audit));
-        Ok(Admitted { spec: Arc::new(admitted), warning, audit })
+        Ok(Said { warning, audit })
     }
 }
 

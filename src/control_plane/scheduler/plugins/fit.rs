@@ -337,7 +337,8 @@ impl Plugin for Fit {
         let columns = columns.map(|column| &column[first..first + n]);
         let FitState { cpu, memory, ephemeral, .. } = state.fit;
         let mut slack = [0.0; CHUNK];
-        wide(Slack { columns, asked: [cpu, memory, ephemeral, 1.0], out: &mut slack[..n] });
+        let mut short =
+            wide(Slack { columns, asked: [cpu, memory, ephemeral, 1.0], out: &mut slack[..n] });
         for &(name, want) in &state.fit.scalars {
             let Some(column) = c.scalar(name) else {
                 slack = [-1.0; CHUNK];
@@ -348,7 +349,8 @@ impl Plugin for Fit {
                 *slack = least(*slack, free - num::float(want));
             }
         }
-        if !any_negative(&slack[..n]) {
+        short |= !state.fit.scalars.is_empty() && any_negative(&slack[..n]);
+        if !short {
             return;
         }
         // The reasons are worked out only where something is short.
@@ -514,10 +516,11 @@ struct Slack<'a> {
 }
 
 impl Loop for Slack<'_> {
-    type Output = ();
+    /// Whether anything is short anywhere.
+    type Output = bool;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> bool {
         let n = self.out.len();
         let [ac, uc, am, um, ae, ue, ap, np] = self.columns.map(|c| &c[..n]);
         let [cpu, memory, ephemeral, pods] = self.asked;
@@ -526,6 +529,7 @@ impl Loop for Slack<'_> {
             let b = least(ae[i] - ue[i] - ephemeral, ap[i] - np[i] - pods);
             *out = least(a, b);
         }
+        any_negative(self.out)
     }
 }
 
@@ -537,7 +541,7 @@ fn least(a: f64, b: f64) -> f64 {
 
 /// True if a number is below 0. Least values are kept in eight lanes, which vectorises; one running
 /// minimum would not.
-#[inline]
+#[inline(always)]
 fn any_negative(numbers: &[f64]) -> bool {
     let mut least = [0.0_f64; 8];
     let (lanes, rest) = numbers.as_chunks::<8>();
