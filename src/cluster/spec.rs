@@ -498,6 +498,15 @@ pub enum Expect {
         /// Greatest number.
         at_most: u64,
     },
+    /// So many Kubernetes Events were written, new or repeated, of those that fit.
+    Event {
+        /// Which.
+        which: Box<EventMatch>,
+        /// Least number.
+        at_least: u64,
+        /// Greatest number.
+        at_most: u64,
+    },
     /// So many warnings of admission whose text holds this.
     Warned {
         /// Part of the text.
@@ -505,6 +514,19 @@ pub enum Expect {
         /// Least number.
         at_least: u64,
     },
+}
+
+/// Which Kubernetes Events an assertion is about: all that is given must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventMatch {
+    /// Kind of the object.
+    pub kind: Option<Kind>,
+    /// Name of the object.
+    pub name: Option<String>,
+    /// Reason.
+    pub reason: Option<Sym>,
+    /// Part of the message.
+    pub message: Option<String>,
 }
 
 /// Refused requests that fit: what is not given, fits.

@@ -3,6 +3,7 @@
 use super::rows::{Line, NAME};
 use crate::api::Name;
 use crate::api::kevent::{KEvent, Source, Text};
+use crate::cluster::spec::EventMatch;
 use crate::engine::{SimTime, Sym};
 
 /// The head of `events.csv`.
@@ -20,6 +21,15 @@ pub fn event_row(line: &mut Line, time: SimTime, event: &KEvent) {
     line.plain(if event.warning { "Warning" } else { "Normal" });
     line.sym(event.reason).uint(u64::from(event.count)).plain(component).plain(node.as_str());
     message(line, event);
+}
+
+/// Whether an assertion is about this event.
+#[must_use]
+pub fn fits(event: &KEvent, wanted: &EventMatch) -> bool {
+    wanted.reason.is_none_or(|reason| reason == event.reason)
+        && wanted.kind.is_none_or(|kind| kind == event.kind)
+        && wanted.name.as_ref().is_none_or(|name| *name == event.name.to_string())
+        && wanted.message.as_ref().is_none_or(|part| event.message().contains(part.as_str()))
 }
 
 /// The message, piece by piece: the same words as [`KEvent::message`], without making a string.

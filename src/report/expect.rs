@@ -3,7 +3,7 @@
 use super::metrics::Metrics;
 use super::pods::State;
 use super::workloads::{WorkloadRow, longest_below};
-use crate::cluster::spec::{Expect, Refusals};
+use crate::cluster::spec::{EventMatch, Expect, Refusals};
 use crate::engine::SimDuration;
 use serde::Serialize;
 
@@ -63,6 +63,7 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
         Expect::Refused { which, at_least, at_most } => {
             refused(metrics, which, (*at_least, *at_most))
         }
+        Expect::Event { which, at_least, at_most } => event(metrics, which, (*at_least, *at_most)),
         Expect::Warned { message, at_least } => {
             let count = metrics.refusals.count_warnings(message);
             let expected = format!("at least {at_least} warnings with {message:?}");
@@ -110,6 +111,20 @@ fn refused(metrics: &Metrics, which: &Refusals, bounds: (u64, u64)) -> Verdict {
         }
     }
     verdict((bounds.0..=bounds.1).contains(&count), expected, observed)
+}
+
+fn event(metrics: &Metrics, which: &EventMatch, bounds: (u64, u64)) -> Verdict {
+    let mut words = vec![range(bounds), "Events".to_owned()];
+    words.extend(which.reason.map(|r| r.to_string()));
+    let object = [which.kind.map(|k| k.name().to_owned()), which.name.clone()];
+    let object: Vec<String> = object.into_iter().flatten().collect();
+    if !object.is_empty() {
+        words.push(format!("of {}", object.join(" ")));
+    }
+    words.extend(which.message.as_ref().map(|m| format!("saying {m:?}")));
+    let found = metrics.expected_events.iter().find(|(wanted, _)| wanted == which);
+    let count = found.map_or(0, |(_, count)| *count);
+    verdict((bounds.0..=bounds.1).contains(&count), words.join(" "), count.to_string())
 }
 
 fn verdict(pass: bool, expected: String, observed: String) -> Verdict {

@@ -4,7 +4,7 @@
 //! 100 ns: columns by dense number, no text, no allocation. What a pod did is written to the
 //! sink when the pod is gone.
 
-use super::events::{EVENTS_HEAD, event_row};
+use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
@@ -18,7 +18,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::spec::{Agent, FaultKind, Plan, SchedulerSpec};
+use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -63,6 +63,8 @@ pub struct Metrics {
     pub decisions: Decisions,
     /// Kubernetes Events written, new or repeated.
     pub events: u64,
+    /// Those that assertions ask for.
+    pub expected_events: Vec<(EventMatch, u64)>,
     /// First creation of a pod and last end of one.
     pub work: (Option<SimTime>, Option<SimTime>),
     /// The end of the run.
@@ -80,6 +82,12 @@ pub struct Metrics {
     crashed: (SimTime, BTreeSet<u32>),
     active_faults: bool,
     primed: bool,
+}
+
+/// The Kubernetes Events that an assertion asks for, none of them seen.
+fn asked(expect: &Expect) -> Option<(EventMatch, u64)> {
+    let Expect::Event { which, .. } = expect else { return None };
+    Some((EventMatch::clone(which), 0))
 }
 
 impl Metrics {
@@ -100,6 +108,7 @@ impl Metrics {
             totals: Counts::default(),
             decisions: Decisions::default(),
             events: 0,
+            expected_events: plan.expect.iter().filter_map(asked).collect(),
             work: (None, None),
             ended: SimTime::ZERO,
             unscheduled: BTreeMap::new(),
@@ -176,6 +185,9 @@ impl Metrics {
                 return;
             }
             self.events += 1;
+            for (wanted, count) in &mut self.expected_events {
+                *count += u64::from(fits(event, wanted));
+            }
             if let Some(sink) = &mut self.sink {
                 event_row(&mut self.line, now, event);
                 sink.row(Stream::Events, self.line.end());

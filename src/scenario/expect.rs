@@ -6,7 +6,8 @@ use super::place::Place;
 use super::report::Report;
 use super::target::Target;
 use super::value::{self, SPAN_HINT, Span};
-use crate::cluster::spec::{Expect, Pin, Refusals};
+use crate::api::Kind;
+use crate::cluster::spec::{EventMatch, Expect, Pin, Refusals};
 use crate::engine::{SimDuration, Sym};
 
 /// The assertions of one item: exactly one, unless something is wrong.
@@ -51,13 +52,16 @@ pub(crate) fn expect(
             at_least: w.at_least.unwrap_or(1),
         }),
     );
+    if let Some(event) = &from.event {
+        all.push(self::event(event, &at.key("event"), report));
+    }
     if all.len() > 1 {
         report.error(at, "more than one assertion in one item", "give each a dash of its own");
     } else if all.is_empty() && from.converged != Some(false) && from.available.is_none() {
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, available, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned",
+            "possible here: converged, available, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
         );
     }
     all.pop()
@@ -77,11 +81,34 @@ const REASONS: [&str; 8] = [
     "InternalError",
 ];
 
-fn refused(from: &file::ExpectRefused, at: &Place, report: &mut Report) -> Expect {
-    let kind = from.kind.as_ref().and_then(|word| {
-        let kind = super::target::kind(word);
-        report.take(&at.key("kind"), kind, "write pod, deployment, node or another kind")
+fn kind(word: Option<&String>, at: &Place, report: &mut Report) -> Option<Kind> {
+    let kind = super::target::kind(word?);
+    report.take(&at.key("kind"), kind, "write pod, deployment, node or another kind")
+}
+
+/// Least and greatest number; none at all is what `atMost: 0` alone says.
+fn bounds(least: Option<u64>, most: Option<u64>, at: &Place, report: &mut Report) -> (u64, u64) {
+    let (at_least, at_most) =
+        (least.unwrap_or(u64::from(most != Some(0))), most.unwrap_or(u64::MAX));
+    if at_most < at_least {
+        report.error(at, "atMost is less than atLeast", "exchange them");
+    }
+    (at_least, at_most)
+}
+
+fn event(from: &file::ExpectEvent, at: &Place, report: &mut Report) -> Expect {
+    let which = Box::new(EventMatch {
+        kind: kind(from.kind.as_ref(), at, report),
+        name: from.name.clone(),
+        reason: from.reason.as_deref().map(Sym::new),
+        message: from.message.clone(),
     });
+    let (at_least, at_most) = bounds(from.at_least, from.at_most, at, report);
+    Expect::Event { which, at_least, at_most }
+}
+
+fn refused(from: &file::ExpectRefused, at: &Place, report: &mut Report) -> Expect {
+    let kind = kind(from.kind.as_ref(), at, report);
     if let Some(code) = from.code.filter(|c| !CODES.contains(c)) {
         let list = CODES.map(|c| c.to_string()).join(", ");
         report.error(
@@ -94,12 +121,7 @@ fn refused(from: &file::ExpectRefused, at: &Place, report: &mut Report) -> Expec
         let hint = super::place::suggest(reason, &REASONS);
         report.error(&at.key("reason"), format!("no answer has reason {reason:?}"), hint);
     }
-    // None at all is what `atMost: 0` alone says.
-    let at_least = from.at_least.unwrap_or(u64::from(from.at_most != Some(0)));
-    let at_most = from.at_most.unwrap_or(u64::MAX);
-    if at_most < at_least {
-        report.error(at, "atMost is less than atLeast", "exchange them");
-    }
+    let (at_least, at_most) = bounds(from.at_least, from.at_most, at, report);
     let which = Box::new(Refusals {
         user: from.user.clone(),
         verb: from.verb.clone(),

@@ -683,6 +683,26 @@ pub struct Expect {
     pub refused: Option<ExpectRefused>,
     /// Warnings of admission.
     pub warned: Option<ExpectWarned>,
+    /// Kubernetes Events.
+    pub event: Option<ExpectEvent>,
+}
+
+/// Kubernetes Events, new or repeated: those that fit all that is given are counted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectEvent {
+    /// Reason: `FailedCreate`, `BackOff`.
+    pub reason: Option<String>,
+    /// Kind of the object they are about: `pod`, `replicaset`.
+    pub kind: Option<String>,
+    /// Name of that object.
+    pub name: Option<String>,
+    /// Part of the message: `exceeded quota`.
+    pub message: Option<String>,
+    /// At least; 1 by default.
+    pub at_least: Option<u64>,
+    /// At most; no bound by default.
+    pub at_most: Option<u64>,
 }
 
 /// Refused requests: those that fit all that is given are counted.

@@ -25,7 +25,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 24] = [
+const MODELLED: [Kind; 30] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -43,6 +43,12 @@ const MODELLED: [Kind; 24] = [
     Kind::LimitRange,
     Kind::ResourceQuota,
     Kind::RuntimeClass,
+    Kind::PersistentVolume,
+    Kind::PersistentVolumeClaim,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::CSIDriver,
+    Kind::CSIStorageCapacity,
     Kind::PodDisruptionBudget,
     Kind::ReplicationController,
     Kind::CronJob,

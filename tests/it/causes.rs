@@ -16,8 +16,8 @@ use wavetank::report::text::render;
 use wavetank::session::{Observer, Recorder, Session, why};
 
 /// Scenarios whose traces are looked at.
-const SMALL: [&str; 5] =
-    ["crash-loop", "first-steps", "preemption", "rolling-update", "zone-outage"];
+const SMALL: [&str; 6] =
+    ["crash-loop", "first-steps", "guard-rails", "preemption", "rolling-update", "zone-outage"];
 
 /// The stages of a request, effect first.
 const STAGES: [&str; 8] = [
@@ -352,12 +352,14 @@ impl Observer for Lines {
         // Kubernetes Events are for people; what happens is in the other objects.
         let told = match record.what {
             What::Committed { kind, .. } => kind != Kind::Event,
-            What::Fault { .. } | What::Noticed { .. } | What::Scenario { .. } => true,
+            What::Fault { .. }
+            | What::Noticed { .. }
+            | What::Scenario { .. }
+            | What::Refused { .. }
+            | What::Warned { .. } => true,
             What::Event(_)
             | What::Submitted { .. }
             | What::Stage(_)
-            | What::Refused { .. }
-            | What::Warned { .. }
             | What::Delivered { .. }
             | What::Listed { .. }
             | What::Sync { .. }

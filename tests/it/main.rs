@@ -12,6 +12,7 @@ mod golden_objects;
 mod golden_read;
 mod heartbeats;
 mod manifests;
+mod often_wrong;
 mod plain;
 mod plugin;
 mod probes;

@@ -2,15 +2,19 @@
 //! denial, a conflict. Each is visible in the report, in Kubernetes Events where a controller was
 //! refused, and to `expect:`.
 
-use super::support::scratch;
+use super::support::{root, scratch};
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use wavetank::api::versions::Versions;
 use wavetank::api::{Kind, Obj};
+use wavetank::event::{Record, What};
 use wavetank::report::metrics::Metrics;
 use wavetank::report::summary::Summary;
 use wavetank::report::text;
 use wavetank::scenario::{LoadOptions, load_with};
-use wavetank::session::Session;
+use wavetank::session::{Observer, Session};
 
 const HEAD: &str = "
 apiVersion: wavetank.dev/v1
@@ -22,14 +26,33 @@ cluster: {nodes: [{name: node, count: 2, cpu: 4, memory: 16Gi}]}
 fn run(name: &str, body: &str) -> (Summary, String, Vec<String>) {
     let path = scratch(name).join("scenario.yaml");
     fs::write(&path, format!("{HEAD}{body}")).unwrap();
-    let loaded = load_with(&path, &LoadOptions::default()).unwrap_or_else(|errors| {
+    let (summary, page, events, _) = run_file(&path);
+    (summary, page, events)
+}
+
+/// Refusals as the trace tells them: who, verb, kind, code.
+#[derive(Default)]
+struct Told(BTreeSet<(String, String, Kind, u16)>);
+
+impl Observer for Told {
+    fn on(&mut self, record: &Record, _versions: &Versions) {
+        if let What::Refused { user, verb, kind, error, .. } = record.what {
+            let verb = format!("{}{}", verb.0, verb.1);
+            self.0.insert((user.to_string(), verb, kind, error.code()));
+        }
+    }
+}
+
+fn run_file(path: &Path) -> (Summary, String, Vec<String>, Told) {
+    let loaded = load_with(path, &LoadOptions::default()).unwrap_or_else(|errors| {
         let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
         panic!("{}", all.join("\n"));
     });
     let plan = Arc::new(loaded.plan);
     let mut metrics = Metrics::new(&plan, None);
     let mut session = Session::new(plan);
-    session.run(&mut [&mut metrics], |_| {});
+    let mut told = Told::default();
+    session.run(&mut [&mut metrics, &mut told], |_| {});
     let summary = Summary::new(&metrics, &session.digest());
     let page = text::render(&summary, 400);
     assert!(summary.passed(), "{page}");
@@ -38,7 +61,7 @@ fn run(name: &str, body: &str) -> (Summary, String, Vec<String>) {
         let Obj::Event(event) = o else { return None };
         Some(format!("{} {}", event.reason, event.message()))
     });
-    (summary, page, events.collect())
+    (summary, page, events.collect(), told)
 }
 
 /// A deployment of three replicas with some lines in its pod spec and container.
@@ -184,4 +207,83 @@ expect:
     let (summary, page, _) = run("drain", &body);
     assert!(page.contains("Cannot evict pod as it would violate the pod's disruption budget."));
     assert_eq!(summary.pods.deleted, 2);
+}
+
+/// The example: a user without rights, a quota exceeded, an admission denial and a conflict, each
+/// in the trace, on the page, to `expect:`, and in Kubernetes Events where upstream writes one.
+#[test]
+fn the_guard_rails_show_every_refusal_everywhere() {
+    let path = root().join("scenarios/guard-rails/scenario.yaml");
+    let (summary, page, events, told) = run_file(&path);
+    let rows = [
+        ("mallory", "patch/scale", Kind::Deployment, 403, "User \"mallory\" cannot patch resource"),
+        ("kcm:replicaset-controller", "create", Kind::Pod, 403, "exceeded quota: compute"),
+        ("alice", "create", Kind::Pod, 403, "violates PodSecurity \"baseline:latest\""),
+        ("user", "create", Kind::ConfigMap, 409, "configmaps \"settings\" already exists"),
+        ("user", "update", Kind::ConfigMap, 409, "Operation cannot be fulfilled on configmaps"),
+    ];
+    for (user, verb, kind, code, text) in rows {
+        let seen = told.0.iter().any(|(by, v, k, c)| {
+            by.trim_end_matches(':') == user && v == verb && *k == kind && *c == code
+        });
+        assert!(seen, "{user} {verb} {kind} {code}: {:?}", told.0);
+        let begin = format!(" x {user} {verb} {}: {code} ", kind.name());
+        let line = page.lines().find(|l| l.contains(&begin) && l.contains(text));
+        assert!(line.is_some(), "{begin}{text}\n{page}");
+        let row = summary.refusals.iter().find(|r| r.user == user && r.message.contains(text));
+        assert!(row.is_some_and(|r| r.code == code && r.notable), "{user} {text}");
+    }
+    for text in ["exceeded quota: compute", "violates PodSecurity"] {
+        let said = |e: &&String| e.starts_with("FailedCreate ") && e.contains(text);
+        assert!(events.iter().any(|e| said(&e)), "{text}: {events:?}");
+    }
+}
+
+/// Quota, replica set and their retries: what is deleted is given back by the controller, and the
+/// replica set's next try after its back-off gets it.
+#[test]
+fn what_a_deleted_pod_used_goes_to_whoever_tries_next() {
+    let web = deployment("web", "shop", 3, ", resources: {requests: {cpu: 500m}}");
+    let old = deployment("old", "shop", 2, ", resources: {requests: {cpu: 500m}}");
+    let body = format!(
+        "until: 30m
+namespaces: [shop]
+objects:
+  - {{apiVersion: v1, kind: ResourceQuota, metadata: {{name: q, namespace: shop}}, spec: {{hard: {{requests.cpu: 2}}}}}}
+workload:
+  - {{at: 1m, apply: {old}}}
+  - {{at: 2m, apply: {web}}}
+  - {{at: 5m, delete: deployment/shop/old}}
+expect:
+  - event: {{reason: FailedCreate, kind: replicaset, message: 'used: requests.cpu=2, limited: requests.cpu=2'}}
+  - event: {{reason: FailedCreate, kind: pod, atMost: 0}}
+  - converged: true
+  - bound: 5
+"
+    );
+    let (summary, _, _) = run("given-back", &body);
+    assert_eq!(summary.pods.created, 5);
+}
+
+/// A pod may follow its namespace at once: admission waits for the account `default`, for a while.
+#[test]
+fn admission_waits_for_the_account_of_a_new_namespace() {
+    for (watch, expect) in [
+        ("500ms", "[{refused: {kind: pod, atMost: 0}}, {bound: 1}]"),
+        ("5s", "[{refused: {user: user, kind: pod, code: 403, message: 'error looking up service account new/default'}}]"),
+    ] {
+        let path = scratch("account").join("scenario.yaml");
+        let text = format!(
+            "{}
+until: 1m
+objects:
+  - {{apiVersion: v1, kind: Namespace, metadata: {{name: new}}}}
+  - {{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: new}}, spec: {{containers: [{{name: c, image: 'c:1'}}]}}}}
+expect: {expect}
+",
+            HEAD.replace("cluster: {", &format!("cluster: {{latencies: {{watch: {watch}}}, "))
+        );
+        fs::write(&path, text).unwrap();
+        run_file(&path);
+    }
 }

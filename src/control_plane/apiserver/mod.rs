@@ -186,6 +186,10 @@ impl ApiServer {
     /// A seat is free: whoever waits may have it.
     fn seat_free(&mut self, level: Level, cx: &mut Context<'_>) {
         self.fairness.leave(level);
+        self.serve_waiting(cx);
+    }
+
+    fn serve_waiting(&mut self, cx: &mut Context<'_>) {
         while let Some((next, arrival)) = self.fairness.next() {
             let Some(in_flight) = cx.in_flight(next) else { continue };
             let level = fairness::level(&in_flight.request);
@@ -254,6 +258,8 @@ impl ApiServer {
         let Some(in_flight) = cx.in_flight(id) else { return };
         let level = fairness::level(&in_flight.request);
         self.serve(id, level, cx);
+        // It may have been refused at last and given its seat back.
+        self.serve_waiting(cx);
     }
 
     /// A quota's charge is committed before the object is handed to etcd.
