@@ -53,10 +53,11 @@ pub mod volumeprotection;
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;
 use crate::api::versions::Change;
-use crate::api::{Kind, Obj};
+use crate::api::{Kind, Obj, Pod};
 use crate::client::{Cache, RateLimiter, Runner};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, Context, ControllerEvent};
+use std::sync::Arc;
 
 /// Flags of the manager.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +98,8 @@ struct PodNews {
     free: bool,
     deleted: bool,
     held: bool,
+    /// It has got a node, has ended, or is to go without ever having had a node.
+    astray: bool,
 }
 
 impl PodNews {
@@ -108,7 +111,12 @@ impl PodNews {
             before.is_some_and(|b| owners[0].is_none() && labels(b) == labels(&change.value));
         let held = change.value.meta().is_some_and(|m| m.finalizers.is_some());
         let free = owners[1].is_none() && !same && !change.deleted;
-        Self { owners, free, deleted: change.deleted, held }
+        let (now, was) = (change.value.as_pod(), before.and_then(Obj::as_pod));
+        let unbound = |pod: Option<&Arc<Pod>>| pod.is_none_or(|p| p.node.is_empty());
+        let bound = !unbound(now) && unbound(was);
+        let ended = now.into_iter().chain(was).any(|p| p.terminal());
+        let astray = bound || ended || unbound(now) && now.is_some_and(|p| p.meta.terminating());
+        Self { owners, free, deleted: change.deleted, held, astray }
     }
 
     /// It is, or was, a pod of this kind's, or may become one.
@@ -267,7 +275,7 @@ controllers! {
     GarbageCollector gc: gc::GarbageCollector = |_s| gc::GarbageCollector::new(KINDS),
         [], |p| p.owned() || p.held;
     /// Ended, unbound and lost pods.
-    PodGc podgc: podgc::PodGc = |s| podgc::PodGc::new(s.row, s.draws), [Node], |_p| true;
+    PodGc podgc: podgc::PodGc = |s| podgc::PodGc::new(s.row, s.draws), [Node], |p| p.astray;
     /// Claims and volumes.
     PersistentVolume persistentvolume: persistentvolume::VolumeBinder
         = |s| persistentvolume::VolumeBinder::new(s.row),
