@@ -270,7 +270,10 @@ expect:
 fn admission_waits_for_the_account_of_a_new_namespace() {
     for (watch, expect) in [
         ("500ms", "[{refused: {kind: pod, atMost: 0}}, {bound: 1}]"),
-        ("5s", "[{refused: {user: user, kind: pod, code: 403, message: 'error looking up service account new/default'}}]"),
+        (
+            "5s",
+            "[{refused: {user: user, kind: pod, code: 403, message: 'error looking up service account new/default'}}]",
+        ),
     ] {
         let path = scratch("account").join("scenario.yaml");
         let text = format!(
