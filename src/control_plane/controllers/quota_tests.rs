@@ -18,7 +18,7 @@ fn create(kit: &mut Kit, object: Obj) {
     kit.user(object.kind(), &name, Op::Create { object, generate: false });
 }
 
-fn quota(kit: &mut Kit, hard: Value) {
+fn quota(kit: &mut Kit, hard: &Value) {
     let doc = Arc::new(json!({"spec": {"hard": hard}}));
     create(kit, Obj::Generic(QUOTA, Arc::new(Generic { meta: meta("q"), doc })));
 }
@@ -53,7 +53,7 @@ fn what_is_there_is_counted_and_ended_pods_are_only_objects() {
     }
     kit.pod("c", |pod| pod.status.phase = Phase::Succeeded);
     let hard = json!({"pods": "5", "count/pods": "9", "requests.cpu": "4", "secrets": "1"});
-    quota(&mut kit, hard.clone());
+    quota(&mut kit, &hard);
     kit.run(1.0);
     assert_eq!(status(&kit, "hard"), hard);
     let used = json!({"pods": "2", "count/pods": "3", "requests.cpu": "1", "secrets": "0"});
@@ -63,7 +63,7 @@ fn what_is_there_is_counted_and_ended_pods_are_only_objects() {
 #[test]
 fn what_ends_or_goes_is_given_back_and_what_comes_wakes_nobody() {
     let mut kit = Kit::new(KubeVersion::V1_35);
-    quota(&mut kit, json!({"pods": "5"}));
+    quota(&mut kit, &json!({"pods": "5"}));
     pod(&mut kit, "a");
     kit.run(1.0);
     let written = kit.count("update/status", QUOTA);
@@ -81,7 +81,7 @@ fn what_ends_or_goes_is_given_back_and_what_comes_wakes_nobody() {
 #[test]
 fn another_limit_is_counted_afresh_and_a_conflict_is_tried_again() {
     let mut kit = Kit::new(KubeVersion::V1_35);
-    quota(&mut kit, json!({"pods": "5"}));
+    quota(&mut kit, &json!({"pods": "5"}));
     pod(&mut kit, "a");
     kit.run(1.0);
     kit.refuse = Some(("update/status", QUOTA, ApiError::Conflict, 1));
@@ -103,7 +103,7 @@ fn a_pod_that_cannot_end_is_given_back_at_the_next_resync() {
         &mut kit,
         Obj::Node(Arc::new(crate::api::node::Node { meta, ..crate::api::node::Node::default() })),
     );
-    quota(&mut kit, json!({"pods": "5", "count/pods": "5"}));
+    quota(&mut kit, &json!({"pods": "5", "count/pods": "5"}));
     pod(&mut kit, "a");
     kit.start_pod("a", "n");
     kit.run(1.0);
