@@ -8,6 +8,7 @@ use crate::api::{LabelSet, Name, Obj, Uid};
 use crate::engine::Sym;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Objects without a controller, by their labels.
 type Orphans = FxHashMap<LabelSet, BTreeSet<(u32, u32)>>;
@@ -30,6 +31,19 @@ pub struct Cache {
 /// True for kinds whose live objects are kept as a list: those that somebody lists.
 const fn is_listed(kind: Kind) -> bool {
     matches!(kind, Kind::Node | Kind::DaemonSet | Kind::StorageClass)
+}
+
+/// True if a change leaves owners, node and labels alone, so that no index moves: most changes of
+/// pods are such.
+fn stays(before: &Obj, now: &Obj) -> bool {
+    let (Some(a), Some(b)) = (before.meta(), now.meta()) else { return false };
+    let owners = match (&a.owners, &b.owners) {
+        (None, None) => true,
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    let node = |obj: &Obj| obj.as_pod().map(|p| p.node);
+    owners && a.labels == b.labels && node(before) == node(now)
 }
 
 impl Default for Cache {
@@ -63,6 +77,9 @@ impl Cache {
             if is_listed(kind) {
                 self.listed[kind.index()].push(change.object);
             }
+        }
+        if before.is_some_and(|before| !change.deleted && stays(before, &change.value)) {
+            return;
         }
         self.reindex(kind, change, before);
         if matches!(kind, Kind::Pod | Kind::ReplicaSet) {

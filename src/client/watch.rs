@@ -211,6 +211,27 @@ impl Watches {
         std::mem::take(&mut self.all[id as usize].riders)
     }
 
+    /// A watch that wakes together with another, which has just been told this change: true if it
+    /// is all that this one is due as well, which it then has been given.
+    pub fn same(&mut self, id: u32, (kind, log): (Kind, u64), versions: &Versions) -> bool {
+        let watch = &mut self.all[id as usize];
+        if !watch.open || watch.broken.is_some() || watch.kind != kind {
+            return false;
+        }
+        let alone = match &watch.inbox {
+            Some(inbox) => inbox.len() == 1 && inbox.front() == Some(&log),
+            None => watch.cursor == log && versions.log_end(kind) == log + 1,
+        };
+        if alone {
+            watch.armed = false;
+            match &mut watch.inbox {
+                Some(inbox) => inbox.clear(),
+                None => watch.cursor += 1,
+            }
+        }
+        alone
+    }
+
     /// At a wake-up: the next change that has reached the client by now. Call until there is
     /// nothing more.
     pub fn next(&mut self, id: u32, cx: &mut Context<'_>) -> Due {

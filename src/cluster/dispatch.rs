@@ -56,11 +56,11 @@ impl Cluster {
             let what = What::Event(event);
             self.shared.records.push(crate::event::Record { seq, time, cause, what });
         }
-        self.dispatch(entry);
+        self.dispatch(&entry);
         Some(entry)
     }
 
-    fn dispatch(&mut self, entry: Entry<Event>) {
+    fn dispatch(&mut self, entry: &Entry<Event>) {
         let cx = &mut self.shared.context(entry.seq);
         match entry.event {
             Event::Api(event) => self.api.handle(event, cx),

@@ -152,6 +152,13 @@ impl Cluster {
         copy: &mut Option<((Kind, u64), Change)>,
     ) {
         let Some(client) = self.api.watches.client(watch) else { return };
+        if let Some((of, change)) = &*copy
+            && self.api.watches.same(watch, *of, &self.shared.versions)
+        {
+            let hop = self.shared.context(seq).delivered(client, of.0, of.1, change.seq);
+            self.hand_over(client, change, hop);
+            return;
+        }
         loop {
             let cx = &mut self.shared.context(seq);
             match self.api.watches.next(watch, cx) {

@@ -134,11 +134,15 @@ impl Line {
     pub fn seconds(&mut self, time: SimTime) -> &mut Self {
         if time != SimTime::MAX {
             let micros = time.0 / 1000;
-            self.digits(micros / 1_000_000, 1);
-            self.bytes.push(b'.');
-            self.digits(micros % 1_000_000, 6);
+            let mut buffer = [b'0'; 32];
+            buffer[31] = b',';
+            put(&mut buffer, 31, micros % 1_000_000);
+            buffer[24] = b'.';
+            let at = put(&mut buffer, 24, micros / 1_000_000).min(23);
+            self.bytes.extend_from_slice(&buffer[at..]);
+        } else {
+            self.bytes.push(b',');
         }
-        self.bytes.push(b',');
         self
     }
 
@@ -172,22 +176,26 @@ impl Line {
 
     fn digits(&mut self, n: u64, width: usize) {
         let mut buffer = [b'0'; 20];
-        let mut at = buffer.len();
-        let mut rest = n;
-        // Two digits at a time: a division is the dear part.
-        while rest >= 10 {
-            at -= 2;
-            let pair = 2 * crate::engine::num::index(rest % 100);
-            buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-            rest /= 100;
-        }
-        if rest > 0 {
-            at -= 1;
-            buffer[at] = PAIRS[2 * crate::engine::num::index(rest) + 1];
-        }
-        at = at.min(buffer.len() - width);
+        let at = put(&mut buffer, 20, n).min(buffer.len() - width);
         self.bytes.extend_from_slice(&buffer[at..]);
     }
+}
+
+/// Writes a number so that it ends before `end`; gives where it begins. 0 has no digits.
+fn put(buffer: &mut [u8], end: usize, n: u64) -> usize {
+    let (mut at, mut rest) = (end, n);
+    // Two digits at a time: a division is the dear part.
+    while rest >= 10 {
+        at -= 2;
+        let pair = 2 * crate::engine::num::index(rest % 100);
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        rest /= 100;
+    }
+    if rest > 0 {
+        at -= 1;
+        buffer[at] = PAIRS[2 * crate::engine::num::index(rest) + 1];
+    }
+    at
 }
 
 #[cfg(test)]
