@@ -165,6 +165,15 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// A label that everything selected has, if one can be named: the last requirement of a single
+    /// value, since those before tend to be shared by many (`app=web` before
+    /// `pod-template-hash=…`). What to index a selector by.
+    #[must_use]
+    pub fn pair(&self) -> Option<(Sym, Sym)> {
+        let single = |r: &&Requirement| r.op == Op::In && r.values.len() == 1;
+        self.requirements.iter().rev().find(single).map(|r| (r.key, r.values[0]))
+    }
+
     /// A selector of these requirements.
     #[must_use]
     pub fn new(requirements: Vec<Requirement>) -> Self {

@@ -24,19 +24,8 @@ pub(super) struct SelectorIndex {
 }
 
 impl SelectorIndex {
-    /// The requirement to find a selector by: the last one, since the ones before tend to be shared
-    /// by many (`app=web` before `pod-template-hash=…`).
-    fn pair(selector: &Selector) -> Option<(Sym, Sym)> {
-        let single = selector
-            .requirements
-            .iter()
-            .rev()
-            .filter(|r| r.op == crate::api::labels::Op::In && r.values.len() == 1);
-        single.map(|r| (r.key, r.values[0])).next()
-    }
-
     fn list(&mut self, ns: Sym, selector: &Selector) -> &mut Vec<Key> {
-        match Self::pair(selector) {
+        match selector.pair() {
             Some((key, value)) => self.by_pair.entry((ns, key, value)).or_default(),
             None => self.rest.entry(ns).or_default(),
         }
@@ -53,7 +42,7 @@ impl SelectorIndex {
         let list = self.list(key.ns, selector);
         list.retain(|k| *k != key);
         if list.is_empty() {
-            match Self::pair(selector) {
+            match selector.pair() {
                 Some((k, v)) => self.by_pair.remove(&(key.ns, k, v)),
                 None => self.rest.remove(&key.ns),
             };

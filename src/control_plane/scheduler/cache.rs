@@ -454,10 +454,9 @@ impl Cache {
     /// The number of a group of pods, counted from now on.
     pub fn ensure_group(&mut self, key: &GroupKey) -> u32 {
         let (rows, pods) = (&self.rows, &self.pods);
-        let all = rows.iter().enumerate().flat_map(|(i, row)| {
-            row.pods.iter().filter_map(move |p| Some((num::u32_of(i), &*pods.get(p)?.pod)))
-        });
-        self.counts.group(key, all)
+        let on =
+            |node: u32| rows[node as usize].pods.iter().filter_map(|p| Some(&*pods.get(p)?.pod));
+        self.counts.group(key, num::u32_of(rows.len()), on)
     }
 
     // ----- pods -----

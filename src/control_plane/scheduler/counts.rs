@@ -42,6 +42,11 @@ pub struct GroupKey {
 }
 
 impl GroupKey {
+    /// A label that all pods of the group have, if one can be named.
+    fn label(&self) -> Option<(Sym, Sym)> {
+        self.terms.iter().find_map(|(_, selector)| selector.as_ref()?.pair())
+    }
+
     /// Whether a pod with these labels in this namespace is in the group.
     #[must_use]
     pub fn matches(&self, ns: Sym, labels: LabelSet) -> bool {
@@ -166,6 +171,11 @@ pub struct Carrier {
 pub struct Counts {
     groups: Vec<Group>,
     group_of: FxHashMap<GroupKey, u32>,
+    /// Groups by a label that all their pods have, and those without one.
+    by_label: FxHashMap<(Sym, Sym), SmallVec<[u32; 2]>>,
+    rest: Vec<u32>,
+    /// How many pods carry a label, by node index: a new group is counted where it can have pods.
+    labelled: FxHashMap<(Sym, Sym), FxHashMap<u32, u32>>,
     /// Groups that pods with these labels belong to.
     memo: FxHashMap<(Sym, LabelSet), SmallVec<[u32; 4]>>,
     carriers: Vec<Carrier>,
@@ -187,20 +197,42 @@ const MAX_GROUPS: usize = 4096;
 const MAX_MEMO: usize = 1 << 16;
 
 impl Counts {
-    /// The group with this key; counted over `pods` (node index and pod) if it is new.
-    pub fn group<'a>(&mut self, key: &GroupKey, pods: impl Iterator<Item = (u32, &'a Pod)>) -> u32 {
+    /// The group with this key; if it is new, counted over the `nodes` first node indices, whose
+    /// pods `on` gives.
+    pub fn group<'a, I: Iterator<Item = &'a Pod>>(
+        &mut self,
+        key: &GroupKey,
+        nodes: u32,
+        on: impl Fn(u32) -> I,
+    ) -> u32 {
         if let Some(&group) = self.group_of.get(key) {
             return group;
         }
         let id = num::u32_of(self.groups.len());
-        let mut group = Group { key: key.clone(), pods: PerNode::default() };
-        for (node, pod) in pods {
-            let counted = !(key.live_only && pod.meta.terminating());
-            if counted && key.matches(pod.meta.ns, pod.meta.labels) {
-                group.pods.step(node, true);
+        let mut pods = PerNode::default();
+        let mut look = |node: u32| {
+            for pod in on(node) {
+                let counted = !(key.live_only && pod.meta.terminating());
+                if counted && key.matches(pod.meta.ns, pod.meta.labels) {
+                    pods.step(node, true);
+                }
+            }
+        };
+        match key.label() {
+            Some(label) => {
+                // Counts do not tell in which order they were made.
+                #[expect(clippy::iter_over_hash_type, reason = "sums")]
+                for node in self.labelled.get(&label).into_iter().flat_map(FxHashMap::keys) {
+                    look(*node);
+                }
+                self.by_label.entry(label).or_default().push(id);
+            }
+            None => {
+                (0..nodes).for_each(look);
+                self.rest.push(id);
             }
         }
-        self.groups.push(group);
+        self.groups.push(Group { key: key.clone(), pods });
         self.group_of.insert(key.clone(), id);
         self.memo.clear();
         id
@@ -211,6 +243,8 @@ impl Counts {
         if self.groups.len() > MAX_GROUPS {
             self.groups.clear();
             self.group_of.clear();
+            self.by_label.clear();
+            self.rest.clear();
             self.memo.clear();
         }
         if self.memo.len() > MAX_MEMO {
@@ -250,11 +284,15 @@ impl Counts {
 
     /// Counts a pod in (or out).
     pub fn count(&mut self, node: u32, pod: &Pod, add: bool) {
+        for label in pod.meta.labels.pairs() {
+            self.count_label(*label, node, add);
+        }
         if !self.groups.is_empty() {
-            let groups = &self.groups;
+            let (groups, by_label, rest) = (&self.groups, &self.by_label, &self.rest);
             let hits = self.memo.entry((pod.meta.ns, pod.meta.labels)).or_insert_with(|| {
                 let hit = |g: &u32| groups[*g as usize].key.matches(pod.meta.ns, pod.meta.labels);
-                (0..num::u32_of(groups.len())).filter(hit).collect()
+                let own = pod.meta.labels.pairs().iter().filter_map(|label| by_label.get(label));
+                own.flatten().chain(rest).copied().filter(hit).collect()
             });
             for &group in &*hits {
                 let group = &mut self.groups[group as usize];
@@ -267,6 +305,22 @@ impl Counts {
             return;
         };
         self.carrier(pod.meta.ns, affinity).pods.step(node, add);
+    }
+
+    fn count_label(&mut self, label: (Sym, Sym), node: u32, add: bool) {
+        let nodes = self.labelled.entry(label).or_default();
+        if add {
+            *nodes.entry(node).or_default() += 1;
+            return;
+        }
+        let n = nodes.get_mut(&node).expect("a pod that goes had been counted");
+        *n -= 1;
+        if *n == 0 {
+            nodes.remove(&node);
+            if nodes.is_empty() {
+                self.labelled.remove(&label);
+            }
+        }
     }
 
     fn carrier(&mut self, ns: Sym, affinity: &Arc<Affinity>) -> &mut Carrier {
