@@ -202,6 +202,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Delete { .. } => "kubectl delete",
         Action::Scale { .. } => "kubectl scale",
         Action::SetImage { .. } => "kubectl set image",
+        Action::Taint { .. } => "kubectl taint",
         Action::Cordon { on: true, .. } => "kubectl cordon",
         Action::Cordon { on: false, .. } => "kubectl uncordon",
         Action::Drain { .. } => "kubectl drain",
@@ -217,10 +218,16 @@ fn act(action: &Action, reply: Reply, cx: &mut Context<'_>) {
             let (ns, name) = object.key();
             send((object.kind(), ns, name), Op::Apply(object.clone()), reply, cx);
         }
-        Action::Delete { kind, ns, name, grace_s } => {
-            let propagation = Some(Propagation::Background);
+        Action::Delete { kind, ns, name, nth, grace_s, propagation } => {
+            let propagation = Some(*propagation);
             let op = Op::Delete { grace_s: *grace_s, propagation, uid: None };
-            send((*kind, *ns, *name), op, reply, cx);
+            let name = nth.map_or(*name, |nth| begins((*kind, *ns, *name), nth, cx));
+            send((*kind, *ns, name), op, reply, cx);
+        }
+        Action::Taint { node, remove, add } => {
+            let target = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
+            let (remove, add) = (Arc::clone(remove), Arc::clone(add));
+            send(target, Op::NodeTaints { remove, add }, reply, cx);
         }
         Action::Scale { kind, ns, name, replicas } => {
             send((*kind, *ns, *name), Op::Scale(*replicas), reply, cx);
@@ -252,6 +259,21 @@ fn drain(node: Sym, reply: Reply, cx: &mut Context<'_>) {
     for (ns, name) in pods {
         send((Kind::Pod, ns, name), Op::Evict, None, cx);
     }
+}
+
+/// The name of the object so many after the oldest one whose name begins so (the beginning itself if
+/// there is none: it will not be found). Its user has listed them, as `kubectl get` does.
+fn begins((kind, ns, prefix): (Kind, Sym, Name), nth: u32, cx: &Context<'_>) -> Name {
+    let prefix = prefix.to_string();
+    let versions = cx.versions();
+    let mut found: Vec<(u64, Name)> = versions
+        .iter(kind)
+        .filter(|(_, obj)| obj.key().0 == ns && obj.key().1.to_string().starts_with(&prefix))
+        .filter(|(_, obj)| obj.meta().is_none_or(|m| !m.terminating()))
+        .filter_map(|(object, obj)| Some((versions.revisions(kind, object)?.create, obj.key().1)))
+        .collect();
+    found.sort_unstable_by_key(|(create, _)| *create);
+    found.get(nth as usize).map_or_else(|| Name::new(&prefix), |(_, name)| *name)
 }
 
 fn send((kind, ns, name): (Kind, Sym, Name), op: Op, reply: Reply, cx: &mut Context<'_>) {

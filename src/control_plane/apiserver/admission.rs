@@ -54,6 +54,7 @@ impl Admission {
                 }
             }
             Op::CreateEvent(_)
+            | Op::PatchEvent(_)
             | Op::Update(_)
             | Op::UpdateStatus(_)
             | Op::PodStatus(_)
@@ -93,7 +94,10 @@ impl Admission {
             return Ok(());
         }
         namespace_active(request, cx)?;
-        if matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_)) {
+        if matches!(
+            request.op,
+            Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+        ) {
             self.namespace = (request.ns, state);
         }
         Ok(())
@@ -138,7 +142,10 @@ impl Admission {
 
 /// `NamespaceLifecycle`: nothing is made in a namespace that is missing or terminating.
 fn namespace_active(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
-    let creates = matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_));
+    let creates = matches!(
+        request.op,
+        Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+    );
     if !creates || request.ns.is_empty() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use super::{ApiServer, Plan, delete, patch};
 use crate::api::autoscaling::{MetricQuery, PodMetricsList};
+use crate::api::kevent::KEvent;
 use crate::api::meta::Uid;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
 use crate::api::request::{ApiError, Op, Request, Success};
@@ -52,6 +53,7 @@ impl ApiServer {
             Op::CreateEvent(event) => {
                 return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(event)));
             }
+            Op::PatchEvent(event) => return Ok(self.fold_event(event, cx)),
             Op::Create { object, generate } => (object, generate),
             // Its objects are gone by now.
             Op::DeleteCollection => {
@@ -89,6 +91,17 @@ impl ApiServer {
         };
         let object = self.new_object(object, generate, cx)?;
         Ok(Plan::Put(None, Compare::Absent, object))
+    }
+
+    /// The Event with a higher count, or a new one if it has expired.
+    fn fold_event(&self, event: Arc<KEvent>, cx: &Context<'_>) -> Plan {
+        let object = self.events.get(&(event.uid, event.key)).copied();
+        let old = object.and_then(|o| cx.versions().current(Kind::Event, o));
+        let Some(Obj::Event(old)) = old else {
+            return Plan::Put(None, Compare::Nothing, Obj::Event(event));
+        };
+        let event = KEvent { first: old.first, ..*event };
+        Plan::Put(object, Compare::Nothing, Obj::Event(Arc::new(event)))
     }
 
     /// A new object with name, identity and creation time.
@@ -269,6 +282,7 @@ fn existing(op: Op, object: ObjRef, old: Obj, cx: &Context<'_>) -> Result<Plan, 
         // Handled before the object is looked up.
         Op::Create { .. }
         | Op::CreateEvent(_)
+        | Op::PatchEvent(_)
         | Op::Apply(_)
         | Op::DeleteCollection
         | Op::Metrics(_) => {
