@@ -261,8 +261,8 @@ fn drain(node: Sym, reply: Reply, cx: &mut Context<'_>) {
     }
 }
 
-/// The name of the object so many after the oldest one whose name begins so (the beginning itself if
-/// there is none: it will not be found). Its user has listed them, as `kubectl get` does.
+/// The name of the object so many after the oldest one whose name begins so (the beginning itself
+/// if there is none: it will not be found). Its user has listed them, as `kubectl get` does.
 fn begins((kind, ns, prefix): (Kind, Sym, Name), nth: u32, cx: &Context<'_>) -> Name {
     let prefix = prefix.to_string();
     let versions = cx.versions();

