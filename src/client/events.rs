@@ -69,7 +69,7 @@ struct Posted {
 
 /// The object an Event is about.
 fn object_of(event: &KEvent) -> u64 {
-    mix(event.uid.0, event.kind.index() as u64)
+    mix(mix(event.uid.0, event.name.stable_hash()), event.kind.index() as u64)
 }
 
 /// What similar Events have in common.

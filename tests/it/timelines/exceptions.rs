@@ -17,6 +17,7 @@ const BUSY: &str = "chance: both processors were saturated, probes came late and
                     later";
 const STEPS: &str = "chance: one look at the runtime may show two steps at once";
 const LAST: &str = "chance: who deletes an ended pod for good, its kubelet or whoever asks again";
+const ZONES: &str = "chance: which of all nodes is Unknown first decides who is still tainted";
 const UNNAMED: &str = "an audit log does not name what a deletecollection takes";
 
 /// A row that differs in some recordings.
@@ -51,9 +52,12 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         ("kubelet", "patch", "nodes/status", 200),
         HEARTBEATS,
     ),
-    row(&["01", "07", "10"], (DEPLOYMENT, "update", "deployments/status", 200), TOGETHER),
+    row(&["02c"], ("fakelet", "patch", "nodes/status", 200), HEARTBEATS),
+    row(&["02c"], ("kcm:node-controller", "patch", "nodes", 200), ZONES),
+    row(&["02c"], ("kcm:replicaset-controller", "patch", "events", 200), ZONES),
+    row(&["01", "02c", "07", "10"], (DEPLOYMENT, "update", "deployments/status", 200), TOGETHER),
     row(
-        &["01", "07"],
+        &["01", "02c", "07"],
         ("kcm:replicaset-controller", "update", "replicasets/status", 200),
         TOGETHER,
     ),
