@@ -3,6 +3,7 @@
 use super::meta::{Stamp, Uid};
 use super::{Kind, Name};
 use crate::engine::Sym;
+use crate::engine::digest::mix;
 
 /// Who reports an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +41,26 @@ pub enum Text {
     DeletedPod(Name),
 }
 
+impl Text {
+    /// The same for the same text in every process.
+    #[must_use]
+    pub fn stable_hash(&self) -> u64 {
+        let (form, word) = match *self {
+            Self::Plain(text) => (0, text.stable_hash()),
+            Self::Assigned(node) => (1, node.stable_hash()),
+            Self::ImagePresent(image) => (2, image.stable_hash()),
+            Self::Pulling(image) => (3, image.stable_hash()),
+            Self::Pulled(image, ms) => (4, mix(image.stable_hash(), u64::from(ms))),
+            Self::Created(container) => (5, container.stable_hash()),
+            Self::Started(container) => (6, container.stable_hash()),
+            Self::Stopping(container) => (7, container.stable_hash()),
+            Self::CreatedPod(pod) => (8, pod.stable_hash()),
+            Self::DeletedPod(pod) => (9, pod.stable_hash()),
+        };
+        mix(word, form)
+    }
+}
+
 /// A Kubernetes Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KEvent {
@@ -65,6 +86,9 @@ pub struct KEvent {
     pub first: Stamp,
     /// Last time.
     pub last: Stamp,
+    /// What tells it from other Events about its object, so that repetitions can be folded into it;
+    /// 0 if there will be none.
+    pub key: u32,
 }
 
 impl KEvent {

@@ -72,6 +72,9 @@ pub enum Op {
     },
     /// POST of a Kubernetes Event.
     CreateEvent(Arc<KEvent>),
+    /// PATCH of a Kubernetes Event with the same object and key: a higher count. If it has expired,
+    /// it is made again, as client-go does after a 404.
+    PatchEvent(Arc<KEvent>),
     /// PUT of the whole object; its `resource_version` is compared unless 0.
     Update(Obj),
     /// PUT to `/status`; only the status is taken.
@@ -149,6 +152,7 @@ impl Op {
             Self::Update(_) | Self::Apply(Obj::Lease(_)) => ("update", ""),
             Self::UpdateStatus(_) => ("update", "/status"),
             Self::Apply(_)
+            | Self::PatchEvent(_)
             | Self::NodeTaints { .. }
             | Self::Cordon(_)
             | Self::SetImage(..)

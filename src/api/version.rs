@@ -70,6 +70,12 @@ impl KubeVersion {
         self >= Self::V1_35
     }
 
+    /// A pod worker that waits for a container's back-off aims at its end (`MinBackoffExpiration`).
+    #[must_use]
+    pub fn wakes_at_back_off(self) -> bool {
+        self >= Self::V1_35
+    }
+
     /// The taint reason of FitError names no key any more.
     #[must_use]
     pub fn short_taint_reason(self) -> bool {

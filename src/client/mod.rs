@@ -4,6 +4,7 @@
 
 pub mod cache;
 pub mod election;
+pub mod events;
 pub mod limiter;
 pub mod retry;
 pub mod runner;
@@ -11,6 +12,7 @@ pub mod watch;
 pub mod workqueue;
 
 pub use cache::Cache;
+pub use events::Correlator;
 pub use limiter::RateLimiter;
 pub use runner::{Call, Key, Next, Outbox, Reconcile, Runner};
 pub use watch::Watches;

@@ -3,6 +3,7 @@
 //! Each answer re-enters it; key and worker stay busy meanwhile, as upstream's would.
 
 use super::cache::Cache;
+use super::events::Correlator;
 use super::limiter::RateLimiter;
 use super::workqueue::WorkQueue;
 use crate::api::request::{Op, Outcome, Request, User};
@@ -157,6 +158,7 @@ pub struct Runner<C: Reconcile> {
     wake: Vec<(Key, SimDuration)>,
     /// Kubernetes Events still to be posted; each waits for the answer to the one before.
     events: VecDeque<(u64, Request)>,
+    correlator: Correlator,
     posting: bool,
 }
 
@@ -187,6 +189,7 @@ impl<C: Reconcile> Runner<C> {
             work_armed: false,
             wake: Vec::new(),
             events: VecDeque::new(),
+            correlator: Correlator::default(),
             posting: false,
         }
     }
@@ -241,12 +244,17 @@ impl<C: Reconcile> Runner<C> {
 
     /// Posts the Event that has waited longest.
     fn post_event(&mut self, cx: &mut Context<'_>) {
-        let next = self.events.pop_front();
-        self.posting = next.is_some();
-        if let Some((hop, request)) = next {
+        self.posting = false;
+        while let Some((hop, mut request)) = self.events.pop_front() {
+            if let Op::CreateEvent(event) = &request.op {
+                let Some(op) = self.correlator.correlate(event, cx.now()) else { continue };
+                request.op = op;
+            }
+            self.posting = true;
             let at = self.limiter.reserve(cx.now());
             let reply = Address { index: u32::from(self.id), ..self.address };
             cx.at_hop(hop, |cx| cx.submit(at, request, Some((reply, EVENT))));
+            return;
         }
     }
 

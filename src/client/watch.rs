@@ -9,6 +9,7 @@
 
 use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, Versions};
+use crate::engine::digest::mix;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
 use crate::event::{Address, Context, Event};
 use rustc_hash::FxHashMap;
@@ -260,7 +261,7 @@ impl Watches {
         if reconnects && change.rev <= cx.versions().compacted_rev(watch.kind) {
             return Due::Gone(watch.kind);
         }
-        let visible = change.time + watch.lag;
+        let visible = change.time + lag(watch.lag, change.time, cx);
         if visible > cx.now() {
             watch.armed = true;
             cx.schedule(visible, Event::Watch { watch: id });
@@ -313,7 +314,15 @@ fn attempt(id: u64, since: SimTime, cx: &Context<'_>) -> SimTime {
 fn arm(watch: &mut Watch, id: u32, cx: &mut Context<'_>) {
     if !watch.armed {
         watch.armed = true;
-        let at: SimTime = cx.now() + watch.lag;
+        let at: SimTime = cx.now() + lag(watch.lag, cx.now(), cx);
         cx.schedule(at, Event::Watch { watch: id });
     }
+}
+
+/// How long a change committed at an instant takes to its clients: uniform about the mean, the same
+/// for all watches of one lag. An informer may therefore see a write of its own controller before
+/// or after the answer, which is what decides over conflicts.
+fn lag(mean: SimDuration, committed: SimTime, cx: &Context<'_>) -> SimDuration {
+    let share = mix(cx.draws().seed(), committed.0) & 1023;
+    SimDuration((mean.0 * share) >> 9)
 }

@@ -143,7 +143,12 @@ impl Cluster {
                 preload(&mut self.api, standing(kind, Sym::new(name), cx), cx);
             }
         }
-        for node in &self.nodes {
+        for node in &mut self.nodes {
+            let joins = plan.cluster.nodes[node.index()].joins;
+            if joins > cx.now() {
+                node.join_at(joins, cx);
+                continue;
+            }
             let mut object = crate::node::first_object(node, cx);
             if let Some(meta) = object.meta_mut() {
                 meta.created = cx.stamp();

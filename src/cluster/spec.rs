@@ -4,7 +4,7 @@
 use crate::api::labels::Selector;
 use crate::api::node::NodeImage;
 use crate::api::pod::{Behaviour, Taint};
-use crate::api::request::User;
+use crate::api::request::{Propagation, User};
 use crate::api::resources::Resources;
 use crate::api::version::KubeVersion;
 use crate::api::workload::PodTemplate;
@@ -115,6 +115,8 @@ pub struct NodeSpec {
     pub agent: Agent,
     /// Time from power-on to registration.
     pub boot: Dist,
+    /// When it joins the cluster; at zero it is there from the start.
+    pub joins: SimTime,
 }
 
 /// Client-side rate limits: requests per second and burst.
@@ -139,7 +141,7 @@ impl Default for ClientLimits {
 pub struct Latencies {
     /// One way between a client and the API server.
     pub network: SimDuration,
-    /// From commit to delivery of a watch event.
+    /// From commit to delivery of a watch event, on average; uniform from 0 to twice this.
     pub watch: SimDuration,
     /// Work of the API server on a request, before etcd.
     pub api: SimDuration,
@@ -164,12 +166,13 @@ pub struct Latencies {
 impl Default for Latencies {
     /// Request latency and fsync as measured in the project's recordings of a quiet control plane
     /// (bind 6 to 14 ms, ADDED to bound 18 to 34 ms); sandbox and container from published CRI
-    /// benchmarks; mount poll 300 ms from kubelet's volume manager.
+    /// benchmarks; mount poll 300 ms from kubelet's volume manager; the watch's lag such that
+    /// controllers run into their own writes about as often as in the recordings.
     fn default() -> Self {
         let ms = SimDuration::from_millis;
         Self {
             network: SimDuration::from_micros(300),
-            watch: ms(1),
+            watch: SimDuration::from_micros(200),
             api: ms(1),
             fsync: Dist::LogNormal { median: ms(2), sigma: 0.3 },
             raft_rtt: SimDuration::ZERO,
@@ -273,8 +276,13 @@ pub enum Action {
         ns: Sym,
         /// Name.
         name: Name,
+        /// With a number the name is what names begin with, and the object that many after the
+        /// oldest of them is meant: nobody knows generated names beforehand.
+        nth: Option<u32>,
         /// `--grace-period`, if given.
         grace_s: Option<u32>,
+        /// `--cascade`.
+        propagation: Propagation,
     },
     /// `kubectl scale`.
     Scale {
@@ -306,6 +314,15 @@ pub enum Action {
         node: Sym,
         /// True for cordon.
         on: bool,
+    },
+    /// `kubectl taint`.
+    Taint {
+        /// Node.
+        node: Sym,
+        /// Taken away, by key and effect.
+        remove: Arc<[Taint]>,
+        /// Added.
+        add: Arc<[Taint]>,
     },
     /// `kubectl drain`: cordon, then evict what no DaemonSet owns.
     Drain {

@@ -268,6 +268,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Delete { .. } => "kubectl delete",
         Action::Scale { .. } => "kubectl scale",
         Action::SetImage { .. } => "kubectl set image",
+        Action::Taint { .. } => "kubectl taint",
         Action::Cordon { on: true, .. } => "kubectl cordon",
         Action::Cordon { on: false, .. } => "kubectl uncordon",
         Action::Drain { .. } => "kubectl drain",
@@ -288,9 +289,15 @@ fn act(user: User, action: &Action, reply: Reply, cx: &mut Context<'_>) {
         }
         Action::Replace(object) => (key(object), Op::Update(object.clone())),
         Action::Evict { ns, name } => ((Kind::Pod, *ns, *name), Op::Evict),
-        Action::Delete { kind, ns, name, grace_s } => {
-            let propagation = Some(Propagation::Background);
-            ((*kind, *ns, *name), Op::Delete { grace_s: *grace_s, propagation, uid: None })
+        Action::Delete { kind, ns, name, nth, grace_s, propagation } => {
+            let propagation = Some(*propagation);
+            let op = Op::Delete { grace_s: *grace_s, propagation, uid: None };
+            let name = nth.map_or(*name, |nth| begins((*kind, *ns, *name), nth, cx));
+            ((*kind, *ns, name), op)
+        }
+        Action::Taint { node, remove, add } => {
+            let (remove, add) = (Arc::clone(remove), Arc::clone(add));
+            (node_key(*node), Op::NodeTaints { remove, add })
         }
         Action::Scale { kind, ns, name, replicas } => ((*kind, *ns, *name), Op::Scale(*replicas)),
         Action::SetImage { kind, ns, name, container, image } => {
@@ -305,6 +312,21 @@ fn act(user: User, action: &Action, reply: Reply, cx: &mut Context<'_>) {
 fn key(object: &Obj) -> (Kind, Sym, Name) {
     let (ns, name) = object.key();
     (object.kind(), ns, name)
+}
+
+/// The name of the object so many after the oldest one whose name begins so (the beginning itself
+/// if there is none: it will not be found). Its user has listed them, as `kubectl get` does.
+fn begins((kind, ns, prefix): (Kind, Sym, Name), nth: u32, cx: &Context<'_>) -> Name {
+    let prefix = prefix.to_string();
+    let versions = cx.versions();
+    let mut found: Vec<(u64, Name)> = versions
+        .iter(kind)
+        .filter(|(_, obj)| obj.key().0 == ns && obj.key().1.to_string().starts_with(&prefix))
+        .filter(|(_, obj)| obj.meta().is_none_or(|m| !m.terminating()))
+        .filter_map(|(object, obj)| Some((versions.revisions(kind, object)?.create, obj.key().1)))
+        .collect();
+    found.sort_unstable_by_key(|(create, _)| *create);
+    found.get(nth as usize).map_or_else(|| Name::new(&prefix), |(_, name)| *name)
 }
 
 fn node_key(node: Sym) -> (Kind, Sym, Name) {

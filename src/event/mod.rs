@@ -231,6 +231,17 @@ pub enum NodeEvent {
         container: u16,
         /// Number of the run.
         run: u16,
+        /// Beside the ticks: a sync has found it not ready.
+        extra: bool,
+    },
+    /// The runtime has started a container again.
+    ContainerRestarted {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// Number of the run that has ended.
+        run: u16,
     },
     /// The pod worker wakes (restart back-off ended, sync again).
     Sync {

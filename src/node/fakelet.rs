@@ -5,12 +5,12 @@
 //! been brought up once.
 
 use super::NodeAgent;
-use crate::api::Kind;
 use crate::api::pod::{
     Condition, ConditionType, ContainerState, ContainerStatus, Phase, Pod, PodStatus, Truth,
 };
 use crate::api::request::Op;
 use crate::api::versions::Change;
+use crate::api::{Kind, Obj};
 use crate::engine::Sym;
 use crate::event::Context;
 use std::sync::Arc;
@@ -21,6 +21,11 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         return;
     }
     let (ns, name, uid) = (pod.meta.ns, pod.meta.name, pod.meta.uid);
+    let marked = |old: &Obj| old.as_pod().is_some_and(|p| p.meta.deletion.is_some());
+    if change.before.as_ref().is_some_and(marked) {
+        // Its own deletion comes back before the pod is gone.
+        return;
+    }
     if pod.meta.deletion.is_some() {
         let op = Op::Delete { grace_s: Some(0), propagation: None, uid: Some(uid) };
         node.submit(Kind::Pod, ns, name, Some(change.object), op, None, cx);

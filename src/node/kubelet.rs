@@ -7,7 +7,7 @@
 
 use super::runtime::{Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, probes, status};
+use super::{NodeAgent, probes, restarts, status};
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Phase, Pod, PreStop, PullPolicy};
 use crate::api::request::{Op, Outcome};
@@ -25,7 +25,6 @@ static PULLING: Known = Known::new("Pulling");
 static CREATED: Known = Known::new("Created");
 static STARTED: Known = Known::new("Started");
 pub(super) static KILLING: Known = Known::new("Killing");
-static BACK_OFF: Known = Known::new("BackOff");
 
 /// Token of the answer to a pod's last status patch.
 const FINAL_PATCH: u32 = 1 << 31;
@@ -86,6 +85,8 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
         dirty: false,
         cause: cx.seq(),
         deadline: SimTime::MAX,
+        wake: SimTime::MAX,
+        probing: SimTime::ZERO,
         final_patch: false,
     };
     let entity = worker.name.stable_hash();
@@ -111,16 +112,20 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
             stopped(node, pod, (container as usize, run), killed, cx);
         }
         NodeEvent::Relist => relist(node, cx),
-        NodeEvent::Probe { which, pod, container, run } => {
-            probes::probed(node, pod, (container as usize, run), which, cx);
+        NodeEvent::Probe { which, pod, container, run, extra } => {
+            probes::probed(node, pod, (container as usize, run), (which, extra), cx);
         }
-        NodeEvent::Sync { pod } => sync(node, pod, cx),
+        NodeEvent::Sync { pod } => restarts::wake(node, pod, cx),
+        NodeEvent::ContainerRestarted { pod, container, run } => {
+            restarts::restarted(node, pod, (container as usize, run), cx);
+        }
     }
 }
 
 fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = stage_is(node, id, Stage::Mounting) else { return };
     worker.stage = Stage::Sandbox;
+    worker.probing = cx.now();
     let entity = worker.name.stable_hash();
     trace(node, id, "volumes mounted, RunPodSandbox", cx);
     let span = node.setup.latencies.sandbox.of(entity, 0, cx.draws());
@@ -177,12 +182,19 @@ fn image_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     create(node, id, cx);
 }
 
+/// How long `CreateContainer` and `StartContainer` take.
+pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) -> SimDuration {
+    let Some(worker) = node.workers.get(id) else { return SimDuration::ZERO };
+    let entity = mix(worker.name.stable_hash(), i as u64);
+    let ordinal = u64::from(worker.runs[i].run);
+    node.setup.latencies.container.of(entity, ordinal, cx.draws())
+}
+
 /// `CreateContainer` and `StartContainer`.
 fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let Stage::Starting(i) = worker.stage else { return };
-    let entity = mix(worker.name.stable_hash(), u64::from(i));
-    let span = node.setup.latencies.container.of(entity, 0, cx.draws());
+    let span = start_span(node, id, usize::from(i), cx);
     trace(node, id, "CreateContainer, StartContainer", cx);
     node.schedule(span, NodeEvent::ContainerStarted { pod: id }, cx);
 }
@@ -201,7 +213,7 @@ fn container_started(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 }
 
 /// The next container's turn.
-fn advance(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+pub(super) fn advance(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
     if let Stage::Starting(i) = worker.stage {
         worker.stage = Stage::Starting(i + 1);
@@ -210,7 +222,7 @@ fn advance(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 }
 
 /// A container runs from now on: its own end and its probes are known.
-fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
     let init = i < worker.n_init();
@@ -222,9 +234,12 @@ fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) 
     }
     run.state = RunState::Running(now);
     run.waiting = false;
+    run.starting = false;
+    run.due = None;
     run.run += 1;
     run.started = false;
     run.ready = false;
+    run.seen = false;
     run.unhealthy = false;
     run.streaks = [0; 3];
     let number = run.run;
@@ -239,7 +254,7 @@ fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) 
         let gone = NodeEvent::ContainerExited { pod: id, container: index, run: number };
         node.schedule(SimDuration(after), gone, cx);
     }
-    probes::begin(node, id, i, cx);
+    probes::begin(node, id, i);
     node.arm_relist(cx);
 }
 
@@ -281,100 +296,46 @@ fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         report(node, id, Some(id | FINAL_PATCH), cx);
         return;
     }
-    restart_ended(node, id, cx);
+    if matches!(worker.stage, Stage::Ending | Stage::Finished) {
+        return finish(node, id, cx);
+    }
+    restarts::show(worker);
     report(node, id, None, cx);
-    end_if_terminal(node, id);
+    probes::seen(node, id, cx);
+    restarts::ended(node, id, cx);
+    end_if_terminal(node, id, cx);
 }
 
-/// Ended containers are started again as the restart policy says, after their back-off.
-fn restart_ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    let now = cx.now();
+/// A pod whose containers have ended by themselves: that is told at once, but its phase only a list
+/// later, when the pod has been stopped, and its address another list later, when it has been
+/// cleaned up (source: `kubelet.go` `SyncTerminatingPod`, `SyncTerminatedPod`; recorded in
+/// `timelines/04`).
+fn end_if_terminal(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
-    if matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Ended) {
-        return;
-    }
-    let mut init_done = false;
-    let mut wakes: SmallVec<[SimTime; 2]> = SmallVec::new();
-    for i in 0..worker.runs.len() {
-        let RunState::Exited(_, finished, code) = worker.runs[i].state else { continue };
-        if worker.runs[i].waiting {
-            continue;
-        }
-        let init = i < worker.n_init();
-        if !worker.runs[i].restarts(worker.spec.restart, worker.container(i), code, init) {
-            init_done |= init && worker.stage == Stage::Starting(u16::try_from(i).unwrap_or(0));
-            continue;
-        }
-        let at = worker.runs[i].next_start(finished, now);
-        worker.runs[i].waiting = at > now;
-        wakes.push(at);
-    }
-    let name = worker.name;
-    if init_done {
-        advance(node, id, cx);
-    }
-    for at in wakes {
-        let at = if at > now {
-            event(node, id, &BACK_OFF, Text::Plain(back_off_text(name)), cx);
-            at + wake_delay(name, at, cx)
-        } else {
-            at
-        };
-        node.schedule(at.since(now), NodeEvent::Sync { pod: id }, cx);
+    let over = matches!(status::outcome(worker), Phase::Succeeded | Phase::Failed);
+    if over && !matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Ended) {
+        worker.stage = Stage::Ending;
+        worker.dirty = true;
+        node.arm_relist(cx);
     }
 }
 
-/// In 1.29 the pod worker wakes on its own clock, up to 7 s late (recorded); since 1.35 exactly.
-fn wake_delay(name: Name, at: SimTime, cx: &Context<'_>) -> SimDuration {
-    if cx.version().pop_from_backoff() {
-        return SimDuration::ZERO;
-    }
-    let mut draw = cx.draw(name.stable_hash(), Purpose("worker-wake"), at.0);
-    SimDuration(draw.below(SimDuration::from_secs(7).0))
-}
-
-fn back_off_text(pod: Name) -> Sym {
-    Sym::new(&format!("Back-off restarting failed container in pod {pod}"))
-}
-
-/// The pod worker wakes: containers whose back-off has passed are created again.
-fn sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    if !node.kubelet_up {
-        return;
-    }
+/// The next step to the end. A pod that is to go stays until its end has been told.
+fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
-    if matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Ended) {
+    if worker.stage == Stage::Ending {
+        worker.stage = Stage::Finished;
+        worker.dirty = true;
+        report(node, id, None, cx);
+        node.arm_relist(cx);
         return;
     }
-    let due: SmallVec<[usize; 2]> = (0..worker.runs.len())
-        .filter(|&i| {
-            let run = &worker.runs[i];
-            matches!(run.state, RunState::Exited(_, _, code)
-            if run.restarts(
-                worker.spec.restart,
-                worker.container(i),
-                code,
-                i < worker.n_init(),
-            ))
-        })
-        .collect();
-    for i in due {
-        if let Some(worker) = node.workers.get_mut(id) {
-            worker.runs[i].restarts += 1;
-            let image = worker.container(i).image;
-            event(node, id, &PULLED, Text::ImagePresent(image), cx);
-        }
-        run_container(node, id, i, cx);
-    }
-}
-
-/// A pod that has ended by itself stays as it is until somebody deletes it.
-fn end_if_terminal(node: &mut NodeAgent, id: u32) {
-    if let Some(worker) = node.workers.get_mut(id) {
-        let over = matches!(status::phase(worker), Phase::Succeeded | Phase::Failed);
-        if over && !matches!(worker.stage, Stage::Stopping | Stage::Stopped) {
-            worker.stage = Stage::Ended;
-        }
+    worker.stage = Stage::Ended;
+    if worker.deadline == SimTime::MAX {
+        report(node, id, None, cx);
+    } else {
+        worker.stage = Stage::Stopped;
+        report(node, id, Some(id | FINAL_PATCH), cx);
     }
 }
 
@@ -386,13 +347,22 @@ fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context<'_>) {
     match worker.stage {
         Stage::Stopped => return,
         Stage::Stopping if deadline >= worker.deadline => return,
-        Stage::Ended => {
-            worker.stage = Stage::Stopped;
-            delete_pod(node, id, cx);
+        Stage::Ending | Stage::Finished => {
+            worker.deadline = deadline;
             return;
         }
+        // The API server lets an ended pod go by itself.
+        Stage::Ended => return,
         Stage::Stopping | Stage::Mounting | Stage::Sandbox | Stage::Starting(_) | Stage::Up => {}
     }
+    if worker.runs.iter().any(|r| r.waiting) {
+        // Nothing is waited for any more: that is told before the end is.
+        for run in &mut worker.runs {
+            (run.waiting, run.due) = (false, None);
+        }
+        report(node, id, None, cx);
+    }
+    let Some(worker) = node.workers.get_mut(id) else { return };
     worker.stage = Stage::Stopping;
     worker.deadline = deadline;
     let running: SmallVec<[usize; 2]> =
@@ -529,7 +499,7 @@ pub(super) fn event(
     let event = KEvent {
         ns: worker.ns,
         kind: Kind::Pod,
-        warning: [BACK_OFF.sym(), probes::UNHEALTHY.sym()].contains(&reason.sym()),
+        warning: [restarts::BACK_OFF.sym(), probes::UNHEALTHY.sym()].contains(&reason.sym()),
         count: 1,
         name: worker.name,
         uid: worker.uid,
@@ -538,9 +508,17 @@ pub(super) fn event(
         source: Source::Kubelet(node.setup.name),
         first: stamp,
         last: stamp,
+        key: 0,
     };
     let (ns, name) = (worker.ns, worker.name);
-    node.submit(Kind::Event, ns, name, None, Op::CreateEvent(Arc::new(event)), None, cx);
+    let op = if worker.repeats() {
+        let correlator = node.correlator.get_or_insert_default();
+        let Some(op) = correlator.correlate(&event, cx.now()) else { return };
+        op
+    } else {
+        Op::CreateEvent(Arc::new(event))
+    };
+    node.submit(Kind::Event, ns, name, None, op, None, cx);
 }
 
 /// Records a step on a pod, which becomes the cause of the pod's next report.

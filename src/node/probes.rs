@@ -101,13 +101,10 @@ impl<'w> Probed<'w> {
     /// The first tick at or after an instant.
     fn tick(&self, at: SimTime) -> SimTime {
         let delay = SimDuration::from_secs(u64::from(self.probe.initial_delay_s));
-        let from = match self.which {
-            ProbeKind::Startup | ProbeKind::Liveness => self.since,
-            ProbeKind::Readiness => self.worker.runs[self.i].asked,
-        };
+        let from = self.worker.probing;
         let period = u64::from(self.probe.period_s.max(1)) * 1_000_000_000;
         let earliest = at.max(self.since + delay);
-        from + SimDuration(earliest.since(from).0.div_ceil(period) * period)
+        from + SimDuration(earliest.since(from).0.div_ceil(period).max(1) * period)
     }
 
     /// The first tick at or after an instant at which something can be seen; none if it passes for
@@ -133,16 +130,32 @@ impl<'w> Probed<'w> {
     }
 }
 
-/// A container has started: its probes begin.
-pub(super) fn begin(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+/// A container has started: without probes it counts as started and ready.
+pub(super) fn begin(node: &mut NodeAgent, id: u32, i: usize) {
     let Some(worker) = node.workers.get_mut(id) else { return };
-    if i < worker.n_init() && !worker.container(i).sidecar {
-        worker.runs[i].ready = true;
-        worker.runs[i].started = true;
-    } else if worker.container(i).startup.is_some() {
-        arm(node, id, i, ProbeKind::Startup, cx.now(), cx);
-    } else {
-        started(node, id, i, cx);
+    let plain_init = i < worker.n_init() && !worker.container(i).sidecar;
+    let started = plain_init || worker.container(i).startup.is_none();
+    let asked = Probed::of(worker, i, ProbeKind::Readiness).is_some();
+    worker.runs[i].started = started;
+    worker.runs[i].ready = plain_init || started && !asked;
+}
+
+/// A sync after a list. Containers that it sees running for the first time are probed from now on:
+/// until then the kubelet does not know their identity.
+pub(super) fn seen(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    for i in 0..worker.runs.len() {
+        let Some(worker) = node.workers.get_mut(id) else { return };
+        let run = &mut worker.runs[i];
+        if run.seen || !run.running() {
+            continue;
+        }
+        run.seen = true;
+        if !run.started {
+            arm(node, id, i, ProbeKind::Startup, cx.now(), cx);
+        } else if i >= worker.n_init() || worker.container(i).sidecar {
+            started(node, id, i, cx);
+        }
     }
 }
 
@@ -150,12 +163,32 @@ pub(super) fn begin(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_
 fn started(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
     worker.runs[i].started = true;
-    worker.runs[i].asked = cx.now();
     if Probed::of(worker, i, ProbeKind::Readiness).is_none() {
         worker.runs[i].ready = true;
     }
     arm(node, id, i, ProbeKind::Readiness, cx.now(), cx);
+    ask(node, id, i, cx);
     arm(node, id, i, ProbeKind::Liveness, cx.now(), cx);
+}
+
+/// A sync that finds a container not ready has it probed at once, beside the ticks. A start makes
+/// two syncs, of the sandbox and of the container; the second one waits for the next list (source:
+/// `prober_manager.go` `UpdatePodStatus`, `pod_workers.go`; recorded in `timelines/01b`).
+fn ask(node: &NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let which = ProbeKind::Readiness;
+    let Some(probed) = node.workers.get(id).and_then(|w| Probed::of(w, i, which)) else { return };
+    if !probed.real || probed.verdict() {
+        return;
+    }
+    let begins = probed.since + SimDuration::from_secs(u64::from(probed.probe.initial_delay_s));
+    let run = probed.worker.runs[i].run;
+    let container = u16::try_from(i).unwrap_or(u16::MAX);
+    for after in [SimDuration::ZERO, super::RELIST] {
+        if cx.now() + after >= begins {
+            let extra = NodeEvent::Probe { which, pod: id, container, run, extra: true };
+            node.schedule(after, extra, cx);
+        }
+    }
 }
 
 /// Arms the next tick of a probe, from an instant on, that can be seen.
@@ -164,7 +197,7 @@ fn arm(node: &NodeAgent, id: u32, i: usize, which: ProbeKind, from: SimTime, cx:
     let Some(at) = probed.next(from) else { return };
     let run = probed.worker.runs[i].run;
     let container = u16::try_from(i).unwrap_or(u16::MAX);
-    let tick = NodeEvent::Probe { which, pod: id, container, run };
+    let tick = NodeEvent::Probe { which, pod: id, container, run, extra: false };
     node.schedule(at.since(cx.now()), tick, cx);
 }
 
@@ -173,7 +206,7 @@ pub(super) fn probed(
     node: &mut NodeAgent,
     id: u32,
     (i, number): (usize, u16),
-    which: ProbeKind,
+    (which, extra): (ProbeKind, bool),
     cx: &mut Context<'_>,
 ) {
     let now = cx.now();
@@ -186,6 +219,9 @@ pub(super) fn probed(
         return;
     }
     let Some(probed) = Probed::of(worker, i, which) else { return };
+    if extra && (probed.verdict() || !node.kubelet_up) {
+        return;
+    }
     if !node.kubelet_up {
         // Nobody probes; whoever comes back goes on with the ticks.
         return arm_later(node, id, i, which, cx);
@@ -219,7 +255,9 @@ pub(super) fn probed(
         }
         (ProbeKind::Startup | ProbeKind::Liveness | ProbeKind::Readiness, _) => {}
     }
-    arm(node, id, i, which, now + SimDuration(1), cx);
+    if !extra {
+        arm(node, id, i, which, now + SimDuration(1), cx);
+    }
 }
 
 /// The next tick of a probe, whatever it will find.
@@ -228,7 +266,7 @@ fn arm_later(node: &NodeAgent, id: u32, i: usize, which: ProbeKind, cx: &mut Con
     let at = probed.tick(cx.now() + SimDuration(1));
     let run = probed.worker.runs[i].run;
     let container = u16::try_from(i).unwrap_or(u16::MAX);
-    let tick = NodeEvent::Probe { which, pod: id, container, run };
+    let tick = NodeEvent::Probe { which, pod: id, container, run, extra: false };
     node.schedule(at.since(cx.now()), tick, cx);
 }
 

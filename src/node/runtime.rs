@@ -37,13 +37,17 @@ pub(super) struct Run {
     pub(super) unhealthy: bool,
     /// Results in a row that speak against the present verdict, by probe.
     pub(super) streaks: [u16; 3],
-    /// When its readiness was first asked for: its ticks count from there.
-    pub(super) asked: SimTime,
+    /// A sync has seen it running.
+    pub(super) seen: bool,
     /// Back-off of the next restart, and when it was last raised.
     backoff: SimDuration,
     backoff_at: SimTime,
-    /// Waits for its back-off.
+    /// When its back-off ends; none while it runs, or is being started.
+    pub(super) due: Option<SimTime>,
+    /// Its status says that it waits for its back-off.
     pub(super) waiting: bool,
+    /// It is being started again.
+    pub(super) starting: bool,
 }
 
 impl Default for Run {
@@ -57,10 +61,12 @@ impl Default for Run {
             started: false,
             unhealthy: false,
             streaks: [0; 3],
-            asked: SimTime::ZERO,
+            seen: false,
             backoff: SimDuration::ZERO,
             backoff_at: SimTime::ZERO,
+            due: None,
             waiting: false,
+            starting: false,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
         range.map(|i| container_status(worker, i, &stamp)).collect()
     };
     let phase = phase(worker);
-    let shows_ip = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox)
+    let shows_ip = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox | Stage::Finished)
         && (worker.stage != Stage::Stopping || worker.runs.iter().any(|r| r.running()));
     let mut status = PodStatus {
         phase,
@@ -86,8 +86,20 @@ fn container_status(
     }
 }
 
-/// The phase, by upstream's table (behaviour reference §4.7).
+/// The phase that is told: a pod that has ended by itself goes on running until it is stopped.
 pub(super) fn phase(worker: &Worker) -> Phase {
+    let outcome = outcome(worker);
+    let told =
+        matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Finished | Stage::Ended);
+    if told || !matches!(outcome, Phase::Succeeded | Phase::Failed) {
+        return outcome;
+    }
+    let ran = worker.runs[worker.n_init()..].iter().any(|r| r.run > 0);
+    if ran { Phase::Running } else { Phase::Pending }
+}
+
+/// The phase by upstream's table (behaviour reference §4.7).
+pub(super) fn outcome(worker: &Worker) -> Phase {
     let n_init = worker.n_init();
     let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);
     let (init, apps) = worker.runs.split_at(n_init);
@@ -129,8 +141,11 @@ pub(super) fn phase(worker: &Worker) -> Phase {
 
 fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stamp) {
     let n_init = worker.n_init();
+    let sandbox = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox)
+        && !matches!(phase, Phase::Succeeded | Phase::Failed);
+    // The conditions know the outcome before the phase does.
+    let phase = outcome(worker);
     let terminal = matches!(phase, Phase::Succeeded | Phase::Failed);
-    let sandbox = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox) && !terminal;
     let initialized = worker.runs[..n_init].iter().enumerate().all(|(i, r)| {
         matches!(r.state, RunState::Exited(_, _, 0)) || worker.container(i).sidecar && r.started
     });

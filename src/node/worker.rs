@@ -24,7 +24,11 @@ pub(super) enum Stage {
     Stopping,
     /// All containers have stopped, the last status is on its way.
     Stopped,
-    /// Ended by itself: phase Succeeded or Failed.
+    /// All containers have ended by themselves: told, but the phase waits until the pod is stopped.
+    Ending,
+    /// The phase is terminal, the sandbox is gone.
+    Finished,
+    /// Ended by itself, and told to the end.
     Ended,
 }
 
@@ -47,6 +51,10 @@ pub(super) struct Worker {
     pub(super) cause: u64,
     /// When the containers must be killed.
     pub(super) deadline: SimTime,
+    /// When the worker wakes by its own clock.
+    pub(super) wake: SimTime,
+    /// When its probes were registered: their ticks count from there.
+    pub(super) probing: SimTime,
     /// Gate for the DELETE: the last status patch has been answered.
     pub(super) final_patch: bool,
 }
@@ -55,6 +63,19 @@ impl Worker {
     /// Number of init containers.
     pub(super) fn n_init(&self) -> usize {
         self.spec.init_containers.len()
+    }
+
+    /// True if its Events may repeat each other or be too many: its containers end, or are found
+    /// unready. Others say each thing once, which costs nothing to remember.
+    pub(super) fn repeats(&self) -> bool {
+        /// Events of a container that starts and stops, and the bucket of an object.
+        const PER_CONTAINER: usize = 4;
+        const BUCKET: usize = 25;
+        let behaviour = &self.spec.behaviour;
+        self.runs.len() * PER_CONTAINER > BUCKET
+            || behaviour.exit_after_ns.is_some()
+            || behaviour.ready_after_ns > 0
+            || behaviour.probing.is_some()
     }
 
     /// The container with this number.

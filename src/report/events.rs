@@ -98,6 +98,7 @@ mod tests {
                 source: Source::Kubelet(s("n1")),
                 first: Stamp(1),
                 last: Stamp(1),
+                key: 0,
             };
             let mut line = Line::default();
             event_row(&mut line, SimTime(5_000_000_000), &event);

@@ -31,7 +31,10 @@ pub fn to_value(obj: &Obj, epoch_s: u32) -> Value {
         Obj::Namespace(o) => {
             let mut doc = base(o.doc.as_ref());
             let phase = if o.terminating { "Terminating" } else { "Active" };
-            doc.insert("status".into(), json!({"phase": phase}));
+            let mut status = Object::new();
+            status.insert("phase".into(), phase.into());
+            put(&mut status, "conditions", conditions(&o.conditions, None));
+            doc.insert("status".into(), status.into());
             doc
         }
         Obj::Deployment(o) => deployment(o),

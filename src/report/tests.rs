@@ -49,6 +49,7 @@ fn plan(nodes: u32) -> Plan {
         images: Arc::new([]),
         agent: Agent::Kubelet,
         boot: Dist::Constant(SimDuration::ZERO),
+        joins: SimTime::ZERO,
     });
     Plan {
         name: "zone-loss".into(),
@@ -387,6 +388,7 @@ fn write(target: &Path) -> Summary {
         source: Source::Scheduler,
         first: Stamp(1),
         last: Stamp(1),
+        key: 0,
     };
     fake.put(1800.0, None, Obj::Event(Arc::new(event)), User::Scheduler);
     let facts = Facts {

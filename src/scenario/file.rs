@@ -227,6 +227,8 @@ pub struct Pool {
     pub agent: AgentName,
     /// Time from power-on to registration; none by default.
     pub boot: Option<DistSpec>,
+    /// When the nodes join the cluster; they are there from the start by default.
+    pub joins: Option<Span>,
     /// What pods may use, where it differs from the default: capacity for a fakelet, 100Mi of
     /// memory less for a kubelet.
     #[serde(default)]
@@ -313,7 +315,7 @@ pub struct Limit {
 pub struct Latencies {
     /// One way between a client and the API server.
     pub network: Option<Span>,
-    /// From commit to delivery of a watch event.
+    /// From commit to delivery of a watch event, on average.
     pub watch: Option<Span>,
     /// Work of the API server on a request, before etcd.
     pub api: Option<Span>,
@@ -399,14 +401,22 @@ pub struct Step {
     pub at: Span,
     /// `kubectl apply`: a file, or an object inline.
     pub apply: Option<Applied>,
-    /// `kubectl delete`: `deployment/web`, `pod/NAMESPACE/NAME`, `node/NAME`.
+    /// `kubectl delete`: `deployment/web`, `pod/NAMESPACE/NAME`, `node/NAME`; `pod/NAMESPACE/web-*` is
+    /// the oldest one whose name begins so.
     pub delete: Option<String>,
     /// `--grace-period` of `delete`.
     pub grace_period_seconds: Option<u32>,
+    /// `--cascade` of `delete`; `background` by default.
+    pub cascade: Option<Cascade>,
+    /// With `delete` of `pod/NAMESPACE/web-*`: the object so many after the oldest one whose name
+    /// begins so; 0 by default.
+    pub nth: Option<u32>,
     /// `kubectl scale`.
     pub scale: Option<Scale>,
     /// `kubectl set image`.
     pub set_image: Option<SetImage>,
+    /// `kubectl taint`.
+    pub taint: Option<TaintStep>,
     /// `kubectl cordon`: a node.
     pub cordon: Option<String>,
     /// `kubectl uncordon`: a node.
@@ -425,6 +435,32 @@ pub struct Step {
     /// Groups of that user.
     #[serde(default)]
     pub groups: Vec<String>,
+}
+
+/// What becomes of the objects that the deleted one owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cascade {
+    /// They are deleted after it.
+    Background,
+    /// They are deleted before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+/// `kubectl taint`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaintStep {
+    /// The node.
+    pub node: String,
+    /// Taints to add.
+    #[serde(default)]
+    pub add: Vec<Taint>,
+    /// Taints to take away: those with the same key and effect.
+    #[serde(default)]
+    pub remove: Vec<Taint>,
 }
 
 /// A file, or an object inline.

@@ -186,6 +186,16 @@ impl Known {
         there
     }
 
+    /// Notes an error if nothing makes objects whose names begin so.
+    pub(crate) fn check_makes(&self, target: &Target, at: &Place, report: &mut Report) -> bool {
+        let makes = self.makes(target.ns, &format!("{}-", target.name));
+        if !makes {
+            let problem = format!("nothing makes {} \"{}-…\"", target.kind.plural(), target.name);
+            report.error(at, problem, "write the name of a workload, then -*");
+        }
+        makes
+    }
+
     /// Whether a workload or an arrival process makes objects with names like this.
     fn makes(&self, ns: Sym, name: &str) -> bool {
         let begins = |base: &str| name.strip_prefix(base).is_some_and(|r| r.starts_with('-'));

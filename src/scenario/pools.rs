@@ -11,7 +11,7 @@ use crate::api::pod::{Effect, Taint};
 use crate::api::quantity::Quantity as Exact;
 use crate::api::resources::Resources;
 use crate::cluster::spec::{Agent, NodeSpec};
-use crate::engine::{Dist, SimDuration, Sym};
+use crate::engine::{Dist, SimDuration, SimTime, Sym};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -241,6 +241,9 @@ pub(crate) fn pool_nodes(
         .as_ref()
         .and_then(|spec| report.take(&at.key("boot"), value::dist(spec), DIST_HINT))
         .unwrap_or(Dist::Constant(SimDuration::ZERO));
+    let joins = pool.joins.as_ref().map(|text| value::span(&text.0));
+    let joins = joins.and_then(|span| report.take(&at.key("joins"), span, value::SPAN_HINT));
+    let joins = SimTime::ZERO + joins.unwrap_or(SimDuration::ZERO);
     let others: Vec<(Sym, Sym)> =
         pool.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
     super::names::labels(&pool.labels, &at.key("labels"), report);
@@ -259,6 +262,7 @@ pub(crate) fn pool_nodes(
                 images: Arc::clone(&images),
                 agent,
                 boot,
+                joins,
             })
         })
         .collect()
@@ -318,5 +322,6 @@ pub(crate) fn of_object(node: &Node) -> NodeSpec {
         images: Arc::clone(&node.status.images),
         agent: Agent::Kubelet,
         boot: Dist::Constant(SimDuration::ZERO),
+        joins: SimTime::ZERO,
     }
 }

@@ -1,13 +1,14 @@
 //! What the user does: steps of the file to those of the plan, in order of time.
 
 use super::arrivals::instant;
-use super::file::{ScenarioFile, SetImage, Step as FileStep};
+use super::file::{Cascade, ScenarioFile, SetImage, Step as FileStep, TaintStep};
 use super::objects::{Known, Objects};
 use super::place::{Place, suggest};
 use super::report::Report;
 use super::target::{self, Target};
-use crate::api::Kind;
-use crate::api::request::User;
+use super::{pools, value};
+use crate::api::request::{Propagation, User};
+use crate::api::{Kind, Name};
 use crate::cluster::spec::{Action, Step};
 use crate::engine::Sym;
 
@@ -17,8 +18,14 @@ pub(crate) fn steps(file: &ScenarioFile, objects: &Objects, report: &mut Report)
     for (i, step) in file.workload.iter().enumerate() {
         let place = Place::default().key("workload").item(i);
         let at = instant(&step.at, &place.key("at"), report);
-        if step.grace_period_seconds.is_some() && step.delete.is_none() {
-            report.error(&place.key("gracePeriodSeconds"), "goes with delete only", "leave it out");
+        for (field, given) in [
+            ("gracePeriodSeconds", step.grace_period_seconds.is_some()),
+            ("cascade", step.cascade.is_some()),
+            ("nth", step.nth.is_some()),
+        ] {
+            if given && step.delete.is_none() {
+                report.error(&place.key(field), "goes with delete only", "leave it out");
+            }
         }
         let how = match (&step.apply, &step.create) {
             (Some(_), _) => Action::Apply,
@@ -61,6 +68,7 @@ fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> V
         ("delete", step.delete.is_some()),
         ("scale", step.scale.is_some()),
         ("setImage", step.set_image.is_some()),
+        ("taint", step.taint.is_some()),
         ("cordon", step.cordon.is_some()),
         ("uncordon", step.uncordon.is_some()),
         ("drain", step.drain.is_some()),
@@ -88,6 +96,9 @@ fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> V
     }
     if let Some(set) = &step.set_image {
         list.extend(set_image(set, known, &at.key("setImage"), report));
+    }
+    if let Some(taint) = &step.taint {
+        list.push(taint_node(taint, known, &at.key("taint"), report));
     }
     for (field, node, on) in [("cordon", &step.cordon, true), ("uncordon", &step.uncordon, false)] {
         let Some(node) = node else { continue };
@@ -121,9 +132,46 @@ fn target(text: &str, known: &Known, at: &Place, report: &mut Report) -> Option<
 }
 
 fn delete(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
-    let Target { kind, ns, name } =
-        target(step.delete.as_ref()?, known, &at.key("delete"), report)?;
-    Some(Action::Delete { kind, ns, name, grace_s: step.grace_period_seconds })
+    let (text, place) = (step.delete.as_ref()?, at.key("delete"));
+    let (found, nth) = match text.strip_suffix("-*") {
+        Some(prefix) => {
+            let target = report.take(&place, Target::parse(prefix), target::HINT)?;
+            known.check_makes(&target, &place, report).then_some(())?;
+            (
+                Target { name: Name::new(&format!("{}-", target.name)), ..target },
+                step.nth.or(Some(0)),
+            )
+        }
+        None => (target(text, known, &place, report)?, None),
+    };
+    if step.nth.is_some() && nth.is_none() {
+        let hint = "write pod/NAMESPACE/web-* in delete";
+        report.error(&at.key("nth"), "goes with the beginning of a name only", hint);
+    }
+    let Target { kind, ns, name } = found;
+    let propagation = match step.cascade {
+        None | Some(Cascade::Background) => Propagation::Background,
+        Some(Cascade::Foreground) => Propagation::Foreground,
+        Some(Cascade::Orphan) => Propagation::Orphan,
+    };
+    Some(Action::Delete { kind, ns, name, nth, grace_s: step.grace_period_seconds, propagation })
+}
+
+fn taint_node(step: &TaintStep, known: &Known, at: &Place, report: &mut Report) -> Action {
+    known.check_node(&step.node, &at.key("node"), report);
+    if step.add.is_empty() && step.remove.is_empty() {
+        report.error(at, "changes nothing", "give taints to add or to remove");
+    }
+    let mut read = |field: &str, list: &[value::Taint]| {
+        let place = at.key(field);
+        let taints = list.iter().enumerate();
+        let taints = taints.filter_map(|(i, t)| {
+            report.take(&place.item(i), pools::taint(&t.0), value::TAINT_HINT)
+        });
+        taints.collect()
+    };
+    let (remove, add) = (read("remove", &step.remove), read("add", &step.add));
+    Action::Taint { node: step.node.as_str().into(), remove, add }
 }
 
 fn set_image(set: &SetImage, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {

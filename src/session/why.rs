@@ -197,6 +197,7 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::SandboxReady { .. } => "a pod's sandbox is ready",
         NodeEvent::ImageReady { .. } => "an image has been pulled",
         NodeEvent::ContainerStarted { .. } => "a container has started",
+        NodeEvent::ContainerRestarted { .. } => "a container has started again",
         NodeEvent::ContainerExited { .. } => "a container ends by itself",
         NodeEvent::ContainerStopped { .. } => "a container has stopped as it was told to",
         NodeEvent::Relist => "PLEG lists the containers",

@@ -25,6 +25,6 @@ mod stats;
 mod support;
 mod tidy;
 mod timelines;
-mod timelines_status;
+
 mod volumes;
 mod watches;

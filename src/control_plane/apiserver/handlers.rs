@@ -3,6 +3,7 @@
 use super::admission::noderestriction;
 use super::{ApiServer, Plan, delete, patch, update};
 use crate::api::autoscaling::{MetricQuery, PodMetricsList};
+use crate::api::kevent::KEvent;
 use crate::api::meta::Uid;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
 use crate::api::request::{ApiError, Op, Request, Success, User};
@@ -84,6 +85,7 @@ impl ApiServer {
                 let text = "resourceVersion should not be set on objects to be created";
                 return Err(ApiError::Internal(Sym::new(text)));
             }
+            Op::PatchEvent(event) => return Ok(self.fold_event(event, cx)),
             Op::Create { object, generate } => (object, generate),
             // Its objects are gone by now.
             Op::DeleteCollection => {
@@ -132,6 +134,17 @@ impl ApiServer {
         };
         let object = self.new_object(object, generate, cx)?;
         Ok(Plan::Put(None, Compare::Absent, object))
+    }
+
+    /// The Event with a higher count, or a new one if it has expired.
+    fn fold_event(&self, event: Arc<KEvent>, cx: &Context<'_>) -> Plan {
+        let object = self.events.get(&(event.uid, event.key)).copied();
+        let old = object.and_then(|o| cx.versions().current(Kind::Event, o));
+        let Some(Obj::Event(old)) = old else {
+            return Plan::Put(None, Compare::Nothing, Obj::Event(event));
+        };
+        let event = KEvent { first: old.first, ..*event };
+        Plan::Put(object, Compare::Nothing, Obj::Event(Arc::new(event)))
     }
 
     /// A new object with name, identity and creation time.
@@ -315,6 +328,7 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
         // Handled before the object is looked up.
         Op::Create { .. }
         | Op::CreateEvent(_)
+        | Op::PatchEvent(_)
         | Op::Apply(_)
         | Op::Evict
         | Op::DeleteCollection

@@ -21,6 +21,8 @@ mod update;
 pub use super::etcd::CommitLatency;
 
 use super::etcd::{Committed, Compare, Etcd, Refusal, Write};
+use crate::api::kevent::KEvent;
+use crate::api::meta::Uid;
 use crate::api::request::{ApiError, Op, Outcome, Request, Success, User};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Obj};
@@ -89,6 +91,9 @@ pub struct ApiServer {
     sweeps: FxHashMap<Id, VecDeque<ObjRef>>,
     /// How many pods each pin has placed.
     pinned: Vec<usize>,
+    /// Kubernetes Events that repetitions may be folded into, by object and key.
+    events: FxHashMap<(Uid, u32), ObjRef>,
+    events_next: usize,
     counts: Counts,
 }
 
@@ -124,6 +129,8 @@ impl ApiServer {
             looks: FxHashMap::default(),
             sweeps: FxHashMap::default(),
             pinned,
+            events: FxHashMap::default(),
+            events_next: 1024,
             counts: Counts::default(),
         }
     }
@@ -201,8 +208,10 @@ impl ApiServer {
     fn serve(&mut self, id: Id, level: Level, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
         // Most requests pass admission untouched: only a new object is taken out and put back.
-        let makes =
-            matches!(in_flight.request.op, Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(_));
+        let makes = matches!(
+            in_flight.request.op,
+            Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(_) | Op::PatchEvent(_)
+        );
         let access = Access::of(&in_flight.request.op);
         let verdict = if makes {
             let mut request = std::mem::replace(&mut in_flight.request, placeholder());
@@ -394,7 +403,12 @@ impl ApiServer {
                 self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
             }
             Plan::Delete(kind, object) => {
-                self.write(Compare::Nothing, Write::Delete(kind, object), kind, (user, verb), cx)
+                let delete = Write::Delete(kind, object);
+                let gone = self.write(Compare::Nothing, delete, kind, (user, verb), cx)?;
+                if kind == Kind::Service {
+                    self.without_endpoints(&gone.value, cx);
+                }
+                Ok(gone)
             }
             Plan::PutThenDelete(object, value) => {
                 let put = Write::Put(Some(object), value);
@@ -425,6 +439,17 @@ impl ApiServer {
             self.write(Compare::ModRevision(rev), put, Kind::ResourceQuota, who, cx)?;
         }
         Ok(())
+    }
+
+    /// A Service takes its Endpoints along (source: `registry/core/service/storage` `afterDelete`).
+    fn without_endpoints(&mut self, service: &Obj, cx: &mut Context<'_>) {
+        let (ns, name) = service.key();
+        if let Some(object) = cx.versions().find(Kind::Endpoints, ns, name) {
+            let delete = Write::Delete(Kind::Endpoints, object);
+            let who = (User::ApiServer, ("delete", ""));
+            let gone = self.write(Compare::Nothing, delete, Kind::Endpoints, who, cx);
+            debug_assert!(gone.is_ok(), "nothing holds Endpoints");
+        }
     }
 
     /// One transaction, its record, and the fan-out to the watches.
@@ -472,14 +497,21 @@ impl ApiServer {
         }
         self.watches.notify(kind, log, node, cx);
         self.counts.pod_revisions += u64::from(kind == Kind::Pod);
-        if kind == Kind::Event && verb.0 == "create" {
-            self.counts.events_created += 1;
-            self.lease_event(object, cx);
+        if let Obj::Event(event) = &value
+            && !matches!(verb.0, "delete" | "deletecollection")
+        {
+            self.written_event(object, event, cx);
         }
         Success { object, value }
     }
 
-    fn lease_event(&mut self, object: ObjRef, cx: &mut Context<'_>) {
+    /// A written Event lives for a while from now on (source: the TTL of `registry/core/event`
+    /// counts from each write), and is found again if more may be folded into it.
+    fn written_event(&mut self, object: ObjRef, event: &KEvent, cx: &mut Context<'_>) {
+        self.counts.events_created += u64::from(event.count == 1);
+        if event.key != 0 && self.events.insert((event.uid, event.key), object) != Some(object) {
+            self.forget_events(cx);
+        }
         let at = self.etcd.lease(Kind::Event, object, self.config.event_ttl, cx);
         if !self.expiry_armed {
             self.expiry_armed = true;
@@ -487,12 +519,28 @@ impl ApiServer {
         }
     }
 
+    /// Drops Events that have expired from the index, whenever it has doubled.
+    fn forget_events(&mut self, cx: &Context<'_>) {
+        if self.events.len() >= self.events_next {
+            self.events.retain(|_, o| cx.versions().current(Kind::Event, *o).is_some());
+            self.events_next = (self.events.len() * 2).max(1024);
+        }
+    }
+
+    /// True if the object was written again under a later lease.
+    fn renewed(&self, kind: Kind, object: ObjRef, cx: &Context<'_>) -> bool {
+        let event = cx.versions().current(kind, object);
+        let Some(Obj::Event(event)) = event else { return false };
+        cx.time_of(event.last) + self.config.event_ttl > cx.now()
+    }
+
     /// Deletes what stood under leases that have expired.
     fn expire(&mut self, cx: &mut Context<'_>) {
         while let Some((kind, object)) = self.etcd.expired(cx.now()) {
             let who = (User::ApiServer, ("delete", ""));
             // Whoever deleted it before has saved us the work.
-            if cx.versions().current(kind, object).is_some() {
+            let there = cx.versions().current(kind, object).is_some();
+            if there && !self.renewed(kind, object, cx) {
                 let expired =
                     self.write(Compare::Nothing, Write::Delete(kind, object), kind, who, cx);
                 debug_assert!(expired.is_ok(), "an expired object could not be deleted");

@@ -54,6 +54,7 @@ impl Access {
             Op::Update(_) | Op::Apply(Obj::Lease(_)) => 1,
             Op::UpdateStatus(_) => 2,
             Op::Apply(_)
+            | Op::PatchEvent(_)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::SetImage(..)

@@ -280,7 +280,8 @@ impl CronJobController {
                 }
                 Some(_) | None => {}
             }
-            let complete = end.is_some_and(|c| c.kind == ConditionType::Complete);
+            // Of a job that was listed the success is written down by the next sync.
+            let complete = !listed && end.is_some_and(|c| c.kind == ConditionType::Complete);
             if complete && job.status.completion > state.status.last_successful {
                 state.status.last_successful = job.status.completion;
             }

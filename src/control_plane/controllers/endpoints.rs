@@ -72,11 +72,11 @@ impl Reconcile for EndpointsController {
         }
         let found = caches.named(cx.versions(), kind, key.ns, key.name);
         if !self.services.known(key) {
-            // The Service is gone, and its endpoints with it.
-            let Some((object, _)) = found else { return Next::Done };
+            // The Service is gone, and its endpoints with it: the API server has most often been
+            // faster.
             *asked = true;
             let op = Op::Delete { grace_s: None, propagation: None, uid: None };
-            let target = Some(object);
+            let target = found.map(|(object, _)| object);
             return Next::Call(vec![Call { kind, ns: key.ns, name: key.name, target, op }]);
         }
         let Some(service) = self.services.get(key) else { return Next::Done };

@@ -508,8 +508,10 @@ impl JobController {
         state.remaining = missing;
         if job.indexed {
             let ended = (&state.status.completed_indexes, &state.status.failed_indexes);
-            let all = num::index(u64::try_from(job.completions.unwrap_or(0)).unwrap_or(0));
-            let mut indexes = jobplan::pending(job, pods, ended, all);
+            // Indexes in back-off keep their places: higher ones wait for them (recorded in
+            // `timelines/04`).
+            let places = num::index(u64::try_from(missing).unwrap_or(0));
+            let mut indexes = jobplan::pending(job, pods, ended, places);
             let mut next = None;
             indexes.retain(|i| {
                 let held = failures.by_index.get(i);
@@ -519,7 +521,6 @@ impl JobController {
                 }
                 due <= now
             });
-            indexes.truncate(num::index(u64::try_from(missing).unwrap_or(0)));
             if let Some(next) = next {
                 state.look_again(next);
             }

@@ -9,7 +9,7 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::Namespace;
 use crate::api::{Kind, Name, Obj};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
-use crate::engine::{SimDuration, Sym};
+use crate::engine::{Purpose, SimDuration, Sym, num};
 use crate::event::Context;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ enum Step {
     Start,
     /// Pods are deleted before everything else (gate `OrderedNamespaceDeletion`).
     Pods,
-    /// The kind of this number is being deleted.
+    /// The kind of this number (in this pass's order) is being deleted.
     Kind(usize),
     Status,
     Last,
@@ -49,6 +49,8 @@ pub struct State {
     step: Step,
     target: ObjRef,
     namespace: Option<Arc<Namespace>>,
+    /// Kinds to delete, in order.
+    kinds: Arc<[Kind]>,
     /// Objects that are still there, by resource.
     remaining: BTreeMap<String, u64>,
     /// The finalizers that hold them.
@@ -57,17 +59,30 @@ pub struct State {
     grace_s: u64,
 }
 
-/// Kinds whose collections are deleted, in order of the API's discovery.
-fn swept(i: usize) -> Option<Kind> {
+/// Kinds whose collections are deleted, in the order of this pass: that of a map, which is any.
+/// Kubernetes Events are there in two groups. Kinds of other projects, and custom ones, are served
+/// only where they are installed: here, where there are any.
+fn swept(ns: Sym, cx: &Context<'_>) -> Arc<[Kind]> {
+    const OTHERS: &str = "gateway.networking.k8s.io";
+    let version = cx.version();
     let listed = |kind: Kind| {
+        let never = matches!(kind, Kind::Binding | Kind::Eviction | Kind::PodMetrics);
+        let claims = matches!(kind, Kind::ResourceClaim | Kind::ResourceClaimTemplate);
+        let other = kind.info().is_none_or(|k| k.group == OTHERS);
         kind.namespaced()
-            && !matches!(
-                kind,
-                Kind::Binding | Kind::Eviction | Kind::PodMetrics | Kind::Pod | Kind::Event
-            )
+            && !never
+            && (!claims || version.dynamic_resources())
+            && (!other || cx.versions().count(kind) > 0)
     };
-    let last = [Kind::Event, Kind::Custom];
-    KINDS.iter().map(|k| k.kind).filter(|k| listed(*k)).chain(last).nth(i)
+    let first = version.ordered_namespace_deletion();
+    let twice = [Kind::Event, Kind::Custom];
+    let all = KINDS.iter().map(|k| k.kind).chain(twice);
+    let mut kinds: Vec<Kind> = all.filter(|k| listed(*k) && !(first && *k == Kind::Pod)).collect();
+    let mut draw = cx.draw(ns.stable_hash(), Purpose("namespace-sweep"), cx.now().0);
+    for i in (1..kinds.len()).rev() {
+        kinds.swap(i, num::index(draw.below(i as u64 + 1)));
+    }
+    kinds.into()
 }
 
 impl Reconcile for NamespaceController {
@@ -78,13 +93,14 @@ impl Reconcile for NamespaceController {
     fn on_change(
         &mut self,
         change: &Change,
-        before: Option<&Obj>,
+        _before: Option<&Obj>,
         _caches: &Cache,
         _cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
         let going = |obj: &Obj| matches!(obj, Obj::Namespace(ns) if ns.terminating);
-        if going(&change.value) && !before.is_some_and(going) && !change.deleted {
+        // Every change comes with the same delay, that of the status that a pass has written too.
+        if going(&change.value) && !change.deleted {
             wake.push((Key::of(&change.value), GRACE));
         }
     }
@@ -103,14 +119,13 @@ impl Reconcile for NamespaceController {
             Step::Pods | Step::Kind(_) | Step::Status if answers.iter().any(refused) => Next::Retry,
             Step::Pods => {
                 state.note(Kind::Pod, answers);
-                let ordered = cx.version().ordered_namespace_deletion();
-                if ordered && !state.remaining.is_empty() {
+                if !state.remaining.is_empty() {
                     return Self::status(state, cx);
                 }
                 Self::sweep(0, state, cx)
             }
             Step::Kind(i) => {
-                if let Some(kind) = swept(i) {
+                if let Some(kind) = state.kinds.get(i).copied() {
                     state.note(kind, answers);
                 }
                 Self::sweep(i + 1, state, cx)
@@ -153,6 +168,10 @@ impl NamespaceController {
         }
         state.target = target;
         state.namespace = Some(Arc::clone(namespace));
+        state.kinds = swept(key.name.sym(), cx);
+        if !cx.version().ordered_namespace_deletion() {
+            return Self::sweep(0, state, cx);
+        }
         state.step = Step::Pods;
         Next::Call(vec![Self::collection(Kind::Pod, key.name.sym())])
     }
@@ -164,7 +183,7 @@ impl NamespaceController {
 
     fn sweep(i: usize, state: &mut State, cx: &Context<'_>) -> Next {
         let Some(namespace) = &state.namespace else { return Next::Done };
-        let Some(kind) = swept(i) else { return Self::status(state, cx) };
+        let Some(kind) = state.kinds.get(i).copied() else { return Self::status(state, cx) };
         state.step = Step::Kind(i);
         Next::Call(vec![Self::collection(kind, namespace.meta.name.sym())])
     }

@@ -67,7 +67,10 @@ pub(super) fn order(a: &Candidate, b: &Candidate) -> Ordering {
     if by_state != Ordering::Equal {
         return by_state;
     }
-    if a.ready.is_some() && a.ready != b.ready {
+    if a.ready.is_some() {
+        // Upstream goes on to restarts and age where both became ready at the same instant, and to
+        // the identity where only the power of two is the same. That is no order (a < b < c < a
+        // occurs); here the identity decides in both cases.
         return a.ready_age.cmp(&b.ready_age).then_with(uid);
     }
     if a.restarts != b.restarts {

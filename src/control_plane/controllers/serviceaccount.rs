@@ -69,7 +69,8 @@ impl Reconcile for PerNamespace {
     ) {
         let (ns, name) = change.value.key();
         let namespace = if change.value.kind() == Kind::Namespace {
-            (!change.deleted).then_some(name)
+            let going = matches!(&change.value, Obj::Namespace(ns) if ns.terminating);
+            (!change.deleted && !going).then_some(name)
         } else {
             (change.deleted && name == self.object).then(|| ns.into())
         };
@@ -102,7 +103,9 @@ impl Reconcile for PerNamespace {
         let found = caches.named(cx.versions(), Kind::Namespace, Sym::EMPTY, key.name);
         let Some((_, Obj::Namespace(namespace))) = found else { return Next::Done };
         let ns = key.name.sym();
-        if namespace.terminating || caches.find(self.kind, ns, self.object).is_some() {
+        // Upstream's publisher does not look at the phase: it is refused.
+        let skips = namespace.terminating && self.kind == Kind::ServiceAccount;
+        if skips || caches.find(self.kind, ns, self.object).is_some() {
             return Next::Done;
         }
         *asked = true;

@@ -473,7 +473,7 @@ impl StatefulSetController {
                     let message =
                         text(&format!("{verb} Pod {pod} in StatefulSet {owner} successful"));
                     self.reporter.normal(Kind::StatefulSet, &set.meta, reason, message, cx);
-                    state.status.count(&task, creating);
+                    state.status.rolled(&task, &set);
                 }
                 // Our own pod that the cache does not show yet: its delivery wakes us.
                 Err(ApiError::AlreadyExists | ApiError::NotFound) => {}
@@ -540,11 +540,13 @@ impl StatefulSetController {
 }
 
 impl StatefulSetStatus {
-    /// Counts what was just done, before any cache shows it.
-    fn count(&mut self, task: &Task, creating: bool) {
-        let by = if creating { 1 } else { -1 };
-        self.replicas += by.max(0);
-        self.current += if task.revision == self.current_revision { by } else { 0 };
-        self.updated += if task.revision == self.update_revision { by } else { 0 };
+    /// A status counts the pods that a sync has found. What it makes is counted by the next one;
+    /// only a pod that is deleted to be rolled is taken from those of the current revision at once
+    /// (source: `stateful_set_control.go` `updateStatefulSet`; recorded in `timelines/03`).
+    fn rolled(&mut self, task: &Task, set: &StatefulSet) {
+        let Action::Delete(ordinal) = task.action else { return };
+        let end = set.ordinals_start.saturating_add(set.replicas);
+        let kept = (set.ordinals_start..end).contains(&ordinal);
+        self.current -= i32::from(kept && task.revision == self.current_revision);
     }
 }

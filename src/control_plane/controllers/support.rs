@@ -87,13 +87,6 @@ impl Expectations {
     }
 }
 
-/// Events of one object: 25 at once, then one in five minutes
-/// (source: client-go `tools/record/events_cache.go` spam filter).
-const SPAM_BURST: u64 = 25;
-const SPAM_GAP: SimDuration = SimDuration::from_secs(300);
-/// Buckets kept before the full ones are dropped (upstream: an LRU of this size).
-const SPAM_CACHE: usize = 4096;
-
 /// A controller's client for things it does not wait for, and its Kubernetes Events.
 #[derive(Debug, Clone)]
 pub(super) struct Reporter {
@@ -101,20 +94,13 @@ pub(super) struct Reporter {
     pub(super) account: Sym,
     /// Name in the source of events.
     component: Sym,
-    /// When each object's bucket is full again.
-    full_at: FxHashMap<Uid, SimTime>,
     /// Requests to send.
     pub(super) outbox: Outbox,
 }
 
 impl Reporter {
     pub(super) fn new(account: &str, component: &str) -> Self {
-        Self {
-            account: account.into(),
-            component: component.into(),
-            full_at: FxHashMap::default(),
-            outbox: Outbox::default(),
-        }
+        Self { account: account.into(), component: component.into(), outbox: Outbox::default() }
     }
 
     /// Reports an event of type Normal.
@@ -149,9 +135,6 @@ impl Reporter {
         text: Text,
         cx: &Context<'_>,
     ) {
-        if !self.admit(meta.uid, cx.now()) {
-            return;
-        }
         let ns = if meta.ns.is_empty() { Sym::new("default") } else { meta.ns };
         let stamp = cx.stamp();
         let event = KEvent {
@@ -166,21 +149,9 @@ impl Reporter {
             source: Source::Controller(self.component),
             first: stamp,
             last: stamp,
+            key: 0,
         };
         self.send(Kind::Event, ns, meta.name, Op::CreateEvent(Arc::new(event)), cx);
-    }
-
-    fn admit(&mut self, uid: Uid, now: SimTime) -> bool {
-        if self.full_at.len() > SPAM_CACHE {
-            self.full_at.retain(|_, full| *full > now);
-        }
-        let full = self.full_at.entry(uid).or_insert(now);
-        let next = (*full).max(now) + SPAM_GAP;
-        if next > now + SPAM_GAP.times(SPAM_BURST) {
-            return false;
-        }
-        *full = next;
-        true
     }
 
     /// Sends a request without waiting for its answer.

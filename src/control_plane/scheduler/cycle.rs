@@ -16,6 +16,7 @@ use crate::api::pod::{Condition, ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Request, User};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Pod};
+use crate::client::events::Series;
 use crate::client::limiter::RateLimiter;
 use crate::engine::{Grid, SimTime, Sym};
 use crate::event::{Address, Context, Event, SchedulerEvent, What};
@@ -82,6 +83,7 @@ pub struct Scheduler {
     pub(super) executor: Executor,
     free_tokens: Vec<u32>,
     reasons: Reasons,
+    series: Series,
 }
 
 /// Words it says often.
@@ -128,6 +130,7 @@ impl Scheduler {
             pending: Vec::new(),
             executor: Executor::default(),
             free_tokens: Vec::new(),
+            series: Series::default(),
             reasons: Reasons {
                 unschedulable: Sym::new("Unschedulable"),
                 error: Sym::new("SchedulerError"),
@@ -527,8 +530,15 @@ impl Scheduler {
             source: Source::Scheduler,
             first: cx.stamp(),
             last: cx.stamp(),
+            key: 0,
         };
-        let op = Op::CreateEvent(Arc::new(event));
+        // A pod is bound once: nothing is ever folded into that Event.
+        let op = if reason == self.reasons.scheduled {
+            Op::CreateEvent(Arc::new(event))
+        } else {
+            let Some(op) = self.series.correlate(&event, cx.now()) else { return };
+            op
+        };
         let request = Context::request(User::Scheduler, Kind::Event, meta.ns, meta.name, op);
         let at = self.events.reserve(cx.now());
         cx.submit(at, request, None);

@@ -152,6 +152,7 @@ pub fn nodes(label: &str, from: impl Read, agent: Agent) -> Result<Vec<NodeSpec>
             images: Arc::new([]),
             agent,
             boot: Dist::Constant(SimDuration::ZERO),
+            joins: SimTime::ZERO,
         });
         Ok(())
     })?;

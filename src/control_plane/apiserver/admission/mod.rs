@@ -141,7 +141,10 @@ impl Admission {
             return Ok(());
         }
         namespace_active(request, cx)?;
-        if matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_)) {
+        if matches!(
+            request.op,
+            Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+        ) {
             self.namespace = (request.ns, state);
         }
         Ok(())
@@ -255,7 +258,10 @@ fn check_claim(claim: &PersistentVolumeClaim, cx: &Context<'_>) -> Result<(), Ap
 
 /// `NamespaceLifecycle`: nothing is made in a namespace that is missing or terminating.
 fn namespace_active(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
-    let creates = matches!(request.op, Op::Create { .. } | Op::CreateEvent(_) | Op::Apply(_));
+    let creates = matches!(
+        request.op,
+        Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+    );
     if !creates || request.ns.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The numbers that workloads report during the recorded node failure, whenever things have
 //! settled.
 
-use super::timelines::{plan, recording};
+use super::nodefail::{plan, recording};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

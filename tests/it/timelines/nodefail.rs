@@ -2,7 +2,7 @@
 //! per object and writer the same writes in the same order, effects after their causes, and every
 //! instant that the node monitor decides within its tick.
 
-use super::support::shared_dir;
+use crate::support::shared_dir;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
