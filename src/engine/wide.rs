@@ -29,3 +29,39 @@ impl<L: Loop> WithSimd for Wide<L> {
 pub fn wide<L: Loop>(it: L) -> L::Output {
     Arch::new().dispatch(Wide(it))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything the scheduler's loops do: products, quotients, comparisons, a running count.
+    struct Sample<'a>(&'a [f64], &'a [f64], &'a mut [f64]);
+
+    impl Loop for Sample<'_> {
+        type Output = usize;
+
+        #[inline(always)]
+        fn run(self) -> usize {
+            for ((out, a), b) in self.2.iter_mut().zip(self.0).zip(self.1) {
+                let x = a * 100.0 / b + a * b;
+                *out = if x > *b { x - a } else { x };
+            }
+            self.2.iter().filter(|x| **x > 50.0).count()
+        }
+    }
+
+    #[test]
+    fn both_forms_give_the_same_bits() {
+        let draws = crate::engine::Draws::new(5);
+        let column = |entity: u64| -> Vec<f64> {
+            let draw = |i| draws.draw(entity, crate::engine::Purpose("column"), i).unit();
+            (0..1001).map(|i| 0.01 + 7.0 * draw(i)).collect()
+        };
+        let (a, b) = (column(1), column(2));
+        let (mut x, mut y) = (vec![0.0; a.len()], vec![0.0; a.len()]);
+        let counts = (wide(Sample(&a, &b, &mut x)), Sample(&a, &b, &mut y).run());
+        assert_eq!(counts.0, counts.1);
+        let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&x), bits(&y));
+    }
+}

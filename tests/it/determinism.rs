@@ -9,7 +9,7 @@ use wavetank::session::{History, Session};
 /// What is replaced in scenarios that are too long for a test in their own size.
 fn shortened(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
-        "scale-1k-100k" => &[
+        "scale-1k-100k" | "scale-5k-200k" => &[
             ("cluster.nodes[0].count", "100"),
             ("arrivals[0].count", "1000"),
             ("until.at", "20m"),

@@ -90,6 +90,7 @@ struct Setup<'a> {
 }
 
 /// A delivered change of a pod, as the manager hands it round.
+#[expect(clippy::struct_excessive_bools, reason = "questions that controllers ask of a change")]
 #[derive(Debug, Clone, Copy)]
 struct PodNews {
     /// Kinds of its controller before and after.

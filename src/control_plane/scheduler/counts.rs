@@ -220,8 +220,7 @@ impl Counts {
         };
         match key.label() {
             Some(label) => {
-                // Counts do not tell in which order they were made.
-                #[expect(clippy::iter_over_hash_type, reason = "sums")]
+                // The order of nodes does not show: each has a count of its own.
                 for node in self.labelled.get(&label).into_iter().flat_map(FxHashMap::keys) {
                     look(*node);
                 }

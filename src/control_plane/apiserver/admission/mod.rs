@@ -43,6 +43,9 @@ const DECIDE: [Kind; 5] = [
     Kind::Namespace,
 ];
 
+/// Namespace, the spec as given, as admitted, and what was said about it.
+type Admitted = (Sym, Arc<PodSpec>, (Arc<PodSpec>, Said));
+
 /// What is to be said about a spec that has been admitted.
 #[derive(Debug, Clone, Copy)]
 struct Said {
@@ -57,7 +60,7 @@ struct Said {
 pub(super) struct Admission {
     /// Specs admitted lately: namespace and spec as given, and as admitted. Equality is identity of
     /// the shared spec.
-    admitted: Vec<(Sym, Arc<PodSpec>, (Arc<PodSpec>, Said))>,
+    admitted: Vec<Admitted>,
     next: usize,
     /// The state of the deciding kinds that the memory was filled under.
     decided_by: u64,
