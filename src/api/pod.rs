@@ -614,6 +614,32 @@ impl ConditionType {
             Self::Other(name) => name.as_str(),
         }
     }
+
+    /// A number for the type, the same in every run: what digests fold.
+    #[must_use]
+    pub fn stable_code(self) -> u64 {
+        match self {
+            Self::PodScheduled => 1,
+            Self::PodReadyToStartContainers => 2,
+            Self::Initialized => 3,
+            Self::ContainersReady => 4,
+            Self::Ready => 5,
+            Self::DisruptionTarget => 6,
+            Self::MemoryPressure => 7,
+            Self::DiskPressure => 8,
+            Self::PidPressure => 9,
+            Self::NetworkUnavailable => 10,
+            Self::Available => 11,
+            Self::Progressing => 12,
+            Self::ReplicaFailure => 13,
+            Self::Complete => 14,
+            Self::Failed => 15,
+            Self::Suspended => 16,
+            Self::SuccessCriteriaMet => 17,
+            Self::FailureTarget => 18,
+            Self::Other(name) => name.stable_hash(),
+        }
+    }
 }
 
 /// Status of a condition.
@@ -655,8 +681,15 @@ pub struct Condition {
 }
 
 /// A list of conditions with Kubernetes' rule for the transition time.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, PartialEq, Eq, Hash, Default)]
 pub struct Conditions(pub SmallVec<[Condition; 5]>);
+
+impl Clone for Conditions {
+    fn clone(&self) -> Self {
+        // One copy of memory, where the derived form would push element by element.
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Conditions {
     /// The condition of a type.

@@ -195,11 +195,9 @@ mod tests {
     }
 
     fn told(op: Option<Op>) -> Option<(&'static str, u16)> {
-        match op? {
-            Op::CreateEvent(e) => Some(("create", e.count)),
-            Op::PatchEvent(e) => Some(("patch", e.count)),
-            other => panic!("{other:?}"),
-        }
+        let op = op?;
+        let (Op::CreateEvent(event) | Op::PatchEvent(event)) = &op else { panic!("{op:?}") };
+        Some((op.verb().0, event.count))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::limiter::RateLimiter;
 use super::workqueue::WorkQueue;
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, Name, Obj};
+use crate::api::{Kind, Name, Obj, Pod};
 use crate::engine::{SimDuration, Sym, num};
 use crate::event::{Address, Context, ControllerEvent, Event, What};
 use std::collections::VecDeque;
@@ -101,6 +101,12 @@ pub trait Reconcile {
         wake: &mut Vec<(Key, SimDuration)>,
     );
 
+    /// True if no change of this pod can concern the controller as it is: `on_change` need not be
+    /// asked. Most clusters lack most of what controllers look after.
+    fn ignores(&self, _pod: &Pod) -> bool {
+        false
+    }
+
     /// Reconciles a key. `answers` are the outcomes of the calls asked for last (empty at first).
     fn sync(
         &mut self,
@@ -192,6 +198,11 @@ impl<C: Reconcile> Runner<C> {
     /// controller); Kubernetes Events go through the same client.
     pub fn limiter(&mut self) -> &mut RateLimiter {
         &mut self.limiter
+    }
+
+    /// True if a change of this pod need not be handed over.
+    pub fn ignores(&self, pod: &Pod) -> bool {
+        self.inner.ignores(pod)
     }
 
     /// A delivered change.

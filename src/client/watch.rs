@@ -49,8 +49,8 @@ const BACKOFF_MAX: SimDuration = SimDuration::from_secs(30);
 /// What a watch gives next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// The change with this log index.
-    Change(Kind, u64),
+    /// The change with this log index; whether others wait behind it.
+    Change(Kind, u64, bool),
     /// Nothing (more) now; a later wake-up is armed if something is on its way.
     Nothing,
     /// History the client needs has been compacted (410 Gone): it must list again, see
@@ -212,7 +212,8 @@ impl Watches {
         std::mem::take(&mut self.all[id as usize].riders)
     }
 
-    /// At a wake-up: the next change that has reached the client by now. Call until `Nothing`.
+    /// At a wake-up: the next change that has reached the client by now. Call until there is
+    /// nothing more.
     pub fn next(&mut self, id: u32, cx: &mut Context<'_>) -> Due {
         let watch = &mut self.all[id as usize];
         if !watch.open {
@@ -245,13 +246,17 @@ impl Watches {
             cx.schedule(visible, Event::Watch { watch: id });
             return Due::Nothing;
         }
-        match &mut watch.inbox {
+        let more = match &mut watch.inbox {
             Some(inbox) => {
                 inbox.pop_front();
+                !inbox.is_empty()
             }
-            None => watch.cursor += 1,
-        }
-        Due::Change(watch.kind, index)
+            None => {
+                watch.cursor += 1;
+                watch.cursor < cx.versions().log_end(watch.kind)
+            }
+        };
+        Due::Change(watch.kind, index, more)
     }
 
     /// After `Gone`: the client lists and goes on from the present. Gives what its handlers are

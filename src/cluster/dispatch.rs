@@ -78,9 +78,10 @@ impl Cluster {
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
                 let riders = self.api.watches.take_riders(watch);
-                self.deliver(watch, entry.seq);
+                let mut copy = None;
+                self.deliver(watch, entry.seq, &mut copy);
                 for rider in riders {
-                    self.deliver(rider, entry.seq);
+                    self.deliver(rider, entry.seq, &mut copy);
                 }
             }
             Event::Answer { to, token, request } => self.answer(to, token, request, entry.seq),

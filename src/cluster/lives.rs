@@ -144,15 +144,28 @@ impl Cluster {
     }
 
     /// Everything that has reached the client of a watch by now, in order of revision.
-    pub(super) fn deliver(&mut self, watch: u32, seq: u64) {
+    /// `copy` holds the change told last: most watches that wake together are told the same one.
+    pub(super) fn deliver(
+        &mut self,
+        watch: u32,
+        seq: u64,
+        copy: &mut Option<((Kind, u64), Change)>,
+    ) {
         let Some(client) = self.api.watches.client(watch) else { return };
         loop {
             let cx = &mut self.shared.context(seq);
             match self.api.watches.next(watch, cx) {
-                Due::Change(kind, log) => {
-                    let Some(change) = cx.versions().change(kind, log).cloned() else { return };
+                Due::Change(kind, log, more) => {
+                    if copy.as_ref().is_none_or(|(of, _)| *of != (kind, log)) {
+                        let change = cx.versions().change(kind, log).cloned();
+                        *copy = change.map(|change| ((kind, log), change));
+                    }
+                    let Some((_, change)) = &*copy else { return };
                     let hop = cx.delivered(client, kind, log, change.seq);
-                    self.hand_over(client, &change, hop);
+                    self.hand_over(client, change, hop);
+                    if !more {
+                        return;
+                    }
                 }
                 Due::Nothing => return,
                 Due::Gone(_) => {

@@ -17,7 +17,7 @@ use crate::control_plane::scheduler::Scheduler;
 use crate::control_plane::scheduler::profile::ProfileRow;
 use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
-use crate::engine::{Purpose, SimTime, Sym, num};
+use crate::engine::{Purpose, SimTime, Sym, Tabled, num};
 use crate::event::lease::{Beat, PERIOD};
 use crate::event::{Address, Event, Record, Role, Shared};
 use crate::node::{NodeAgent, NodeLatencies, Setup};
@@ -76,9 +76,9 @@ impl Cluster {
         let spec = &plan.cluster;
         let shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
         let latencies = Arc::new(NodeLatencies {
-            mount: spec.latency.mount,
-            sandbox: spec.latency.sandbox,
-            container: spec.latency.container,
+            mount: Tabled::new(spec.latency.mount, Purpose("mount")),
+            sandbox: Tabled::new(spec.latency.sandbox, Purpose("sandbox")),
+            container: Tabled::new(spec.latency.container, Purpose("container")),
             pull_bytes_per_s: spec.latency.pull_bytes_per_s,
             image_bytes: spec.latency.image_bytes,
         });
@@ -226,7 +226,7 @@ impl Cluster {
     /// Records since they were last taken.
     pub fn take_records(&mut self, into: &mut Vec<Record>) {
         into.clear();
-        into.append(&mut self.shared.records);
+        std::mem::swap(into, &mut self.shared.records);
     }
 
     /// Numbers for `--profile`.

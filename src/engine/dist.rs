@@ -1,8 +1,10 @@
 //! Distributions of durations, as values that can stand in a scenario file.
 
-use super::draw::Draw;
+use super::digest::mix;
+use super::draw::{Draw, Draws, Purpose};
 use super::num;
 use super::time::SimDuration;
+use std::sync::{Arc, OnceLock};
 
 /// A distribution over spans of time; parameters in seconds where they are floats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +49,40 @@ impl Dist {
     }
 }
 
+/// Values of a distribution that are drawn beforehand: 4096 give its quantiles to about 1 %.
+const TABLE: u64 = 4096;
+
+/// A distribution that is sampled all the time: each value is one of a table's, which a few
+/// multiplications choose, where a draw and the distribution itself cost a block of `ChaCha` and
+/// logarithms. The table is made when it is first needed.
+#[derive(Debug, Clone)]
+pub struct Tabled {
+    dist: Dist,
+    purpose: Purpose,
+    table: OnceLock<(u64, Arc<[SimDuration]>)>,
+}
+
+impl Tabled {
+    /// The distribution, sampled for a purpose.
+    #[must_use]
+    pub const fn new(dist: Dist, purpose: Purpose) -> Self {
+        Self { dist, purpose, table: OnceLock::new() }
+    }
+
+    /// The value of an entity (by its stable hash), keyed by an ordinal as a draw is.
+    #[must_use]
+    pub fn of(&self, entity: u64, ordinal: u64, draws: &Draws) -> SimDuration {
+        if let Dist::Constant(d) = self.dist {
+            return d;
+        }
+        let (key, values) = self.table.get_or_init(|| {
+            let value = |i| self.dist.sample(&mut draws.draw(0, self.purpose, i));
+            (draws.draw(1, self.purpose, 0).bits(), (0..TABLE).map(value).collect())
+        });
+        values[num::index(mix(mix(*key, entity), ordinal) % TABLE)]
+    }
+}
+
 /// A standard normal number (Box–Muller; two uniforms, one result).
 fn normal(draw: &mut Draw) -> f64 {
     let (u, v) = (1.0 - draw.unit(), draw.unit());
@@ -64,6 +100,23 @@ mod tests {
         let sum: f64 =
             (0..n).map(|i| dist.sample(&mut draws.draw(1, Purpose("dist"), i)).secs_f64()).sum();
         sum / num::float_u(n)
+    }
+
+    #[test]
+    fn a_table_has_the_distribution() {
+        let draws = Draws::new(3);
+        let tabled = Tabled::new(Dist::Exponential(SimDuration::from_secs(10)), Purpose("dist"));
+        let all: Vec<f64> = (0..20_000).map(|i| tabled.of(7, i, &draws).secs_f64()).collect();
+        assert_eq!(
+            all,
+            (0..20_000).map(|i| tabled.of(7, i, &draws).secs_f64()).collect::<Vec<_>>()
+        );
+        let mean = all.iter().sum::<f64>() / 20_000.0;
+        assert!((mean - 10.0).abs() < 0.5, "mean {mean}");
+        let below = all.iter().filter(|x| **x < 10.0 * std::f64::consts::LN_2).count();
+        assert!((9_600..10_400).contains(&below), "{below} of 20,000 below the median");
+        let other = (0..100).filter(|i| tabled.of(8, *i, &draws) == tabled.of(7, *i, &draws));
+        assert!(other.count() < 5, "two entities share their values");
     }
 
     #[test]

@@ -15,10 +15,12 @@ pub mod num;
 pub mod queue;
 pub mod table;
 pub mod time;
+pub mod wide;
 
 pub use digest::Digest;
-pub use dist::Dist;
+pub use dist::{Dist, Tabled};
 pub use draw::{Draws, Purpose};
 pub use grid::Grid;
 pub use intern::Sym;
 pub use time::{SimDuration, SimTime};
+pub use wide::{Loop, wide};

@@ -143,14 +143,14 @@ impl<E: Copy> Queue<E> {
     }
 
     /// Whether the next event is among the fresh ones; none if nothing is pending.
+    #[inline]
     fn fresh_first(&mut self) -> Option<bool> {
-        if self.current.is_empty() && self.fresh.0.is_empty() && !self.advance() {
-            return None;
+        match (self.fresh.0.first(), self.current.last()) {
+            (Some(fresh), Some(sorted)) => Some(fresh.key() < sorted.key()),
+            (None, Some(_)) => Some(false),
+            (Some(_), None) => Some(true),
+            (None, None) => self.advance().then_some(false),
         }
-        Some(match (self.fresh.0.first(), self.current.last()) {
-            (Some(fresh), Some(sorted)) => fresh.key() < sorted.key(),
-            (fresh, _) => fresh.is_some(),
-        })
     }
 
     /// Takes the next bucket that holds something in hand; false if nothing is pending.

@@ -93,7 +93,7 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
     let id = node.workers.insert(worker);
     trace(node, id, "kubelet admits the pod", cx);
     report(node, id, None, cx);
-    let mount = node.setup.latencies.mount.sample(&mut cx.draw(entity, Purpose("mount"), 0));
+    let mount = node.setup.latencies.mount.of(entity, 0, cx.draws());
     node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
 }
 
@@ -128,7 +128,7 @@ fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     worker.probing = cx.now();
     let entity = worker.name.stable_hash();
     trace(node, id, "volumes mounted, RunPodSandbox", cx);
-    let span = node.setup.latencies.sandbox.sample(&mut cx.draw(entity, Purpose("sandbox"), 0));
+    let span = node.setup.latencies.sandbox.of(entity, 0, cx.draws());
     node.schedule(span, NodeEvent::SandboxReady { pod: id }, cx);
 }
 
@@ -187,7 +187,7 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
     let Some(worker) = node.workers.get(id) else { return SimDuration::ZERO };
     let entity = mix(worker.name.stable_hash(), i as u64);
     let ordinal = u64::from(worker.runs[i].run);
-    node.setup.latencies.container.sample(&mut cx.draw(entity, Purpose("container"), ordinal))
+    node.setup.latencies.container.of(entity, ordinal, cx.draws())
 }
 
 /// `CreateContainer` and `StartContainer`.
@@ -226,8 +226,8 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
     let init = i < worker.n_init();
-    let container = worker.container(i).clone();
-    let behaviour = worker.spec.behaviour.clone();
+    let (name, sidecar) = (worker.container(i).name, worker.container(i).sidecar);
+    let exits = worker.spec.behaviour.exit_after_ns;
     let run = &mut worker.runs[i];
     if let RunState::Exited(s, f, code) = run.state {
         run.last = Some((s, f, code));
@@ -244,12 +244,12 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     run.streaks = [0; 3];
     let number = run.run;
     worker.dirty = true;
-    event(node, id, &CREATED, Text::Created(container.name), cx);
-    event(node, id, &STARTED, Text::Started(container.name), cx);
+    event(node, id, &CREATED, Text::Created(name), cx);
+    event(node, id, &STARTED, Text::Started(name), cx);
     trace(node, id, "container runs", cx);
     let index = u16::try_from(i).unwrap_or(u16::MAX);
     // A plain init container of a modelled pod does its work in no time unless told otherwise.
-    let ends = if init && !container.sidecar { Some(0) } else { behaviour.exit_after_ns };
+    let ends = if init && !sidecar { Some(0) } else { exits };
     if let Some(after) = ends {
         let gone = NodeEvent::ContainerExited { pod: id, container: index, run: number };
         node.schedule(SimDuration(after), gone, cx);

@@ -19,7 +19,7 @@ use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj};
 use crate::client::{Correlator, RateLimiter};
-use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
 use crate::event::{Address, Context, Event, NodeEvent, Role, What};
 use runtime::Images;
@@ -34,11 +34,11 @@ const RELIST: SimDuration = SimDuration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct NodeLatencies {
     /// From a pod's arrival to its volumes being mounted.
-    pub mount: Dist,
+    pub mount: Tabled,
     /// `RunPodSandbox`, CNI included.
-    pub sandbox: Dist,
+    pub sandbox: Tabled,
     /// `CreateContainer` and `StartContainer`.
-    pub container: Dist,
+    pub container: Tabled,
     /// Registry bandwidth, bytes per second.
     pub pull_bytes_per_s: u64,
     /// Size of an image nobody describes.

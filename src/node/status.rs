@@ -10,6 +10,7 @@ use crate::api::pod::{
 use crate::engine::intern::Known;
 use crate::engine::{SimTime, Sym};
 use crate::event::Context;
+use std::ops::Range;
 use std::sync::Arc;
 
 static COMPLETED: Known = Known::new("Completed");
@@ -26,8 +27,13 @@ static NOT_INITIALIZED: Known = Known::new("ContainersNotInitialized");
 pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
     let stamp = |t: SimTime| cx.stamp_of(t);
     let n_init = worker.n_init();
-    let all: Vec<ContainerStatus> =
-        (0..worker.runs.len()).map(|i| container_status(worker, i, &stamp)).collect();
+    // An empty list is a shared one; most pods have no init containers.
+    let list = |range: Range<usize>| -> Arc<[ContainerStatus]> {
+        if range.is_empty() {
+            return Arc::default();
+        }
+        range.map(|i| container_status(worker, i, &stamp)).collect()
+    };
     let phase = phase(worker);
     let shows_ip = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox | Stage::Finished)
         && (worker.stage != Stage::Stopping || worker.runs.iter().any(|r| r.running()));
@@ -35,8 +41,8 @@ pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
         phase,
         start: worker.start,
         pod_ip: if shows_ip { worker.ip } else { 0 },
-        init_containers: Arc::from(&all[..n_init]),
-        containers: Arc::from(&all[n_init..]),
+        init_containers: list(0..n_init),
+        containers: list(n_init..worker.runs.len()),
         ..PodStatus::default()
     };
     conditions(worker, phase, &mut status, cx.stamp());

@@ -34,7 +34,11 @@ pub struct Line {
 /// Stands for the object's name in [`Line::parts`].
 pub const NAME: &str = "\0";
 
-const DIGITS: &[u8; 10] = b"0123456789";
+/// The numbers from 00 to 99, two digits each.
+const PAIRS: &[u8; 200] = b"\
+    00010203040506070809101112131415161718192021222324252627282930313233343536373839\
+    40414243444546474849505152535455565758596061626364656667686970717273747576777879\
+    8081828384858687888990919293949596979899";
 
 impl Line {
     /// Begins a row.
@@ -170,10 +174,16 @@ impl Line {
         let mut buffer = [b'0'; 20];
         let mut at = buffer.len();
         let mut rest = n;
-        while rest > 0 {
+        // Two digits at a time: a division is the dear part.
+        while rest >= 10 {
+            at -= 2;
+            let pair = 2 * crate::engine::num::index(rest % 100);
+            buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+            rest /= 100;
+        }
+        if rest > 0 {
             at -= 1;
-            buffer[at] = DIGITS[crate::engine::num::index(rest % 10)];
-            rest /= 10;
+            buffer[at] = PAIRS[2 * crate::engine::num::index(rest) + 1];
         }
         at = at.min(buffer.len() - width);
         self.bytes.extend_from_slice(&buffer[at..]);

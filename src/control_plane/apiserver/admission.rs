@@ -49,7 +49,7 @@ impl Admission {
                     taint_by_condition(Arc::make_mut(node), cx);
                 } else if let Obj::Pod(pod) = object {
                     let pod = Arc::make_mut(pod);
-                    pod.spec = self.admit_spec(&pod.spec, cx)?;
+                    self.admit_spec(&mut pod.spec, cx)?;
                     pod.status.qos = qos(&pod.spec);
                 }
             }
@@ -104,11 +104,7 @@ impl Admission {
     }
 
     /// The spec after Priority and `DefaultTolerationSeconds`, shared among pods of one template.
-    fn admit_spec(
-        &mut self,
-        spec: &Arc<PodSpec>,
-        cx: &Context<'_>,
-    ) -> Result<Arc<PodSpec>, ApiError> {
+    fn admit_spec(&mut self, spec: &mut Arc<PodSpec>, cx: &Context<'_>) -> Result<(), ApiError> {
         let classes = cx.versions().log_end(Kind::PriorityClass);
         if classes != self.classes_rev {
             self.classes_rev = classes;
@@ -116,27 +112,26 @@ impl Admission {
             self.next = 0;
         }
         // A spec that nobody else holds is of no template: remembering it would help no one.
-        let shared = Arc::strong_count(spec) > 1;
-        if shared
-            && let Some((_, done)) =
-                self.admitted.iter().find(|(given, _)| Arc::ptr_eq(given, spec))
-        {
-            return Ok(Arc::clone(done));
+        if let Some(own) = Arc::get_mut(spec) {
+            priority(own, cx)?;
+            default_tolerations(own);
+            return Ok(());
+        }
+        if let Some((_, done)) = self.admitted.iter().find(|(given, _)| Arc::ptr_eq(given, spec)) {
+            *spec = Arc::clone(done);
+            return Ok(());
         }
         let mut admitted = PodSpec::clone(spec);
         priority(&mut admitted, cx)?;
         default_tolerations(&mut admitted);
-        let admitted = Arc::new(admitted);
-        if shared {
-            let pair = (Arc::clone(spec), Arc::clone(&admitted));
-            if self.admitted.len() < MEMORY {
-                self.admitted.push(pair);
-            } else {
-                self.admitted[self.next] = pair;
-                self.next = (self.next + 1) % MEMORY;
-            }
+        let pair = (std::mem::replace(spec, Arc::new(admitted)), Arc::clone(spec));
+        if self.admitted.len() < MEMORY {
+            self.admitted.push(pair);
+        } else {
+            self.admitted[self.next] = pair;
+            self.next = (self.next + 1) % MEMORY;
         }
-        Ok(admitted)
+        Ok(())
     }
 }
 

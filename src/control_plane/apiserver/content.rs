@@ -13,7 +13,7 @@ use crate::api::pod::{Conditions, Container, ContainerState, ContainerStatus, Po
 use crate::api::resources::Resources;
 use crate::api::{Name, Obj, Stamp};
 use crate::engine::Sym;
-use crate::engine::digest::{hash_bytes, mix};
+use crate::engine::digest::mix;
 use std::fmt::{self, Debug, Write as _};
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl Fold {
 
     fn conditions(&mut self, conditions: &Conditions) {
         for c in &conditions.0 {
-            self.word(hash_bytes(c.kind.as_str().as_bytes()));
+            self.word(c.kind.stable_code());
             self.pair(c.status as u32, c.transition.0);
             self.text(c.reason);
             self.text(c.message);

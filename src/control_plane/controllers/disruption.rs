@@ -101,9 +101,6 @@ impl Reconcile for DisruptionController {
             wake.push((key, SimDuration::ZERO));
             return;
         }
-        if self.rows.is_empty() {
-            return;
-        }
         let Some(pod) = change.value.as_pod() else { return };
         let was = before.and_then(Obj::as_pod);
         let now = Some(pod).filter(|_| !change.deleted);
@@ -117,6 +114,10 @@ impl Reconcile for DisruptionController {
             }
             wake.push((key, SimDuration::ZERO));
         }
+    }
+
+    fn ignores(&self, _pod: &Pod) -> bool {
+        self.rows.is_empty()
     }
 
     fn sync(

@@ -6,7 +6,7 @@ use super::support::{Reporter, error_text, namespace_going, put, reports, text};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::service::{Address, Endpoints, Service, Subset};
 use crate::api::versions::Change;
-use crate::api::{Kind, Meta, Obj};
+use crate::api::{Kind, Meta, Obj, Pod};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::SimDuration;
 use crate::event::Context;
@@ -52,6 +52,10 @@ impl Reconcile for EndpointsController {
             return;
         }
         self.services.on_change(change, before, caches, cx, wake);
+    }
+
+    fn ignores(&self, _pod: &Pod) -> bool {
+        self.services.none()
     }
 
     fn sync(

@@ -67,6 +67,11 @@ impl Services {
         self.read.get(&key).filter(|s| s.selector.is_some() && !s.external_name).map(Arc::clone)
     }
 
+    /// True if there are no Services that select pods.
+    pub(super) fn none(&self) -> bool {
+        self.members.none()
+    }
+
     pub(super) fn known(&self, key: Key) -> bool {
         self.read.contains_key(&key)
     }
@@ -177,6 +182,10 @@ impl Reconcile for EndpointSliceController {
             return;
         }
         self.services.on_change(change, before, caches, cx, wake);
+    }
+
+    fn ignores(&self, _pod: &Pod) -> bool {
+        self.services.none()
     }
 
     fn sync(

@@ -113,6 +113,10 @@ impl Reconcile for HpaController {
         }
     }
 
+    fn ignores(&self, _pod: &Pod) -> bool {
+        self.members.none()
+    }
+
     fn sync(
         &mut self,
         key: Key,

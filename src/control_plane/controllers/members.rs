@@ -50,6 +50,11 @@ impl Members {
         true
     }
 
+    /// True if nothing selects pods.
+    pub(super) fn none(&self) -> bool {
+        self.index.is_empty()
+    }
+
     fn matching(&self, ns: Sym, labels: LabelSet) -> Touched {
         let mut keys = self.index.candidates(ns, labels);
         keys.retain(|key| self.selectors.get(key).is_some_and(|s| s.matches(labels)));

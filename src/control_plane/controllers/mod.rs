@@ -192,11 +192,13 @@ macro_rules! controllers {
             }
 
             fn on_pod(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
+                let Some(pod) = change.value.as_pod() else { return };
                 let news = PodNews::new(change, before);
                 let (caches, on) = (&self.caches, &self.enabled);
                 $({
                     let hears: fn(&PodNews) -> bool = $pods;
-                    if on[usize::from(ControllerId::$row.row())] && hears(&news) {
+                    let ignores = || self.$field.ignores(pod);
+                    if on[usize::from(ControllerId::$row.row())] && hears(&news) && !ignores() {
                         self.$field.on_change(change, before, caches, cx);
                     }
                 })*

@@ -148,9 +148,6 @@ impl Reconcile for TaintEviction {
             self.on_node(change, before, caches, cx, wake);
             return;
         };
-        if self.tainted.is_empty() && self.due.is_empty() {
-            return;
-        }
         if change.deleted {
             self.due.remove(&pod.meta.uid);
             return;
@@ -160,6 +157,10 @@ impl Reconcile for TaintEviction {
         if !pod.node.is_empty() && !seen.is_some_and(same) {
             self.consider(&Arc::clone(pod), cx, wake);
         }
+    }
+
+    fn ignores(&self, _pod: &Pod) -> bool {
+        self.tainted.is_empty() && self.due.is_empty()
     }
 
     fn sync(

@@ -71,9 +71,6 @@ impl Reconcile for VolumeProtection {
             }
             return;
         };
-        if pod.spec.volumes.is_empty() {
-            return;
-        }
         for claim in held((!change.deleted).then_some(&**pod)) {
             *self.used.entry(claim).or_default() += 1;
         }
@@ -86,6 +83,10 @@ impl Reconcile for VolumeProtection {
                 wake.push((Key { kind, ns: claim.0, name: claim.1 }, SimDuration::ZERO));
             }
         }
+    }
+
+    fn ignores(&self, pod: &Pod) -> bool {
+        pod.spec.volumes.is_empty()
     }
 
     fn sync(

@@ -6,29 +6,17 @@
 
 use crate::engine::digest::mix;
 use crate::engine::draw::{Draws, Purpose};
-use crate::engine::{Dist, SimDuration, SimTime, num};
+use crate::engine::{Dist, SimDuration, SimTime, Tabled};
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
-
-/// Values of the distribution that draws choose from: a choice costs three multiplications, where
-/// the distribution itself costs logarithms. 4096 draws give its quantiles to about 1 %.
-const TABLE: u64 = 4096;
-
-/// The table, and the key of the choices from it.
-#[derive(Debug, Clone)]
-struct Table {
-    values: Arc<[SimDuration]>,
-    key: u64,
-}
 
 /// Commit latency: `fsync` plus the raft round trip.
 #[derive(Debug, Clone)]
 pub struct CommitLatency {
-    fsync: Dist,
+    fsync: Tabled,
     raft_rtt: SimDuration,
-    table: Option<Table>,
-    /// Proposals of the present instant, counted by object.
-    instant: SimTime,
+    /// The present instant and the object of its first proposal.
+    first: (SimTime, u64),
+    /// Proposals of the present instant, counted by object, once there is more than one.
     counts: FxHashMap<u64, u64>,
 }
 
@@ -37,30 +25,30 @@ impl CommitLatency {
     #[must_use]
     pub fn new(fsync: Dist, raft_rtt: SimDuration) -> Self {
         let counts = FxHashMap::default();
-        Self { fsync, raft_rtt, table: None, instant: SimTime::ZERO, counts }
+        let fsync = Tabled::new(fsync, Purpose("fsync"));
+        Self { fsync, raft_rtt, first: (SimTime::MAX, 0), counts }
     }
 
     /// The latency of a proposal about an object (its stable hash) at an instant.
     pub fn of(&mut self, object: u64, at: SimTime, draws: &Draws) -> SimDuration {
-        if let Dist::Constant(d) = self.fsync {
-            return d + self.raft_rtt;
+        let ordinal = mix(at.0, self.ordinal(object, at));
+        self.fsync.of(object, ordinal, draws) + self.raft_rtt
+    }
+
+    /// How many proposals about the object there have been at this instant. Most instants see one,
+    /// which costs no map.
+    fn ordinal(&mut self, object: u64, at: SimTime) -> u64 {
+        if self.first.0 != at {
+            self.first = (at, object);
+            if !self.counts.is_empty() {
+                self.counts.clear();
+            }
+            return 0;
         }
-        if self.instant != at {
-            self.instant = at;
-            self.counts.clear();
-        }
-        let count = self.counts.entry(object).or_default();
+        let count = self.counts.entry(object).or_insert(u64::from(self.first.1 == object));
         let ordinal = *count;
         *count += 1;
-        let fsync = self.fsync;
-        let table = self.table.get_or_insert_with(|| Table {
-            values: (0..TABLE)
-                .map(|i| fsync.sample(&mut draws.draw(0, Purpose("fsync-table"), i)))
-                .collect(),
-            key: draws.draw(0, Purpose("fsync"), 0).bits(),
-        });
-        let choice = mix(mix(table.key, object), mix(at.0, ordinal));
-        table.values[num::index(choice % TABLE)] + self.raft_rtt
+        ordinal
     }
 }
 

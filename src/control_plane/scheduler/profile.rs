@@ -10,7 +10,7 @@ use super::report::{Failure, Rejection};
 use super::statics::Statics;
 use super::ties::TieRule;
 use crate::api::Pod;
-use crate::engine::{Sym, num};
+use crate::engine::{Loop, Sym, num, wide};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -488,10 +488,25 @@ impl Profile {
 
 /// Adds scores to the totals. A weight of 1 is common, and a 64-bit product does not vectorise.
 fn add_weighted(totals: &mut [i64], scores: &[i64], weight: i64) {
-    let pairs = totals.iter_mut().zip(scores);
-    if weight == 1 {
-        pairs.for_each(|(total, score)| *total += score);
-    } else {
-        pairs.for_each(|(total, score)| *total += weight * score);
+    wide(AddWeighted { totals, scores, weight });
+}
+
+struct AddWeighted<'a> {
+    totals: &'a mut [i64],
+    scores: &'a [i64],
+    weight: i64,
+}
+
+impl Loop for AddWeighted<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let pairs = self.totals.iter_mut().zip(self.scores);
+        if self.weight == 1 {
+            pairs.for_each(|(total, score)| *total += score);
+        } else {
+            pairs.for_each(|(total, score)| *total += self.weight * score);
+        }
     }
 }

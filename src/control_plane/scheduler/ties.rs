@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use crate::api::Pod;
 use crate::engine::digest::mix;
-use crate::engine::{Draws, Purpose, num};
+use crate::engine::{Draws, Loop, Purpose, num, wide};
 
 /// A tie rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,16 +67,20 @@ impl TieRule {
 
 /// The largest total, and how many nodes have it.
 fn best_and_count(totals: &[i64]) -> (i64, usize) {
-    let mut best = i64::MIN;
-    let mut n = 0;
-    for &total in totals {
-        if total > best {
-            (best, n) = (total, 1);
-        } else {
-            n += usize::from(total == best);
-        }
+    wide(Best(totals))
+}
+
+struct Best<'a>(&'a [i64]);
+
+impl Loop for Best<'_> {
+    type Output = (i64, usize);
+
+    #[inline(always)]
+    fn run(self) -> (i64, usize) {
+        // Two loops without a branch each, which vectorise; one with a branch would not.
+        let best = self.0.iter().copied().fold(i64::MIN, i64::max);
+        (best, self.0.iter().filter(|total| **total == best).count())
     }
-    (best, n)
 }
 
 /// The draw of [`TieRule::Uniform`]: by the pod's name and the number of the attempt.

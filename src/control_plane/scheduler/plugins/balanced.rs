@@ -2,7 +2,7 @@
 
 use super::fit::{Amount, CHUNK, Lanes, floor_small, gather, small_to_int};
 use crate::control_plane::scheduler::framework::{CycleState, Plugin, View};
-use crate::engine::num;
+use crate::engine::{Loop, num, wide};
 
 /// `NodeResourcesBalancedAllocationArgs`, and the plugin made of them.
 #[derive(Debug, Clone)]
@@ -73,10 +73,27 @@ impl Plugin for Balanced {
                 nodes,
                 [&columns.used_cpu, &columns.alloc_cpu, &columns.used_mem, &columns.alloc_mem],
             );
-            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                let deviation = ((fraction(a + cpu, *b) - fraction(c + mem, *d)) / 2.0).abs();
-                *out = small_to_int(floor_small((1.0 - deviation) * 100.0));
-            }
+            wide(Evenness { columns: [a, b, c, d], asked: (cpu, mem), out });
+        }
+    }
+}
+
+/// Scores of a chunk: requested and allocatable cpu, requested and allocatable memory.
+struct Evenness<'a> {
+    columns: [&'a [f64]; 4],
+    asked: (f64, f64),
+    out: &'a mut [i64],
+}
+
+impl Loop for Evenness<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { columns: [a, b, c, d], asked: (cpu, mem), out } = self;
+        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let deviation = ((fraction(a + cpu, *b) - fraction(c + mem, *d)) * 0.5).abs();
+            *out = small_to_int(floor_small((1.0 - deviation) * 100.0));
         }
     }
 }

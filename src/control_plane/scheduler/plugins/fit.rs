@@ -14,7 +14,7 @@ use crate::control_plane::scheduler::framework::{
     Batch, ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
 };
 use crate::control_plane::scheduler::requests::accounted;
-use crate::engine::{Sym, num};
+use crate::engine::{Loop, Sym, num, wide};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -322,21 +322,22 @@ impl Plugin for Fit {
     }
 
     fn filter(&self, view: View<'_>, state: &CycleState, batch: &mut Batch<'_>) {
-        let (first, n) = (batch.first, batch.verdicts.len());
-        let here = first..first + n;
+        let (first, n) = (batch.first, batch.verdicts.len().min(CHUNK));
         let c = view.cache.columns();
-        let (ac, uc) = (&c.alloc_cpu[here.clone()], &c.used_cpu[here.clone()]);
-        let (am, um) = (&c.alloc_mem[here.clone()], &c.used_mem[here.clone()]);
-        let (ae, ue) = (&c.alloc_eph[here.clone()], &c.used_eph[here.clone()]);
-        let (ap, np) = (&c.alloc_pods[here.clone()], &c.n_pods[here]);
-        let (cpu, memory, ephemeral) = (state.fit.cpu, state.fit.memory, state.fit.ephemeral);
-        let min = |a: f64, b: f64| if a < b { a } else { b };
+        let columns = [
+            &c.alloc_cpu,
+            &c.used_cpu,
+            &c.alloc_mem,
+            &c.used_mem,
+            &c.alloc_eph,
+            &c.used_eph,
+            &c.alloc_pods,
+            &c.n_pods,
+        ];
+        let columns = columns.map(|column| &column[first..first + n]);
+        let FitState { cpu, memory, ephemeral, .. } = state.fit;
         let mut slack = [0.0; CHUNK];
-        for i in 0..n.min(CHUNK) {
-            let a = min(ac[i] - uc[i] - cpu, am[i] - um[i] - memory);
-            let b = min(ae[i] - ue[i] - ephemeral, ap[i] - np[i] - 1.0);
-            slack[i] = min(a, b);
-        }
+        wide(Slack { columns, asked: [cpu, memory, ephemeral, 1.0], out: &mut slack[..n] });
         for &(name, want) in &state.fit.scalars {
             let Some(column) = c.scalar(name) else {
                 slack = [-1.0; CHUNK];
@@ -344,7 +345,7 @@ impl Plugin for Fit {
             };
             for (i, slack) in slack.iter_mut().enumerate().take(n) {
                 let free = column.alloc[first + i] - column.used[first + i];
-                *slack = min(*slack, free - num::float(want));
+                *slack = least(*slack, free - num::float(want));
             }
         }
         if !any_negative(&slack[..n]) {
@@ -454,7 +455,6 @@ fn scan(
 ) {
     let columns = view.cache.columns();
     let (cpu, mem) = (num::float(view.pod.spec.nonzero.0), num::float(view.pod.spec.nonzero.1));
-    let sum = w_cpu + w_mem;
     let mut lanes = Lanes::default();
     for (nodes, out) in nodes.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
         let [a, b, c, d] = gather(
@@ -462,8 +462,34 @@ fn scan(
             nodes,
             [&columns.nonzero_cpu, &columns.alloc_cpu, &columns.nonzero_mem, &columns.alloc_mem],
         );
+        wide(Scan {
+            columns: [a, b, c, d],
+            asked: (cpu, mem),
+            weights: (w_cpu, w_mem),
+            percent: &percent,
+            out,
+        });
+    }
+}
+
+/// [`scan`] over a chunk: requested and allocatable cpu, requested and allocatable memory.
+struct Scan<'a, P> {
+    columns: [&'a [f64]; 4],
+    asked: (f64, f64),
+    weights: (f64, f64),
+    percent: &'a P,
+    out: &'a mut [i64],
+}
+
+impl<P: Fn(f64, f64) -> f64> Loop for Scan<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { columns: [a, b, c, d], asked: (cpu, mem), weights, percent, out } = self;
         let rows = out.iter_mut().zip(a).zip(b).zip(c).zip(d);
-        let weigh = |cpu: f64, mem: f64| cpu * w_cpu + mem * w_mem;
+        let weigh = |cpu: f64, mem: f64| cpu * weights.0 + mem * weights.1;
+        let sum = weights.0 + weights.1;
         // Two loops, since a division by the usual sum of weights (1 + 1) would cost a third of it.
         if (sum - 2.0).abs() < 0.5 {
             for ((((out, a), b), c), d) in rows {
@@ -477,6 +503,36 @@ fn scan(
             }
         }
     }
+}
+
+/// What a chunk of nodes has left of everything, once the pod is there: allocatable and used of
+/// cpu, memory, ephemeral storage and pods.
+struct Slack<'a> {
+    columns: [&'a [f64]; 8],
+    asked: [f64; 4],
+    out: &'a mut [f64],
+}
+
+impl Loop for Slack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let n = self.out.len();
+        let [ac, uc, am, um, ae, ue, ap, np] = self.columns.map(|c| &c[..n]);
+        let [cpu, memory, ephemeral, pods] = self.asked;
+        for (i, out) in self.out.iter_mut().enumerate() {
+            let a = least(ac[i] - uc[i] - cpu, am[i] - um[i] - memory);
+            let b = least(ae[i] - ue[i] - ephemeral, ap[i] - np[i] - pods);
+            *out = least(a, b);
+        }
+    }
+}
+
+/// The lesser number, of two that are none of them NaN.
+#[inline]
+fn least(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
 }
 
 /// True if a number is below 0. Least values are kept in eight lanes, which vectorises; one running
