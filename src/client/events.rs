@@ -196,8 +196,8 @@ mod tests {
 
     fn told(op: Option<Op>) -> Option<(&'static str, u16)> {
         let op = op?;
-        let (Op::CreateEvent(e) | Op::PatchEvent(e)) = &op else { panic!("{op:?}") };
-        Some((op.verb().0, e.count))
+        let (Op::CreateEvent(event) | Op::PatchEvent(event)) = &op else { panic!("{op:?}") };
+        Some((op.verb().0, event.count))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Writes per (actor, verb, resource, code), recorded and simulated, and what is said about each
 //! difference.
 
-use super::exceptions::{EXCEPTIONS, Exception};
+use super::exceptions::{EXCEPTIONS, Exception, is_chance};
 use super::{Case, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -89,6 +89,10 @@ pub(super) fn check(case: &Case) -> String {
         let verdict = row.verdict();
         let mut listed = exceptions(case.id, &row.key);
         let found = listed.next();
+        if let Some((at, _)) = found.filter(|f| is_chance(f.1.reason) && verdict != Verdict::Equal)
+        {
+            used.insert(at);
+        }
         let said = match (verdict, found) {
             (Verdict::Equal, _) => "equal".to_owned(),
             (Verdict::Chance, _) => format!("chance: in the range of {} seeds", case.runs.len()),
