@@ -9,8 +9,9 @@ use super::workqueue::WorkQueue;
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Obj, Pod};
-use crate::engine::{SimDuration, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::{Address, Context, ControllerEvent, Event, What};
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// A key of a controller's work queue.
@@ -142,6 +143,15 @@ struct Busy<S> {
     waiting: usize,
 }
 
+/// A key that will be queued later: when, by which event, and what caused it.
+#[derive(Debug, Clone, Copy)]
+struct Delayed {
+    key: Key,
+    at: SimTime,
+    event: u64,
+    cause: u64,
+}
+
 /// A controller with its queue, workers and client limit.
 #[derive(Debug, Clone)]
 pub struct Runner<C: Reconcile> {
@@ -152,8 +162,10 @@ pub struct Runner<C: Reconcile> {
     queue: WorkQueue<Key>,
     limiter: RateLimiter,
     busy: Vec<Option<Busy<C::State>>>,
-    due: Vec<Option<(Key, u64)>>,
+    due: Vec<Option<Delayed>>,
     due_free: Vec<u32>,
+    /// The slot of each key that waits.
+    slots: FxHashMap<Key, u32>,
     work_armed: bool,
     wake: Vec<(Key, SimDuration)>,
     /// Kubernetes Events still to be posted; each waits for the answer to the one before.
@@ -186,6 +198,7 @@ impl<C: Reconcile> Runner<C> {
             busy,
             due: Vec::new(),
             due_free: Vec::new(),
+            slots: FxHashMap::default(),
             work_armed: false,
             wake: Vec::new(),
             events: VecDeque::new(),
@@ -258,22 +271,30 @@ impl<C: Reconcile> Runner<C> {
         }
     }
 
-    /// Lets a key be looked at after a span, with the hop in hand as the cause.
+    /// Lets a key be looked at after a span, with the hop in hand as the cause. A key waits once,
+    /// for its earliest instant (source: client-go `util/workqueue/delaying_queue.go` `insert`).
     pub fn add(&mut self, key: Key, after: SimDuration, cx: &mut Context<'_>) {
         if after == SimDuration::ZERO {
             self.queue.add(key, cx.seq());
             self.arm(cx);
             return;
         }
-        let slot = self.due_free.pop().unwrap_or_else(|| {
-            self.due.push(None);
-            num::u32_of(self.due.len() - 1)
-        });
-        self.due[slot as usize] = Some((key, cx.seq()));
-        cx.after(
-            after,
-            Event::Controller { controller: self.id, event: ControllerEvent::Due(slot) },
-        );
+        let at = cx.now() + after;
+        let slot = match self.slots.get(&key) {
+            Some(&slot) => {
+                let Some(later) = self.due[slot as usize].filter(|d| d.at > at) else { return };
+                cx.cancel(later.event);
+                slot
+            }
+            None => self.due_free.pop().unwrap_or_else(|| {
+                self.due.push(None);
+                num::u32_of(self.due.len() - 1)
+            }),
+        };
+        let due = Event::Controller { controller: self.id, event: ControllerEvent::Due(slot) };
+        let event = cx.schedule(at, due);
+        self.due[slot as usize] = Some(Delayed { key, at, event, cause: cx.seq() });
+        self.slots.insert(key, slot);
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) {
@@ -292,9 +313,10 @@ impl<C: Reconcile> Runner<C> {
                 self.work(caches, cx);
             }
             ControllerEvent::Due(slot) => {
-                if let Some((key, cause)) = self.due[slot as usize].take() {
+                if let Some(due) = self.due[slot as usize].take() {
+                    self.slots.remove(&due.key);
                     self.due_free.push(slot);
-                    self.queue.add(key, cause);
+                    self.queue.add(due.key, due.cause);
                     self.arm(cx);
                 }
             }

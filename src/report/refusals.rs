@@ -72,6 +72,8 @@ pub struct WarningRow {
     pub message: String,
     /// How often.
     pub count: u64,
+    /// True if a person was warned: a controller does not read what it is told.
+    pub notable: bool,
 }
 
 /// The message without what differs between two of one sort.
@@ -157,6 +159,7 @@ impl Refusals {
             kind: kind.name(),
             message: text.to_string(),
             count: *count,
+            notable: matches!(user, User::Admin | User::Person { .. }),
         };
         self.warnings.iter().map(row).collect()
     }

@@ -338,8 +338,12 @@ fn refusals(s: &Summary) -> Vec<String> {
     if notable.len() > MOST_ROWS {
         lines.push(format!("  and {} more kinds in summary.json", notable.len() - MOST_ROWS));
     }
-    let warned = s.warnings.iter().take(MOST_ROWS);
+    let warned = s.warnings.iter().filter(|w| w.notable).take(MOST_ROWS);
     lines.extend(warned.map(|w| format!("Warning to {} x {}: {}", w.user, w.count, w.message)));
+    let unread: u64 = s.warnings.iter().filter(|w| !w.notable).map(|w| w.count).sum();
+    if unread > 0 {
+        lines.push(format!("{} to controllers in summary.json", count(unread, "warning")));
+    }
     lines
 }
 

@@ -30,13 +30,17 @@ fn run(name: &str, body: &str) -> (Summary, String, Vec<String>) {
     (summary, page, events)
 }
 
-/// Refusals as the trace tells them: who, verb, kind, code.
+/// Refusals as the trace tells them: who, verb, kind, code; and the seconds of every refused
+/// creation of a pod.
 #[derive(Default)]
-struct Told(BTreeSet<(String, String, Kind, u16)>);
+struct Told(BTreeSet<(String, String, Kind, u16)>, Vec<f64>);
 
 impl Observer for Told {
     fn on(&mut self, record: &Record, _versions: &Versions) {
         if let What::Refused { user, verb, kind, error, .. } = record.what {
+            if kind == Kind::Pod && verb.0 == "create" {
+                self.1.push(record.time.secs_f64());
+            }
             let verb = format!("{}{}", verb.0, verb.1);
             self.0.insert((user.to_string(), verb, kind, error.code()));
         }
@@ -289,4 +293,43 @@ expect: {expect}
         fs::write(&path, text).unwrap();
         run_file(&path);
     }
+}
+
+/// The recorded experiment `06b_quota_retry`: five replicas against a quota of three, which is
+/// raised after 25 s. Failures in a row double from 5 ms, one try waits at a time, and a raised
+/// quota wakes nobody.
+#[test]
+fn retries_against_a_quota_double_as_recorded() {
+    let path = scratch("retries").join("scenario.yaml");
+    let quota = |pods: u32| {
+        format!(
+            "{{apiVersion: v1, kind: ResourceQuota, metadata: {{name: q}}, spec: {{hard: {{pods: {pods}}}}}}}"
+        )
+    };
+    let text = format!(
+        "{}
+until: 60s
+workload:
+  - {{at: 2s, apply: {}}}
+  - {{at: 4s, apply: {}}}
+  - {{at: 29s, apply: {}}}
+expect: [{{bound: 5}}]
+",
+        HEAD.replace("{name: node,", "{name: node, agent: fakelet,"),
+        quota(3),
+        deployment("qapp", "default", 5, ""),
+        quota(5),
+    );
+    fs::write(&path, text).unwrap();
+    let (_, _, _, told) = run_file(&path);
+    let gaps: Vec<f64> = told.1.windows(2).map(|w| w[1] - w[0]).collect();
+    // Seconds between the last refusals of the recording.
+    let recorded = [0.324, 0.644, 1.284, 2.564, 5.125, 10.246];
+    let last = &gaps[gaps.len() - recorded.len()..];
+    for (ours, theirs) in last.iter().zip(recorded) {
+        assert!((ours - theirs).abs() < 0.05, "{last:?}, recorded {recorded:?}");
+    }
+    let ended = told.1.last().copied().unwrap();
+    assert!((24.0..26.0).contains(&ended), "{ended}: recorded 24.857, then 45.341");
+    assert!(told.1.len().abs_diff(14) <= 3, "{} refusals, recorded 14", told.1.len());
 }

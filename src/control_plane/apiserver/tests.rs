@@ -7,7 +7,7 @@ use super::*;
 use crate::api::Name;
 use crate::api::amounts::Amounts;
 use crate::api::kind::KINDS;
-use crate::api::pod::{Condition, ConditionType, Phase, Truth};
+use crate::api::pod::{Condition, ConditionType, Effect, Phase, Truth};
 use crate::api::quantity::Quantity;
 use crate::api::quota::ResourceQuota;
 use crate::api::request::Propagation;
@@ -460,6 +460,15 @@ fn an_eviction_takes_one_from_the_budget() {
 fn row_24_evictions_of_pending_and_ended_pods_ignore_budgets_and_two_budgets_are_an_error() {
     let mut kit = guarded(json!({"minAvailable": 2}), status(0, 2, 2));
     assert!(kit.ask(User::Admin, (Kind::Pod, "a"), Op::Evict).is_ok(), "pending");
+    kit.make(pod("e", json!({}))).unwrap();
+    kit.runs("e", true);
+    let held = kit.ask(User::Admin, (Kind::Pod, "e"), Op::Evict).unwrap_err();
+    assert!(held.starts_with("429"), "running: {held}");
+    let mut ended = kit.get(Kind::Pod, "e").unwrap().as_pod().unwrap().status.clone();
+    ended.phase = Phase::Succeeded;
+    let op = Op::PodStatus(Box::new(ended));
+    kit.ask(User::Kubelet("n0".into()), (Kind::Pod, "e"), op).unwrap();
+    assert!(kit.ask(User::Admin, (Kind::Pod, "e"), Op::Evict).is_ok(), "at its end");
     let mut second = budget(json!({"maxUnavailable": 1}), status(1, 3, 2));
     second["metadata"]["name"] = "c".into();
     kit.put(second);
@@ -700,10 +709,11 @@ fn row_39_new_nodes_are_tainted_and_new_pods_tolerate_for_five_minutes() {
         kit.make(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}})).unwrap();
     let taint = node.as_node().unwrap().taints[0];
     assert_eq!(taint.key.as_str(), "node.kubernetes.io/not-ready");
+    assert_eq!(taint.effect, Effect::NoSchedule);
     let made = kit.make(pod("a", json!({}))).unwrap();
-    let seconds: Vec<_> =
-        made.as_pod().unwrap().spec.tolerations.iter().map(|t| t.seconds).collect();
-    assert_eq!(seconds, [Some(300), Some(300)]);
+    let tolerations = &made.as_pod().unwrap().spec.tolerations;
+    let all: Vec<_> = tolerations.iter().map(|t| (t.effect, t.seconds)).collect();
+    assert_eq!(all, [(Some(Effect::NoExecute), Some(300)); 2]);
 }
 
 #[test]

@@ -103,8 +103,6 @@ pub(super) fn mirror_failure(
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     last: FxHashMap<Uid, SimTime>,
-    /// Until when a look at the deadline is armed.
-    armed: FxHashMap<Uid, SimTime>,
 }
 
 impl Progress {
@@ -114,7 +112,6 @@ impl Progress {
 
     pub(super) fn forget(&mut self, uid: Uid) {
         self.last.remove(&uid);
-        self.armed.remove(&uid);
     }
 
     /// Condition Progressing of a paused (or resumed) Deployment.
@@ -194,10 +191,10 @@ impl Progress {
         last + SimDuration::from_secs(u64::from(deployment.progress_deadline_s))
     }
 
-    /// When to look at a rollout that has not moved again, unless that is armed already.
+    /// When to look at a rollout that has not moved again.
     /// Source: `requeueStuckDeployment`.
     pub(super) fn recheck(
-        &mut self,
+        &self,
         deployment: &Deployment,
         status: &DeploymentStatus,
         cx: &Context<'_>,
@@ -209,11 +206,6 @@ impl Progress {
             return None;
         }
         let at = self.deadline(deployment, cx).max(cx.now()) + SimDuration::from_secs(1);
-        let armed = self.armed.entry(deployment.meta.uid).or_default();
-        if *armed > cx.now() {
-            return None;
-        }
-        *armed = at;
         Some(at.since(cx.now()))
     }
 }

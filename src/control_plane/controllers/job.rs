@@ -55,8 +55,6 @@ pub struct JobController {
     claims: Claims,
     expected: Expectations,
     failures: FxHashMap<Uid, Failures>,
-    /// Until when a look at each job is armed.
-    batched: FxHashMap<Key, SimTime>,
     tracking: Sym,
 }
 
@@ -67,7 +65,6 @@ impl Default for JobController {
             claims: Claims::holding(Kind::Job, Kind::Pod, TRACKING),
             expected: Expectations::default(),
             failures: FxHashMap::default(),
-            batched: FxHashMap::default(),
             tracking: TRACKING.into(),
         }
     }
@@ -137,13 +134,13 @@ impl Reconcile for JobController {
             let was = before.and_then(Obj::meta).map(|m| m.generation);
             // A change of the spec is looked at at once, the echo of a status after the batch.
             let after = if own == was && !change.deleted { BATCH } else { SimDuration::ZERO };
-            self.wake(Key::of(&change.value), after, cx, wake);
+            wake.push((Key::of(&change.value), after));
             return;
         }
         self.claims.on_child(change, before, caches, cx, wake);
         let Some((key, _)) = owner_key(&change.value, Kind::Job) else { return };
         self.expected.observe(key, change, before);
-        self.wake(key, BATCH, cx, wake);
+        wake.push((key, BATCH));
     }
 
     fn sync(
@@ -180,29 +177,7 @@ impl Reconcile for JobController {
 }
 
 impl JobController {
-    /// Wakes a key after a span unless an earlier look is armed.
-    fn wake(
-        &mut self,
-        key: Key,
-        after: SimDuration,
-        cx: &Context<'_>,
-        wake: &mut Vec<(Key, SimDuration)>,
-    ) {
-        let at = cx.now() + after;
-        if after > SimDuration::ZERO {
-            let armed = self.batched.get(&key).copied().unwrap_or_default();
-            if armed > cx.now() && armed <= at {
-                return;
-            }
-            self.batched.insert(key, at);
-        }
-        wake.push((key, after));
-    }
-
     fn start(&mut self, key: Key, state: &mut State, caches: &Cache, cx: &mut Context<'_>) -> Next {
-        if self.batched.get(&key).is_some_and(|at| *at <= cx.now()) {
-            self.batched.remove(&key);
-        }
         let found = caches.named(cx.versions(), Kind::Job, key.ns, key.name);
         let Some((target, Obj::Job(job))) = found else {
             self.expected.forget(key);

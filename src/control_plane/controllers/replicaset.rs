@@ -4,7 +4,8 @@ use super::claims::Claims;
 use super::ranking::{self, Candidate};
 use super::support::{
     BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted, error_text,
-    namespace_going, next_batch, owned_by, owner_key, pod_of, pods_of, put_status, reports, text,
+    namespace_going, next_available, next_batch, owned_by, owner_key, pod_of, pods_of, put_status,
+    reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{ConditionType, Truth};
@@ -13,7 +14,7 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{ReplicaSet, ReplicaSetStatus};
 use crate::api::{Kind, LabelSet, Name, Obj, Owner, Uid};
 use crate::client::{Cache, Key, Next, Reconcile};
-use crate::engine::{SimDuration, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::Context;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -107,6 +108,8 @@ pub struct State {
     set: Option<Arc<ReplicaSet>>,
     /// The status as of the start of the sync, but for the failure condition.
     status: ReplicaSetStatus,
+    /// When the next pod becomes available.
+    again: Option<SimTime>,
     remaining: i32,
     batch: i32,
     victims: Vec<(Uid, Name)>,
@@ -154,7 +157,7 @@ impl Reconcile for ReplicaSetController {
             Step::Claiming => Next::Retry,
             Step::Creating => self.created(key, state, answers, cx),
             Step::Deleting => self.deleted(key, state, answers, cx),
-            Step::Status => Self::finished(state, answers),
+            Step::Status => Self::finished(state, answers, cx),
         }
     }
 }
@@ -224,7 +227,7 @@ impl ReplicaSetController {
             "tally of {}",
             set.meta.full_name()
         );
-        state.status = status_of(&set, &tally, caches, cx);
+        (state.status, state.again) = status_of(&set, &tally, caches, cx);
         let act = set.meta.deletion.is_none()
             && self.expected.satisfied(key, cx.now())
             && !self.claims.waits(key, cx.now());
@@ -360,7 +363,7 @@ impl ReplicaSetController {
         }
         state.step = Step::Status;
         if state.status == set.status {
-            return Self::finished(state, &[]);
+            return Self::finished(state, &[], cx);
         }
         let mut object = ReplicaSet::clone(&set);
         object.status = state.status.clone();
@@ -373,17 +376,12 @@ impl ReplicaSetController {
         Next::Call(vec![put_status(object, state.target)])
     }
 
-    fn finished(state: &State, answers: &[Outcome]) -> Next {
+    fn finished(state: &State, answers: &[Outcome], cx: &Context<'_>) -> Next {
         let refused = answers.iter().any(|a| matches!(a, Err(e) if *e != ApiError::NotFound));
         if state.failure.is_some() || refused {
             return Next::Retry;
         }
-        let Some(set) = &state.set else { return Next::Done };
-        let status = &state.status;
-        if set.min_ready_s > 0 && status.ready == set.replicas && status.available != set.replicas {
-            return Next::Requeue(SimDuration::from_secs(u64::from(set.min_ready_s)));
-        }
-        Next::Done
+        state.again.map_or(Next::Done, |at| Next::Requeue(at.since(cx.now())))
     }
 }
 
@@ -392,22 +390,24 @@ fn status_of(
     tally: &Tally,
     caches: &Cache,
     cx: &Context<'_>,
-) -> ReplicaSetStatus {
-    let available = if set.min_ready_s == 0 {
-        tally.ready
-    } else {
+) -> (ReplicaSetStatus, Option<SimTime>) {
+    let (mut ready_enough, mut again) = (tally.ready, None);
+    if set.min_ready_s > 0 {
         let pods = pods_of(set.meta.uid, caches, cx);
-        let there = |pod: &crate::api::Pod| pod.active() && available(pod, set.min_ready_s, cx);
-        num::i32_of(pods.iter().filter(|(_, pod)| there(pod)).count())
-    };
-    ReplicaSetStatus {
+        let active = || pods.iter().map(|(_, pod)| &**pod).filter(|pod| pod.active());
+        let there = active().filter(|pod| available(pod, set.min_ready_s, cx));
+        ready_enough = num::i32_of(there.count());
+        again = next_available(active(), set.min_ready_s, cx);
+    }
+    let status = ReplicaSetStatus {
         observed_generation: set.meta.generation,
         replicas: tally.active,
         fully_labeled: tally.fully_labeled(set.template.labels),
         ready: tally.ready,
-        available,
+        available: ready_enough,
         conditions: set.status.conditions.clone(),
-    }
+    };
+    (status, again)
 }
 
 /// Active pods per node over all `ReplicaSets` with the same controller (a Deployment's).

@@ -64,6 +64,58 @@ fn a_replica_set_does_not_count_terminating_pods_a_stateful_set_waits_for_them()
 }
 
 #[test]
+fn row_13_ready_ages_are_compared_by_powers_of_two() {
+    // Nanoseconds: 600 s and 1000 s lie between 2^39 and 2^40, 500 s does not.
+    for (younger_at, older_goes) in [(400.0, true), (500.0, false)] {
+        let mut kit = Kit::new(KubeVersion::V1_35);
+        for name in ["n1", "n2"] {
+            node(&mut kit, name);
+        }
+        replica_set(&mut kit, 2);
+        kit.run(1.0);
+        let names = kit.active();
+        kit.start_pod(&names[0], "n1");
+        kit.run(younger_at);
+        kit.start_pod(&names[1], "n2");
+        kit.run(1000.0 - younger_at);
+        let Some(Obj::ReplicaSet(mut rs)) = kit.get(Kind::ReplicaSet, "web") else { panic!() };
+        Arc::make_mut(&mut rs).replicas = 1;
+        kit.user(Kind::ReplicaSet, "web", Op::Update(Obj::ReplicaSet(rs)));
+        kit.run(1.0);
+        let left = &names[usize::from(older_goes)];
+        assert_eq!(kit.active(), [left.clone()], "the smaller identity, or else the younger");
+    }
+}
+
+#[test]
+fn each_pod_becomes_available_in_its_own_time() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    node(&mut kit, "n1");
+    replica_set(&mut kit, 3);
+    let Some(Obj::ReplicaSet(mut rs)) = kit.get(Kind::ReplicaSet, "web") else { panic!() };
+    Arc::make_mut(&mut rs).min_ready_s = 10;
+    kit.user(Kind::ReplicaSet, "web", Op::Update(Obj::ReplicaSet(rs)));
+    kit.run(1.0);
+    // The third pod never gets ready: nothing but time makes the others available.
+    let names = kit.active();
+    kit.start_pod(&names[0], "n1");
+    kit.run(5.0);
+    kit.start_pod(&names[1], "n1");
+    let available = |kit: &Kit| {
+        let Some(Obj::ReplicaSet(rs)) = kit.get(Kind::ReplicaSet, "web") else { panic!() };
+        rs.status.available
+    };
+    let mut seen = Vec::new();
+    for _ in 0..14 {
+        kit.run(1.0);
+        seen.push(available(&kit));
+    }
+    let from = |n| seen.iter().position(|a| *a == n).map(|i| i + 1);
+    assert!(from(1).is_some_and(|s| (5..=6).contains(&s)), "{seen:?}");
+    assert!(from(2).is_some_and(|s| (10..=11).contains(&s)), "{seen:?}");
+}
+
+#[test]
 fn orphans_that_match_are_adopted_and_count() {
     let mut kit = Kit::new(KubeVersion::V1_35);
     for name in ["a", "b"] {

@@ -5,8 +5,8 @@ use super::claims::Claims;
 use super::history::{self, Newest, Revision};
 use super::setclaims;
 use super::support::{
-    Reporter, available, create_pod, delete, error_text, namespace_going, next_batch, owned_by,
-    owner_key, pod_of, pods_of, put_status, reports, text,
+    Reporter, available, create_pod, delete, error_text, namespace_going, next_available,
+    next_batch, owned_by, owner_key, pod_of, pods_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::request::{ApiError, Outcome};
@@ -14,7 +14,7 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use crate::api::{Kind, Meta, Name, Obj, Pod, PodSpec};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
-use crate::engine::{SimDuration, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,6 +84,14 @@ pub struct State {
     /// Those under way.
     batch: Vec<Task>,
     failed: bool,
+    /// When the next pod becomes available.
+    again: Option<SimTime>,
+}
+
+impl State {
+    fn rest(&self, cx: &Context<'_>) -> Next {
+        self.again.map_or(Next::Done, |at| Next::Requeue(at.since(cx.now())))
+    }
 }
 
 /// The pods of a set and what they should be.
@@ -268,7 +276,7 @@ impl Reconcile for StatefulSetController {
             }
             Step::Status if state.failed || answers.iter().any(refused) => Next::Retry,
             Step::Status => Self::truncate(state, caches, cx),
-            Step::Truncating => Next::Done,
+            Step::Truncating => state.rest(cx),
         }
     }
 }
@@ -343,6 +351,8 @@ impl StatefulSetController {
         state.current = current.map(|(_, r)| Arc::clone(r)).or_else(|| state.update.clone());
         let Some(view) = self.view(state, caches, cx) else { return Next::Done };
         let status = view.status(cx);
+        let pods = view.pods.values().map(|(_, pod)| &**pod);
+        let again = next_available(pods, set.min_ready_s, cx);
         let (mut todo, mut moved) = (Vec::new(), Vec::new());
         if !set.meta.terminating() {
             let actions = view.plan(cx);
@@ -350,7 +360,7 @@ impl StatefulSetController {
             let pods = view.pods.iter().map(|(n, (_, pod))| (*n, pod.as_ref()));
             moved = setclaims::owners(&set, pods, caches, cx);
         }
-        (state.status, state.todo) = (status, todo);
+        (state.status, state.todo, state.again) = (status, todo, again);
         if moved.is_empty() {
             return self.next_batch(state, caches, cx);
         }
@@ -526,7 +536,7 @@ impl StatefulSetController {
         let Some(set) = state.set.as_ref() else { return Next::Done };
         let limit = set.history_limit;
         if i32::try_from(state.known.len()).is_ok_and(|n| n <= limit) {
-            return Next::Done;
+            return state.rest(cx);
         }
         let label = history::HASH_LABEL.into();
         let pods = pods_of(set.meta.uid, caches, cx);
@@ -535,7 +545,7 @@ impl StatefulSetController {
         used.extend([state.status.current_revision, state.status.update_revision]);
         let calls = history::truncate(&state.known, limit, |r| used.contains(&r.meta.name.sym()));
         state.step = Step::Truncating;
-        if calls.is_empty() { Next::Done } else { Next::Call(calls) }
+        if calls.is_empty() { state.rest(cx) } else { Next::Call(calls) }
     }
 }
 

@@ -270,6 +270,21 @@ pub(super) fn available(pod: &Pod, min_ready_s: u32, cx: &Context<'_>) -> bool {
     ready_since(pod, cx).is_some_and(|since| since + need < cx.now())
 }
 
+/// When the next of these pods becomes available, if one is ready but has not been so for long
+/// enough (source: `controller_utils.go` `FindMinNextPodAvailabilityCheck`).
+pub(super) fn next_available<'a>(
+    pods: impl Iterator<Item = &'a Pod>,
+    min_ready_s: u32,
+    cx: &Context<'_>,
+) -> Option<SimTime> {
+    if min_ready_s == 0 {
+        return None;
+    }
+    let need = SimDuration::from_secs(u64::from(min_ready_s)) + SimDuration(1);
+    let at = pods.filter_map(|pod| Some(ready_since(pod, cx)? + need));
+    at.filter(|at| *at > cx.now()).min()
+}
+
 /// A condition that changed now.
 pub(super) fn condition(
     kind: ConditionType,

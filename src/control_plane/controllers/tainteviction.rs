@@ -178,9 +178,11 @@ impl Reconcile for TaintEviction {
             |op| Call { kind: Kind::Pod, ns: key.ns, name: key.name, target: Some(object), op };
         match state.step {
             Step::Start => {
-                let due = self.due.get(&pod.meta.uid).is_some_and(|at| *at <= cx.now());
-                if !due || pod.meta.terminating() {
-                    return Next::Done;
+                let due = self.due.get(&pod.meta.uid).filter(|_| !pod.meta.terminating());
+                let Some(at) = due.copied() else { return Next::Done };
+                if at > cx.now() {
+                    // Woken by a timer that was cancelled.
+                    return Next::Requeue(at.since(cx.now()));
                 }
                 let message = format!("Marking for deletion Pod {}", pod.meta.full_name());
                 let (kind, reason) = (Kind::Pod, "TaintManagerEviction");

@@ -3,7 +3,7 @@
 use super::testkit::{Kit, label, meta};
 use crate::api::node::{Node, keys};
 use crate::api::pod::{
-    Condition, ConditionType, Container, ContainerState, ContainerStatus, Effect, Phase,
+    Condition, ConditionType, Container, ContainerState, ContainerStatus, Effect, Phase, Taint,
     Toleration, Truth,
 };
 use crate::api::request::{ApiError, Op, Propagation};
@@ -238,8 +238,18 @@ fn a_rollout_that_does_not_move_misses_its_deadline() {
     let reason =
         |kit: &Kit| status_of(kit).conditions.get(ConditionType::Progressing).unwrap().reason;
     assert_eq!(reason(&kit).as_str(), "ReplicaSetUpdated");
+    let (before, size) = (kit.writes.len(), sizes(&kit));
     kit.run(15.0);
     assert_eq!(reason(&kit).as_str(), "ProgressDeadlineExceeded");
+    kit.run(600.0);
+    let after: Vec<_> = kit.writes[before..].iter().map(|w| (w.1.as_str(), w.2)).collect();
+    assert_eq!(after, [("update/status", Kind::Deployment)], "a condition and nothing else");
+    assert_eq!(sizes(&kit), size);
+    kit.kubelets();
+    node(&mut kit, "n1");
+    kit.kubelets();
+    kit.run(1.0);
+    assert_eq!(reason(&kit).as_str(), "NewReplicaSetAvailable", "the rollout went on");
 }
 
 pub(super) fn node(kit: &mut Kit, name: &str) {
@@ -326,6 +336,33 @@ fn come_back(kit: &mut Kit) {
     let quiet = kit.writes.len();
     kit.run(1000.0);
     assert_eq!(kit.writes.len(), quiet);
+}
+
+#[test]
+fn a_cancelled_eviction_neither_hastens_nor_loses_the_next() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    node(&mut kit, "n1");
+    bare_pod(&mut kit, "a", "n1", Some(100));
+    let taint = |kit: &mut Kit, taints: &[Taint]| {
+        let Some(Obj::Node(mut node)) = kit.get(Kind::Node, "n1") else { panic!("gone") };
+        Arc::make_mut(&mut node).taints = taints.into();
+        kit.user(Kind::Node, "n1", Op::Update(Obj::Node(node)));
+    };
+    let bad = Taint {
+        key: "bad".into(),
+        value: Sym::EMPTY,
+        effect: Effect::NoExecute,
+        added: Stamp::NONE,
+    };
+    taint(&mut kit, &[bad]);
+    kit.run(50.0);
+    taint(&mut kit, &[]);
+    kit.run(10.0);
+    taint(&mut kit, &[bad]);
+    kit.run(95.0);
+    assert_eq!(kit.count("delete", Kind::Pod), 0, "the first timer was cancelled");
+    kit.run(10.0);
+    assert_eq!(kit.count("delete", Kind::Pod), 1, "100 s after the second taint");
 }
 
 #[test]
@@ -513,7 +550,7 @@ fn a_daemon_set_runs_where_it_is_tolerated() {
     for (pod, node) in kit.active().iter().zip(&on) {
         kit.start_pod(pod, node);
     }
-    let taint = crate::api::pod::Taint {
+    let taint = Taint {
         key: "dedicated".into(),
         value: Sym::EMPTY,
         effect: Effect::NoExecute,

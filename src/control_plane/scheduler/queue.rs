@@ -438,6 +438,18 @@ mod tests {
     }
 
     #[test]
+    fn row_07_a_failed_attempt_puts_a_pod_behind_those_that_came_meanwhile() {
+        let mut q = queue(true);
+        q.add(object(1), &pod(0), 0, S(0), false);
+        assert_eq!(q.pop(), Some(object(1)));
+        q.add(object(2), &pod(0), 0, S(3), false);
+        q.reject(object(1), 1, false, S(5));
+        q.requeue(object(1), S(20));
+        let order: Vec<u32> = std::iter::from_fn(|| q.pop()).map(|o| o.slot).collect();
+        assert_eq!(order, [2, 1], "the older pod has been tried last");
+    }
+
+    #[test]
     fn backoff_doubles_and_ends_on_whole_seconds() {
         let mut q = queue(true);
         q.add(object(1), &pod(0), 0, S(0), false);

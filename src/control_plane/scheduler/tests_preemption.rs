@@ -5,7 +5,7 @@ use super::cache::Cache;
 use super::config::ProfileConfig;
 use super::evaluate::{Evaluation, evaluate};
 use super::profile::Profile;
-use super::tests::{GIB, World, node, pod, spec};
+use super::tests::{GIB, World, node, pod, spec, world};
 use super::ties::TieRule;
 use crate::api::meta::Stamp;
 use crate::api::pdb::PodDisruptionBudget;
@@ -435,4 +435,18 @@ fn version_1_29_knows_no_claims() {
     let recorded = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are \
                     available: 1 Preemption is not helpful for scheduling.";
     assert_eq!(w.conditions, [recorded]);
+}
+
+#[test]
+fn row_02_a_nominated_node_goes_first_whatever_the_others_offer() {
+    for (nominated, want) in [("", "large"), ("small", "small")] {
+        let mut w = world();
+        w.add_node(node("small", 4000, "a"));
+        w.add_node(node("large", 64_000, "a"));
+        let mut waiting = pod("p", spec(1000, GIB));
+        waiting.status.nominated = nominated.into();
+        w.add_pod(waiting);
+        w.run(1);
+        assert_eq!(w.bindings[0].2, want);
+    }
 }
