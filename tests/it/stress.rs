@@ -49,7 +49,8 @@ fn run(name: &str, manifests: &str, rest: &str) -> Session {
     session
 }
 
-const CLUSTER: &str = "until: {at: 6h, idle: true}\ncluster:\n  nodes: [{name: node, count: 50, cpu: 64, memory: 256Gi}]\n";
+const CLUSTER: &str =
+    "until: 2h\ncluster:\n  nodes: [{name: node, count: 50, cpu: 64, memory: 256Gi}]\n";
 
 fn all(session: &Session) -> Vec<Arc<Deployment>> {
     let found = session.cluster().shared().versions.iter(Kind::Deployment);
