@@ -214,11 +214,14 @@ fn pre_filter(
                 out.fit_error = format!("0/{} nodes are available: {why}.", view.cache.len());
                 out.rejectors.push(row.name);
                 out.pre_filter = Some(Rejection { plugin: row.name, code, reasons });
-                return None;
+                // One that preemption might resolve lets the others speak.
+                if code != Code::Unschedulable {
+                    return None;
+                }
             }
         }
     }
-    Some((skip, nodes))
+    out.pre_filter.is_none().then_some((skip, nodes))
 }
 
 /// The nodes that fit, and the verdicts on those that do not.

@@ -375,7 +375,9 @@ impl Profile {
         }
     }
 
-    /// `PreFilter`: which rows Filter skips, and the nodes to look at.
+    /// `PreFilter`: which rows Filter skips, and the nodes to look at. A rejection that preemption
+    /// might resolve lets the other plugins speak first: one of them may reject for good, and a dry
+    /// run needs what they have prepared (source: `framework.go` `RunPreFilterPlugins`).
     fn pre_filter(
         &self,
         view: View<'_>,
@@ -383,6 +385,7 @@ impl Profile {
     ) -> Result<(u32, Candidates), (u8, Rejection)> {
         let mut skip = 0;
         let mut candidates = Candidates::All;
+        let mut rejected = None;
         for (i, row) in self.rows_at(Points::PRE_FILTER) {
             match row.plugin.pre_filter(view, state) {
                 PreFilter::Run => {}
@@ -396,11 +399,15 @@ impl Profile {
                     });
                 }
                 PreFilter::Reject(code, reasons) => {
-                    return Err((i, Rejection { plugin: row.name, code, reasons }));
+                    let rejection = (i, Rejection { plugin: row.name, code, reasons });
+                    if code != Code::Unschedulable {
+                        return Err(rejection);
+                    }
+                    rejected = Some(rejection);
                 }
             }
         }
-        Ok((skip, candidates))
+        rejected.map_or(Ok((skip, candidates)), Err)
     }
 
     /// The rows whose Filter is to be called.
