@@ -83,7 +83,11 @@ fn row_13_ready_ages_are_compared_by_powers_of_two() {
         kit.user(Kind::ReplicaSet, "web", Op::Update(Obj::ReplicaSet(rs)));
         kit.run(1.0);
         let left = &names[usize::from(older_goes)];
-        assert_eq!(kit.active(), [left.clone()], "the smaller identity, or else the younger");
+        assert_eq!(
+            kit.active(),
+            std::slice::from_ref(left),
+            "the smaller identity, or else the younger"
+        );
     }
 }
 

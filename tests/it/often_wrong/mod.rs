@@ -59,15 +59,11 @@ struct Seen {
 impl Observer for Seen {
     fn on(&mut self, record: &Record, versions: &Versions) {
         let now = record.time.secs_f64();
-        match record.what {
-            What::Committed { kind, log, .. } => {
-                self.changes.push((now, versions.change(kind, log).unwrap().value.clone()));
-            }
-            What::Scheduled { pod, .. } => {
-                let name = versions.current(Kind::Pod, pod).unwrap().key().1.to_string();
-                self.decisions.push((now, name));
-            }
-            _other => {}
+        if let What::Committed { kind, log, .. } = record.what {
+            self.changes.push((now, versions.change(kind, log).unwrap().value.clone()));
+        } else if let What::Scheduled { pod, .. } = record.what {
+            let name = versions.current(Kind::Pod, pod).unwrap().key().1.to_string();
+            self.decisions.push((now, name));
         }
     }
 }

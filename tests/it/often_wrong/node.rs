@@ -47,12 +47,13 @@ objects:
     );
     let (mut started, mut ready) = (Vec::new(), None);
     for (at, value) in changes(&plan) {
-        match value {
-            Obj::Event(event) if event.reason.as_str() == "Started" => {
-                started.push((at, event.message()));
-            }
-            Obj::Pod(pod) if pod.ready() && ready.is_none() => ready = Some(at),
-            _other => {}
+        if let Obj::Event(event) = &value
+            && event.reason.as_str() == "Started"
+        {
+            started.push((at, event.message()));
+        }
+        if ready.is_none() && value.as_pod().is_some_and(|p| p.ready()) {
+            ready = Some(at);
         }
     }
     let order: Vec<&str> = started.iter().map(|s| s.1.as_str()).collect();
