@@ -134,7 +134,7 @@ fn target(text: &str, known: &Known, at: &Place, report: &mut Report) -> Option<
     known.check_target(&target, at, report).then_some(target)
 }
 
-/// The object that a step names; of `web-*` the beginning of the name and which of those that begin so.
+/// The object that a step names; of `web-*` how the name begins, and which of those that begin so.
 fn chosen(
     text: (&str, &str),
     nth: Option<u32>,
