@@ -267,6 +267,8 @@ pub enum Action {
         ns: Sym,
         /// Name of the pod.
         name: Name,
+        /// As of a deletion.
+        nth: Option<u32>,
     },
     /// `kubectl delete`.
     Delete {

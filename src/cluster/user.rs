@@ -288,7 +288,10 @@ fn act(user: User, action: &Action, reply: Reply, cx: &mut Context<'_>) {
             (key(object), Op::Create { object: object.clone(), generate: false })
         }
         Action::Replace(object) => (key(object), Op::Update(object.clone())),
-        Action::Evict { ns, name } => ((Kind::Pod, *ns, *name), Op::Evict),
+        Action::Evict { ns, name, nth } => {
+            let name = nth.map_or(*name, |nth| begins((Kind::Pod, *ns, *name), nth, cx));
+            ((Kind::Pod, *ns, name), Op::Evict)
+        }
         Action::Delete { kind, ns, name, nth, grace_s, propagation } => {
             let propagation = Some(*propagation);
             let op = Op::Delete { grace_s: *grace_s, propagation, uid: None };

@@ -408,7 +408,7 @@ pub struct Step {
     pub grace_period_seconds: Option<u32>,
     /// `--cascade` of `delete`; `background` by default.
     pub cascade: Option<Cascade>,
-    /// With `delete` of `pod/NAMESPACE/web-*`: the object so many after the oldest one whose name
+    /// With `delete` or `evict` of `pod/NAMESPACE/web-*`: the object so many after the oldest one whose name
     /// begins so; 0 by default.
     pub nth: Option<u32>,
     /// `kubectl scale`.
@@ -427,7 +427,7 @@ pub struct Step {
     pub create: Option<Document>,
     /// `kubectl replace`: refused if the object is not there, or has changed since the resourceVersion it names.
     pub replace: Option<Document>,
-    /// One request to the eviction API: `pod/NAMESPACE/NAME`.
+    /// One request to the eviction API: `pod/NAMESPACE/NAME`, or `pod/NAMESPACE/web-*` (see `nth`).
     pub evict: Option<String>,
     /// Who acts: a user name, or a service account as `system:serviceaccount:NAMESPACE:NAME`; an administrator by default.
     #[serde(rename = "as")]

@@ -21,11 +21,13 @@ pub(crate) fn steps(file: &ScenarioFile, objects: &Objects, report: &mut Report)
         for (field, given) in [
             ("gracePeriodSeconds", step.grace_period_seconds.is_some()),
             ("cascade", step.cascade.is_some()),
-            ("nth", step.nth.is_some()),
         ] {
             if given && step.delete.is_none() {
                 report.error(&place.key(field), "goes with delete only", "leave it out");
             }
+        }
+        if step.nth.is_some() && step.delete.is_none() && step.evict.is_none() {
+            report.error(&place.key("nth"), "goes with delete and evict only", "leave it out");
         }
         let how = match (&step.apply, &step.create) {
             (Some(_), _) => Action::Apply,
@@ -115,7 +117,8 @@ fn actions(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> V
 
 fn evict(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
     let place = at.key("evict");
-    let Target { kind, ns, name } = target(step.evict.as_ref()?, known, &place, report)?;
+    let text = ("evict", step.evict.as_deref()?);
+    let (Target { kind, ns, name }, nth) = chosen(text, step.nth, known, at, report)?;
     if kind != Kind::Pod {
         report.error(
             &place,
@@ -123,7 +126,7 @@ fn evict(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Opt
             "name a pod: pod/default/web-0",
         );
     }
-    Some(Action::Evict { ns, name })
+    Some(Action::Evict { ns, name, nth })
 }
 
 fn target(text: &str, known: &Known, at: &Place, report: &mut Report) -> Option<Target> {
@@ -131,23 +134,33 @@ fn target(text: &str, known: &Known, at: &Place, report: &mut Report) -> Option<
     known.check_target(&target, at, report).then_some(target)
 }
 
-fn delete(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
-    let (text, place) = (step.delete.as_ref()?, at.key("delete"));
-    let (found, nth) = match text.strip_suffix("-*") {
-        Some(prefix) => {
-            let target = report.take(&place, Target::parse(prefix), target::HINT)?;
-            known.check_makes(&target, &place, report).then_some(())?;
-            (
-                Target { name: Name::new(&format!("{}-", target.name)), ..target },
-                step.nth.or(Some(0)),
-            )
-        }
-        None => (target(text, known, &place, report)?, None),
-    };
-    if step.nth.is_some() && nth.is_none() {
-        let hint = "write pod/NAMESPACE/web-* in delete";
+/// The object that a step names; of `web-*` how the name begins, and which of those that begin so.
+fn chosen(
+    text: (&str, &str),
+    nth: Option<u32>,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<(Target, Option<u32>)> {
+    let (field, text) = text;
+    let place = at.key(field);
+    if let Some(prefix) = text.strip_suffix("-*") {
+        let target = report.take(&place, Target::parse(prefix), target::HINT)?;
+        known.check_makes(&target, &place, report).then_some(())?;
+        let name = Name::new(&format!("{}-", target.name));
+        return Some((Target { name, ..target }, nth.or(Some(0))));
+    }
+    let found = target(text, known, &place, report)?;
+    if nth.is_some() {
+        let hint = format!("write pod/NAMESPACE/web-* in {field}");
         report.error(&at.key("nth"), "goes with the beginning of a name only", hint);
     }
+    Some((found, None))
+}
+
+fn delete(step: &FileStep, known: &Known, at: &Place, report: &mut Report) -> Option<Action> {
+    let text = ("delete", step.delete.as_deref()?);
+    let (found, nth) = chosen(text, step.nth, known, at, report)?;
     let Target { kind, ns, name } = found;
     let propagation = match step.cascade {
         None | Some(Cascade::Background) => Propagation::Background,

@@ -13,6 +13,7 @@ mod jobs;
 mod nodefail;
 mod order;
 mod recorded;
+mod refusals;
 mod rollout;
 mod simulated;
 mod statefulset;

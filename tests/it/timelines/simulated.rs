@@ -81,9 +81,13 @@ impl Observer for Collector {
                     self.timeline.writes[row].code = error.code();
                 }
             }
-            What::Committed { kind, log, .. } => {
-                let row = self.rows.get(&record.cause).copied();
+            What::Committed { kind, log, user, verb, .. } => {
                 let change = versions.change(kind, log).unwrap();
+                let row = if matches!(user, User::ApiServer) && verb == ("update", "/status") {
+                    Some(self.own_write(record.time.secs_f64(), kind, change))
+                } else {
+                    self.rows.get(&record.cause).copied()
+                };
                 self.committed(record.time.secs_f64(), row, change);
             }
             What::Event(_)
@@ -101,6 +105,20 @@ impl Observer for Collector {
 }
 
 impl Collector {
+    /// What the API server asks of itself has a row of its own: budgets and quotas are charged within
+    /// the request that needs them.
+    fn own_write(&mut self, at: f64, kind: Kind, change: &versions::Change) -> usize {
+        self.timeline.writes.push(Write {
+            at,
+            actor: "apiserver".to_owned(),
+            verb: "update".to_owned(),
+            resource: format!("{}/status", kind.plural()),
+            name: change.value.key().1.to_string(),
+            code: 200,
+        });
+        self.timeline.writes.len() - 1
+    }
+
     fn committed(&mut self, at: f64, row: Option<usize>, change: &versions::Change) {
         let (ns, name) = change.value.key();
         if let Some(write) = row.map(|row| &mut self.timeline.writes[row]) {
