@@ -78,8 +78,9 @@ pub struct Etcd {
     garbage_bytes: u64,
     quota_bytes: u64,
     alarm: bool,
-    /// Objects under a lease, in order of expiry (all leases here have one TTL).
-    leased: VecDeque<(SimTime, Kind, ObjRef)>,
+    /// Objects by the minute in which their leases expire, in order of both (all leases here have
+    /// one TTL).
+    leased: VecDeque<(SimTime, VecDeque<(Kind, ObjRef)>)>,
     /// Revision that the next compaction compacts to: that of one interval ago.
     compact_next: u64,
 }
@@ -201,24 +202,30 @@ impl Etcd {
     ) -> SimTime {
         let minute = SimDuration::from_secs(60).0;
         let expiry = SimTime((cx.now() + ttl).0.div_ceil(minute) * minute);
-        self.leased.push_back((expiry, kind, object));
+        match self.leased.back_mut().filter(|(at, _)| *at == expiry) {
+            Some((_, objects)) => objects.push_back((kind, object)),
+            None => self.leased.push_back((expiry, VecDeque::from([(kind, object)]))),
+        }
         expiry
     }
 
     /// The next object whose lease has expired, if there is one.
     pub fn expired(&mut self, now: SimTime) -> Option<(Kind, ObjRef)> {
-        let (at, kind, object) = *self.leased.front()?;
-        if at > now {
+        let (at, objects) = self.leased.front_mut()?;
+        if *at > now {
             return None;
         }
-        self.leased.pop_front();
-        Some((kind, object))
+        let first = objects.pop_front();
+        if objects.is_empty() {
+            self.leased.pop_front();
+        }
+        first
     }
 
     /// When the next lease expires.
     #[must_use]
     pub fn next_expiry(&self) -> Option<SimTime> {
-        self.leased.front().map(|(at, _, _)| *at)
+        self.leased.front().map(|(at, _)| *at)
     }
 
     /// Compacts to the revision of one interval ago and remembers the present one for the next
