@@ -214,7 +214,7 @@ impl SchedulerSpec {
     }
 }
 
-/// Named scoring strategies of wave 1.
+/// Named scoring strategies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
     /// Spread: prefer empty nodes (Kubernetes' default).
@@ -446,7 +446,7 @@ pub struct Fault {
     pub lasts: Option<SimDuration>,
 }
 
-/// Kinds of faults of wave 1.
+/// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
     /// The machine loses power: kubelet, runtime and containers are gone; it boots at the end.

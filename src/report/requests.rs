@@ -49,37 +49,19 @@ struct Entry {
 pub struct Requests {
     entries: Vec<Entry>,
     /// By the addresses of the verb's texts: cheaper than the texts, and merged by text at the end.
-    index: FxHashMap<Key, usize>,
-    /// The entry met last of each kind: pods and Events are most of it.
-    lately: Vec<Option<(Key, usize)>>,
+    index: FxHashMap<(User, usize, usize, Kind), usize>,
 }
-
-type Key = (User, usize, usize, Kind);
-
-/// Keys of one kind told apart by [`Requests::lately`].
-const WAYS: usize = 8;
 
 impl Requests {
     /// Counts one.
     pub fn count(&mut self, user: User, verb: Verb, kind: Kind, refused: bool) {
         let user = class(user);
         let key = (user, verb.0.as_ptr().addr(), verb.1.as_ptr().addr(), kind);
-        let way = kind.index() * WAYS + (key.1 / 4 + key.2 / 8) % WAYS;
-        if self.lately.len() <= way {
-            self.lately.resize(way + 1, None);
-        }
-        let at = match self.lately[way] {
-            Some((known, at)) if known == key => at,
-            _ => {
-                let entries = &mut self.entries;
-                let at = *self.index.entry(key).or_insert_with(|| {
-                    entries.push(Entry { key: (user, verb, kind), committed: 0, refused: 0 });
-                    entries.len() - 1
-                });
-                self.lately[way] = Some((key, at));
-                at
-            }
-        };
+        let entries = &mut self.entries;
+        let at = *self.index.entry(key).or_insert_with(|| {
+            entries.push(Entry { key: (user, verb, kind), committed: 0, refused: 0 });
+            entries.len() - 1
+        });
         let entry = &mut self.entries[at];
         entry.committed += u64::from(!refused);
         entry.refused += u64::from(refused);

@@ -31,7 +31,7 @@ pub(super) fn delete(
         return Ok(delete_pod(object, pod, grace_s, cx));
     }
     let Obj::Namespace(ns) = old else { return Ok(delete_plain(object, old, propagation, cx)) };
-    // A namespace only becomes Terminating; emptying it is the work of a later wave's controller.
+    // A namespace only becomes Terminating; emptying it is its controller's work.
     if matches!(ns.meta.name.to_string().as_str(), "default" | "kube-system" | "kube-public") {
         return Err(ApiError::Forbidden(Sym::new("this namespace may not be deleted")));
     }

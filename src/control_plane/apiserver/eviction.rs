@@ -2,7 +2,7 @@
 //! `pkg/registry/core/pod/storage/eviction.go`; behaviour reference §1.12.
 
 use super::{ApiServer, Plan, delete, handlers};
-use crate::api::pdb::selector_of as selector;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::pod::{Condition, ConditionType, Phase, Pod, Truth};
 use crate::api::request::ApiError;
 use crate::api::versions::ObjRef;
@@ -24,14 +24,10 @@ const UNSEEN_RETRY_S: u16 = 10;
 struct Budget {
     object: ObjRef,
     content: Arc<Generic>,
+    read: PodDisruptionBudget,
 }
 
 impl Budget {
-    fn status(&self, field: &str) -> i64 {
-        let status = self.content.doc.get("status");
-        status.and_then(|s| s.get(field)).and_then(Value::as_i64).unwrap_or(0)
-    }
-
     fn always_allows_unhealthy(&self) -> bool {
         self.content.doc.pointer("/spec/unhealthyPodEvictionPolicy").and_then(Value::as_str)
             == Some("AlwaysAllow")
@@ -40,18 +36,17 @@ impl Budget {
     /// One disruption less, for this pod; or why not.
     fn charge(&self, pod: &Pod, cx: &Context<'_>) -> Result<Obj, ApiError> {
         let name = self.content.meta.name;
-        if self.status("observedGeneration") < i64::from(self.content.meta.generation) {
+        let status = &self.read.status;
+        if status.observed_generation < self.content.meta.generation {
             let cause =
                 format!("The disruption budget {name} is still being processed by the server.");
             return Err(refused(&cause, UNSEEN_RETRY_S));
         }
-        let allowed = self.status("disruptionsAllowed");
+        let allowed = status.disruptions_allowed;
         if allowed < 0 {
             return Err(ApiError::Forbidden(Sym::new("pdb disruptions allowed is negative")));
         }
-        let disrupted =
-            self.content.doc.pointer("/status/disruptedPods").and_then(Value::as_object);
-        if disrupted.is_some_and(|d| d.len() > MOST_DISRUPTED) {
+        if status.disrupted.len() > MOST_DISRUPTED {
             let text =
                 "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
             return Err(ApiError::Forbidden(Sym::new(text)));
@@ -59,8 +54,7 @@ impl Budget {
         if allowed == 0 {
             let cause = format!(
                 "The disruption budget {name} needs {} healthy pods and has {} currently",
-                self.status("desiredHealthy"),
-                self.status("currentHealthy")
+                status.desired_healthy, status.current_healthy
             );
             return Err(refused(&cause, 0));
         }
@@ -84,18 +78,13 @@ fn budgets(pod: &Pod, cx: &Context<'_>) -> Vec<Budget> {
     if pod.meta.labels.is_empty() {
         return Vec::new();
     }
-    let of_pod = |content: &Arc<Generic>| {
-        content.meta.ns == pod.meta.ns
-            && content
-                .doc
-                .pointer("/spec/selector")
-                .is_some_and(|s| selector(s).matches(pod.meta.labels))
-    };
     cx.versions()
         .iter(Kind::PodDisruptionBudget)
         .filter_map(|(object, o)| {
             let Obj::Generic(_, content) = o else { return None };
-            of_pod(content).then(|| Budget { object, content: Arc::clone(content) })
+            let read = PodDisruptionBudget::of(content);
+            let mine = content.meta.ns == pod.meta.ns && read.matches(pod.meta.labels);
+            mine.then(|| Budget { object, content: Arc::clone(content), read })
         })
         .collect()
 }
@@ -145,8 +134,8 @@ impl ApiServer {
             }
         };
         if !pod.ready() {
-            let (healthy, desired) =
-                (budget.status("currentHealthy"), budget.status("desiredHealthy"));
+            let status = &budget.read.status;
+            let (healthy, desired) = (status.current_healthy, status.desired_healthy);
             if budget.always_allows_unhealthy() || healthy >= desired && desired > 0 {
                 return Ok(None);
             }

@@ -63,9 +63,6 @@ impl Members {
 
     /// A pod has changed: the keys it is (or was) in.
     pub(super) fn on_pod(&mut self, change: &Change, before: Option<&Obj>) -> Touched {
-        if self.index.is_empty() {
-            return Touched::new();
-        }
         let Some(meta) = change.value.meta() else { return Touched::new() };
         let id = (change.object.slot, change.object.generation);
         let mut touched = self.matching(meta.ns, meta.labels);

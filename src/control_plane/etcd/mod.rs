@@ -5,7 +5,7 @@
 //! compaction; leases with a TTL; size accounting with the space quota; and a commit latency of
 //! log fsync plus raft round trip. Source: behaviour reference §1.14–1.15.
 //!
-//! The member is an instance on a host; this wave runs one. Only `apiserver/` names this folder.
+//! The member is an instance on a host; there is one. Only `apiserver/` names this folder.
 
 mod latency;
 

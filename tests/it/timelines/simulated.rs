@@ -189,21 +189,3 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 fn key_of(value: &Value) -> Option<&str> {
     value.get("type").or_else(|| value.get("name"))?.as_str()
 }
-
-/// Prints a run, for whoever writes a scenario.
-#[test]
-#[ignore = "prints a run: TIMELINE=NAME cargo test print_a_run -- --ignored --nocapture"]
-#[expect(clippy::print_stdout, reason = "that is its purpose")]
-#[expect(clippy::disallowed_methods, reason = "told by hand what to print")]
-fn print_a_run() {
-    let Ok(name) = std::env::var("TIMELINE") else { return };
-    let run = run(&name, 1);
-    for write in &run.writes {
-        let Write { at, actor, verb, resource, name, code } = write;
-        println!("{at:9.3} {actor} {verb} {resource} {name} {code}");
-    }
-    for change in &run.changes {
-        let Change { at, kind, name, did, set, del, .. } = change;
-        println!("{at:9.3} {kind} {name} {did:?} {set:?} {del:?}");
-    }
-}
