@@ -5,6 +5,8 @@
 
 pub mod amounts;
 pub mod autoscaling;
+pub mod by_object;
+pub mod conditions;
 pub mod cronjob;
 pub mod kevent;
 pub mod kind;
@@ -27,6 +29,7 @@ pub mod version;
 pub mod versions;
 pub mod workload;
 
+pub use by_object::ByObject;
 pub use kind::Kind;
 pub use labels::{LabelSet, Selector};
 pub use lease::Lease;

@@ -70,11 +70,12 @@ pub enum Op {
         /// True: the object's name is the base (without dash) of a generated one.
         generate: bool,
     },
-    /// POST of a Kubernetes Event.
-    CreateEvent(Arc<KEvent>),
+    /// POST of a Kubernetes Event, with what tells it from others about its object, so that
+    /// repetitions can be folded into it; 0 if there will be none.
+    CreateEvent(Arc<KEvent>, u32),
     /// PATCH of a Kubernetes Event with the same object and key: a higher count. If it has expired,
     /// it is made again, as client-go does after a 404.
-    PatchEvent(Arc<KEvent>),
+    PatchEvent(Arc<KEvent>, u32),
     /// PUT of the whole object; its `resource_version` is compared unless 0.
     Update(Obj),
     /// PUT to `/status`; only the status is taken.
@@ -148,11 +149,11 @@ impl Op {
     #[must_use]
     pub fn verb(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Create { .. } | Self::CreateEvent(_) => ("create", ""),
+            Self::Create { .. } | Self::CreateEvent(..) => ("create", ""),
             Self::Update(_) | Self::Apply(Obj::Lease(_)) => ("update", ""),
             Self::UpdateStatus(_) => ("update", "/status"),
             Self::Apply(_)
-            | Self::PatchEvent(_)
+            | Self::PatchEvent(..)
             | Self::NodeTaints { .. }
             | Self::Cordon(_)
             | Self::SetImage(..)

@@ -17,7 +17,6 @@ type Orphans = FxHashMap<LabelSet, BTreeSet<(u32, u32)>>;
 #[derive(Debug, Clone)]
 pub struct Cache {
     revs: Vec<u64>,
-    by_name: FxHashMap<(Kind, Sym, Name), ObjRef>,
     /// Objects by the identity of their controller, in order of delivery.
     owned: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
     /// Pods by node, in order of delivery.
@@ -50,7 +49,6 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             revs: vec![0; N_KINDS],
-            by_name: FxHashMap::default(),
             owned: FxHashMap::default(),
             on_node: FxHashMap::default(),
             orphans: FxHashMap::default(),
@@ -66,14 +64,11 @@ impl Cache {
         // A cold start lists in key order: the revisions of a list go up and down.
         let rev = &mut self.revs[kind.index()];
         *rev = change.rev.max(*rev);
-        let (ns, name) = change.value.key();
         if change.deleted {
-            self.by_name.remove(&(kind, ns, name));
             if is_listed(kind) {
                 self.listed[kind.index()].retain(|o| *o != change.object);
             }
         } else if before.is_none() {
-            self.by_name.insert((kind, ns, name), change.object);
             if is_listed(kind) {
                 self.listed[kind.index()].push(change.object);
             }
@@ -171,10 +166,16 @@ impl Cache {
         self.revs[kind.index()]
     }
 
+    /// Everything up to this revision has been told: what a list was read at.
+    pub fn reached(&mut self, kind: Kind, rev: u64) {
+        let at = &mut self.revs[kind.index()];
+        *at = rev.max(*at);
+    }
+
     /// The object of a name, as this cache knows it.
     #[must_use]
-    pub fn find(&self, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
-        self.by_name.get(&(kind, ns, name)).copied()
+    pub fn find(&self, versions: &Versions, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
+        versions.find_at(kind, ns, name, self.rev(kind))
     }
 
     /// The content of an object as this cache knows it.
@@ -192,7 +193,7 @@ impl Cache {
         ns: Sym,
         name: Name,
     ) -> Option<(ObjRef, &'v Obj)> {
-        let object = self.find(kind, ns, name)?;
+        let object = self.find(versions, kind, ns, name)?;
         self.get(versions, kind, object).map(|value| (object, value))
     }
 

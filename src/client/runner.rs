@@ -10,7 +10,7 @@ use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Obj, Pod};
 use crate::engine::{SimDuration, SimTime, Sym, num};
-use crate::event::{Address, Context, ControllerEvent, Event, What};
+use crate::event::{Address, Canary, Context, ControllerEvent, Event, What};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -259,7 +259,7 @@ impl<C: Reconcile> Runner<C> {
     fn post_event(&mut self, cx: &mut Context<'_>) {
         self.posting = false;
         while let Some((hop, mut request)) = self.events.pop_front() {
-            if let Op::CreateEvent(event) = &request.op {
+            if let Op::CreateEvent(event, _) = &request.op {
                 let Some(op) = self.correlator.correlate(event, cx.now()) else { continue };
                 request.op = op;
             }
@@ -316,6 +316,9 @@ impl<C: Reconcile> Runner<C> {
                 if let Some(due) = self.due[slot as usize].take() {
                     self.slots.remove(&due.key);
                     self.due_free.push(slot);
+                    if cx.strikes(Canary::ForgottenKey, 3) {
+                        return;
+                    }
                     self.queue.add(due.key, due.cause);
                     self.arm(cx);
                 }

@@ -11,7 +11,7 @@ use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, Versions};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
-use crate::event::{Address, Context, Event};
+use crate::event::{Address, Canary, Context, Event};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -273,7 +273,7 @@ impl Watches {
                 !inbox.is_empty()
             }
             None => {
-                watch.cursor += 1;
+                watch.cursor += 1 + u64::from(cx.strikes(Canary::SkippedEntry, 50));
                 watch.cursor < cx.versions().log_end(watch.kind)
             }
         };

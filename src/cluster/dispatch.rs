@@ -9,8 +9,9 @@ use crate::engine::digest::mix;
 use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimTime, Sym};
-use crate::event::{Address, Event, NodeEvent, Role, What};
+use crate::event::{Address, Canary, Event, NodeEvent, Role, What};
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::AtomicU64;
 
 /// A hasher that gives the same number everywhere: events are folded into the digest through it.
 #[derive(Debug, Default)]
@@ -43,21 +44,53 @@ impl Hasher for Fold {
     }
 }
 
+/// What [`Canary::Unstable`] lets a run depend on.
+static BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// The bug that loses deliveries to a kind of component.
+const fn lost(role: Role) -> Option<Canary> {
+    match role {
+        Role::Scheduler => Some(Canary::LostSchedulerEvent),
+        Role::ControllerManager => Some(Canary::LostControllerEvent),
+        Role::Kubelet => Some(Canary::LostKubeletEvent),
+        Role::User | Role::ApiServer | Role::MetricsServer => None,
+    }
+}
+
 impl Cluster {
     /// Handles the next event; gives it, or none if nothing is pending.
     pub fn step(&mut self) -> Option<Entry<Event>> {
-        let entry = self.shared.pop()?;
+        let entry = self.pop()?;
+        self.carry_out(&entry);
+        Some(entry)
+    }
+
+    /// Takes the next event, which must then be carried out.
+    pub fn pop(&mut self) -> Option<Entry<Event>> {
+        self.shared.pop()
+    }
+
+    /// Handles an event.
+    pub fn carry_out(&mut self, entry: &Entry<Event>) {
         self.events += 1;
         let mut fold = Fold(entry.time.0);
         entry.event.hash(&mut fold);
         self.shared.digest.word(fold.finish());
         if self.shared.tracing {
-            let Entry { seq, cause, time, event } = entry;
+            let Entry { seq, cause, time, event } = *entry;
             let what = What::Event(event);
             self.shared.records.push(crate::event::Record { seq, time, cause, what });
         }
-        self.dispatch(&entry);
-        Some(entry)
+        if self.shared.planted == Some(Canary::Unstable) {
+            self.shared.digest.word(BEFORE.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        }
+        self.dispatch(entry);
+    }
+
+    /// How a storm is: events at one instant in another order, a bug planted.
+    pub fn weather(&mut self, shuffle: bool, planted: Option<Canary>) {
+        self.shared.shuffle = shuffle.then(|| mix(self.plan.seed, 0x0057_0238));
+        self.shared.planted = planted;
     }
 
     fn dispatch(&mut self, entry: &Entry<Event>) {
@@ -102,6 +135,9 @@ impl Cluster {
     pub(super) fn hand_over(&mut self, client: Address, change: &Change, hop: u64) {
         let before = change.before.as_ref();
         let cx = &mut self.shared.context(hop);
+        if lost(client.role).is_some_and(|canary| cx.strikes(canary, 40)) {
+            return;
+        }
         match client.role {
             Role::Scheduler => {
                 let kind = change.value.kind();

@@ -94,6 +94,9 @@ impl Cluster {
                 let hop = self.shared.context(seq).trace(|| listed(address, &change));
                 self.hand_over(address, &change, hop);
             }
+            if component == Component::ControllerManager {
+                self.controllers.listed(kind, self.shared.versions.rev());
+            }
         }
         if component == Component::ControllerManager {
             self.controllers.start(&mut self.shared.context(seq));

@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod faults;
+pub mod invariants;
 mod lives;
 mod policy;
 pub mod spec;

@@ -4,12 +4,13 @@
 use super::lease::Leases;
 use super::record::{Record, What};
 use super::usage::Usage;
-use super::{Address, ApiEvent, Event};
+use super::{Address, ApiEvent, Canary, Event};
 use crate::api::meta::Stamp;
 use crate::api::request::{Outcome, Request, User};
 use crate::api::version::KubeVersion;
 use crate::api::versions::Versions;
 use crate::api::{Kind, Name};
+use crate::engine::digest::mix;
 use crate::engine::draw::{Draw, Draws, Purpose};
 use crate::engine::id::{Arena, Id};
 use crate::engine::queue::{Entry, Queue};
@@ -49,6 +50,10 @@ pub struct Shared {
     pub usage: Usage,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
+    /// A bug planted on purpose.
+    pub planted: Option<Canary>,
+    /// Events at one instant come in an order drawn with this number.
+    pub shuffle: Option<u64>,
     /// Kubernetes version.
     pub version: KubeVersion,
     /// Unix time of the start of the run.
@@ -74,6 +79,8 @@ impl Shared {
             leases: Leases::default(),
             usage: Usage::default(),
             tracing: false,
+            planted: None,
+            shuffle: None,
             version,
             epoch_s,
             network,
@@ -96,7 +103,7 @@ impl Shared {
 
     /// Takes the next event and moves time to it.
     pub fn pop(&mut self) -> Option<Entry<Event>> {
-        let entry = self.queue.pop()?;
+        let entry = self.take_one()?;
         assert!(
             entry.time >= self.now,
             "time ran back: seed {} seq {} at {:?}, now {:?}",
@@ -107,6 +114,25 @@ impl Shared {
         );
         self.now = entry.time;
         Some(entry)
+    }
+
+    /// The next event; of those at one instant any, if they are shuffled.
+    fn take_one(&mut self) -> Option<Entry<Event>> {
+        /// More at one instant than this are not all held against each other.
+        const TIED: usize = 64;
+        let first = self.queue.pop()?;
+        let Some(salt) = self.shuffle else { return Some(first) };
+        let mut tied = vec![first];
+        while tied.len() < TIED && self.queue.next_time() == Some(first.time) {
+            tied.extend(self.queue.pop());
+        }
+        let rank = |e: &Entry<Event>| mix(salt, e.seq);
+        let at = (0..tied.len()).min_by_key(|&i| rank(&tied[i]))?;
+        let chosen = tied.swap_remove(at);
+        for entry in tied {
+            self.queue.push(entry);
+        }
+        Some(chosen)
     }
 
     /// Moves time forward without an event (the end of a run).
@@ -276,6 +302,18 @@ impl Context<'_> {
     /// Takes a request out: whoever gets the answer (or the API server, if nobody does) frees it.
     pub fn take_request(&mut self, id: Id) -> Option<InFlight> {
         self.shared.requests.remove(id)
+    }
+
+    /// The bug that is planted, if one is.
+    #[must_use]
+    pub fn planted(&self) -> Option<Canary> {
+        self.shared.planted
+    }
+
+    /// True if this bug is planted and strikes at the event in hand: once in so many times.
+    #[must_use]
+    pub fn strikes(&self, canary: Canary, once_in: u64) -> bool {
+        self.shared.planted == Some(canary) && mix(self.seq, 0x00ca_4a47).is_multiple_of(once_in)
     }
 
     /// True while every hop is recorded.

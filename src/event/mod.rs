@@ -1,11 +1,13 @@
 //! Everything that can happen, on one page: [`Event`], the [`record::Record`]s that observers see,
 //! and the [`context::Context`], which is all a component may do.
 
+pub mod canary;
 pub mod context;
 pub mod lease;
 pub mod record;
 pub mod usage;
 
+pub use canary::Canary;
 pub use context::{Context, Shared};
 pub use record::{Record, What};
 

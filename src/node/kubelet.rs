@@ -12,7 +12,7 @@ use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Phase, Pod, PreStop, PullPolicy};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, Name, Stamp};
+use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
 use crate::engine::intern::Known;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
@@ -495,28 +495,17 @@ pub(super) fn event(
     cx: &mut Context<'_>,
 ) {
     let Some(worker) = node.workers.get(id) else { return };
-    let stamp: Stamp = cx.stamp();
-    let event = KEvent {
-        ns: worker.ns,
-        kind: Kind::Pod,
-        warning: [restarts::BACK_OFF.sym(), probes::UNHEALTHY.sym()].contains(&reason.sym()),
-        count: 1,
-        name: worker.name,
-        uid: worker.uid,
-        reason: reason.sym(),
-        text,
-        source: Source::Kubelet(node.setup.name),
-        first: stamp,
-        last: stamp,
-        key: 0,
-    };
+    let warning = [restarts::BACK_OFF.sym(), probes::UNHEALTHY.sym()].contains(&reason.sym());
+    let about = (Kind::Pod, worker.ns, worker.name, worker.uid);
+    let source = Source::Kubelet(node.setup.name);
+    let event = KEvent::new(about, (warning, reason.sym(), text), source, cx.stamp());
     let (ns, name) = (worker.ns, worker.name);
     let op = if worker.repeats() {
         let correlator = node.correlator.get_or_insert_default();
         let Some(op) = correlator.correlate(&event, cx.now()) else { return };
         op
     } else {
-        Op::CreateEvent(Arc::new(event))
+        Op::CreateEvent(Arc::new(event), 0)
     };
     node.submit(Kind::Event, ns, name, None, op, None, cx);
 }

@@ -17,11 +17,11 @@ use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj};
+use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, PodSpec};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
-use crate::event::{Address, Context, Event, NodeEvent, Role, What};
+use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
 use runtime::Images;
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
@@ -370,6 +370,9 @@ impl NodeAgent {
     /// A pod of this node has changed (or is listed at the kubelet's start, with no `before`).
     pub fn on_pod(&mut self, change: &Change, cx: &mut Context<'_>) {
         let Some(pod) = change.value.as_pod() else { return };
+        if pod.meta.terminating() && cx.strikes(Canary::Zombie, 5) {
+            return;
+        }
         if self.setup.fake {
             fakelet::on_pod(self, change, pod, cx);
         } else {
@@ -435,6 +438,11 @@ impl NodeAgent {
     /// resources.
     pub fn pods(&self) -> impl Iterator<Item = ObjRef> + '_ {
         self.workers.objects()
+    }
+
+    /// What it has let in and not ended, for invariants.
+    pub fn admitted(&self) -> impl Iterator<Item = &PodSpec> + '_ {
+        self.workers.holding()
     }
 
     /// The object of a pod known to be gone from the store at the kubelet's start is dropped.

@@ -148,6 +148,13 @@ impl Workers {
             .collect()
     }
 
+    /// The specs of pods whose containers run, or will.
+    pub(super) fn holding(&self) -> impl Iterator<Item = &PodSpec> + '_ {
+        let workers = self.slots.iter().filter_map(|(_, worker)| worker.as_ref());
+        let over = |w: &Worker| matches!(w.stage, Stage::Stopped | Stage::Finished | Stage::Ended);
+        workers.filter(move |w| !over(w)).map(|w| &*w.spec)
+    }
+
     /// Numbers of workers with something to report, in slot order.
     pub(super) fn dirty(&self) -> SmallVec<[u32; 8]> {
         self.slots

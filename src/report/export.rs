@@ -266,7 +266,7 @@ fn event(e: &KEvent) -> Object {
     out.insert("involvedObject".into(), object);
     out.insert("reason".into(), e.reason.as_str().into());
     out.insert("message".into(), e.message().into());
-    out.insert("type".into(), if e.warning { "Warning" } else { "Normal" }.into());
+    out.insert("type".into(), if e.warning() { "Warning" } else { "Normal" }.into());
     out.insert("count".into(), e.count.into());
     set_stamp(&mut out, "firstTimestamp", e.first);
     set_stamp(&mut out, "lastTimestamp", e.last);

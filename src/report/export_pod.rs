@@ -54,7 +54,8 @@ pub(super) fn resources(r: &Resources, named: Named) -> Object {
 
 /// Conditions; none if there are none.
 pub(super) fn conditions(all: &Conditions, heartbeat: Option<Stamp>) -> Option<Value> {
-    list(&all.0, |c| {
+    let all: Vec<_> = all.iter().collect();
+    list(&all, |c| {
         let mut out = Object::new();
         out.insert("type".into(), c.kind.as_str().into());
         out.insert("status".into(), c.status.as_str().into());

@@ -202,15 +202,14 @@ impl Metrics {
     /// Somebody asks that a pod go away; the first one counts.
     fn unwanted(&mut self, object: ObjRef, user: User, subresource: &str, now: SimTime) {
         let Some(index) = self.pods.find(object) else { return };
-        let row = self.pods.row_mut(index);
-        if row.gone_by.is_some() {
+        if !self.pods.unwanted(index, user) {
             return;
         }
-        row.gone_by = Some(user);
         let by_taint = matches!(user, User::Controller(name) if self.evictors.contains(&name));
         if !by_taint && subresource != "/eviction" {
             return;
         }
+        let row = self.pods.row_mut(index);
         row.evicted = true;
         let (workload, node) = (row.workload, row.node);
         self.totals.evicted += 1;
@@ -254,9 +253,9 @@ impl Metrics {
         self.workloads.row_mut(workload).counts.created += 1;
         self.work.0 = self.work.0.or(Some(now));
         self.gauges.turn(State::Waiting, 1);
-        let row = self.pods.row(index);
-        self.gauges.waiting.0 += row.cpu_milli;
-        self.gauges.waiting.1 += row.memory;
+        let (cpu, memory) = self.pods.row(index).room();
+        self.gauges.waiting.0 += cpu;
+        self.gauges.waiting.1 += memory;
         index
     }
 
@@ -266,7 +265,7 @@ impl Metrics {
         let row = self.pods.row_mut(index);
         row.node = num::u32_of(node);
         row.bound = now;
-        let (cpu, memory, workload) = (row.cpu_milli, row.memory, row.workload);
+        let ((cpu, memory), workload) = (row.room(), row.workload);
         let (wait, created) = (now.since(row.created).0, row.created);
         if row.state == State::Waiting {
             self.gauges.waiting.0 -= cpu;
@@ -303,7 +302,7 @@ impl Metrics {
         if state == State::Ready && row.ready == SimTime::MAX {
             row.ready = now;
         }
-        let (cpu, memory, node, workload) = (row.cpu_milli, row.memory, row.node, row.workload);
+        let ((cpu, memory), node, workload) = (row.room(), row.node, row.workload);
         self.gauges.turn(old, -1);
         self.gauges.turn(state, 1);
         if old == State::Waiting && node == NONE {
@@ -339,12 +338,13 @@ impl Metrics {
         let Some(index) = self.pods.find(object) else { return };
         let row = self.pods.row(index);
         let (state, node, workload) = (row.state, row.node, row.workload);
+        let (cpu, memory) = row.room();
         if row.holds() {
-            self.nodes.occupy(node as usize, row.cpu_milli, row.memory, -1, now);
+            self.nodes.occupy(node as usize, cpu, memory, -1, now);
         }
         if state == State::Waiting {
-            self.gauges.waiting.0 -= row.cpu_milli;
-            self.gauges.waiting.1 -= row.memory;
+            self.gauges.waiting.0 -= cpu;
+            self.gauges.waiting.1 -= memory;
         }
         self.gauges.turn(state, -1);
         if state == State::Ready {
@@ -364,7 +364,8 @@ impl Metrics {
         let row = self.pods.row(index);
         let workload = &self.workloads.rows[row.workload as usize].label;
         let node = self.nodes.rows.get(row.node as usize).map_or(Sym::EMPTY, |n| n.name);
-        pod_row(&mut self.line, row, workload, node, gone);
+        let by = self.pods.gone_by(index);
+        pod_row(&mut self.line, row, (workload, node), (gone, by));
         sink.row(Stream::Pods, self.line.end());
     }
 
@@ -552,7 +553,8 @@ impl Observer for Metrics {
             let row = self.pods.row(index);
             if row.state == State::Waiting {
                 self.longest_wait = self.longest_wait.max(now.since(row.created).0);
-                let pod = versions.current(Kind::Pod, row.object).and_then(Obj::as_pod);
+                let pod =
+                    versions.current(Kind::Pod, self.pods.object(index)).and_then(Obj::as_pod);
                 let spec = &self.plan.cluster.scheduler;
                 let why = pod.map(|p| why_waiting(p, spec)).unwrap_or_default();
                 *self.unscheduled.entry(why).or_default() += 1;

@@ -376,20 +376,10 @@ fn a_stopped_kubelet_counts_from_when_it_is_noticed() {
 fn write(target: &Path) -> Summary {
     let dir = RunDir::begin(target).unwrap();
     let mut fake = run(Metrics::new(&plan(12), Some(dir.sink().unwrap())));
-    let event = KEvent {
-        ns: s("default"),
-        kind: Kind::Pod,
-        warning: true,
-        count: 1,
-        name: "web-1".into(),
-        uid: Uid(1),
-        reason: s("FailedScheduling"),
-        text: Text::Plain(s("0/12 nodes are available: 12 Insufficient cpu.")),
-        source: Source::Scheduler,
-        first: Stamp(1),
-        last: Stamp(1),
-        key: 0,
-    };
+    let about = (Kind::Pod, s("default"), "web-1".into(), Uid(1));
+    let text = Text::Plain(s("0/12 nodes are available: 12 Insufficient cpu."));
+    let said = (true, s("FailedScheduling"), text);
+    let event = KEvent::new(about, said, Source::Scheduler, Stamp(1));
     fake.put(1800.0, None, Obj::Event(Arc::new(event)), User::Scheduler);
     let facts = Facts {
         digest: "d1gest".into(),

@@ -10,7 +10,7 @@ use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
 use crate::control_plane::etcd::{Compare, Write};
 use crate::engine::Sym;
-use crate::event::Context;
+use crate::event::{Canary, Context};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -101,7 +101,8 @@ impl ApiServer {
         let free = pod.terminal()
             || pod.status.phase == Phase::Pending
             || pod.meta.deletion.is_some()
-            || cx.versions().count(Kind::PodDisruptionBudget) == 0;
+            || cx.versions().count(Kind::PodDisruptionBudget) == 0
+            || cx.strikes(Canary::FreeEviction, 1);
         let before = if free { None } else { self.ask_budget(pod, cx)? };
         let condition = Condition {
             kind: ConditionType::DisruptionTarget,

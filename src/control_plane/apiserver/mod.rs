@@ -16,6 +16,7 @@ mod fairness;
 pub(in crate::control_plane) mod handlers;
 pub(in crate::control_plane) mod patch;
 mod rbac;
+mod sabotage;
 mod update;
 
 pub use super::etcd::CommitLatency;
@@ -37,6 +38,7 @@ use fairness::{Level, Verdict};
 use rbac::Access;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
@@ -101,6 +103,8 @@ pub struct ApiServer {
 enum Plan {
     /// Put this content over (or as) this object.
     Put(Option<ObjRef>, Compare, Obj),
+    /// Put this Event over (or as) this object, to be found again under this key unless it is 0.
+    Say(Option<ObjRef>, Arc<KEvent>, u32),
     /// Delete this object.
     Delete(Kind, ObjRef),
     /// Put, then delete at once (a pod's grace-0 deletion writes both).
@@ -210,7 +214,7 @@ impl ApiServer {
         // Most requests pass admission untouched: only a new object is taken out and put back.
         let makes = matches!(
             in_flight.request.op,
-            Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(_) | Op::PatchEvent(_)
+            Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(..) | Op::PatchEvent(..)
         );
         let access = Access::of(&in_flight.request.op);
         let verdict = if makes {
@@ -383,6 +387,7 @@ impl ApiServer {
             self.write(compare, write, of, (User::ApiServer, ("update", "/status")), cx)?;
             plan = *then;
         }
+        let plan = sabotage::sabotage(plan, cx);
         self.carry_out(plan, kind, (user, verb), cx)
     }
 
@@ -401,6 +406,18 @@ impl ApiServer {
                     self.charge(object, &value, cx)?;
                 }
                 self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
+            }
+            Plan::Say(object, event, key) => {
+                let (uid, value) = (event.uid, Obj::Event(event));
+                if cx.versions().count(Kind::ResourceQuota) > 0 {
+                    self.charge(object, &value, cx)?;
+                }
+                let put = Write::Put(object, value);
+                let said = self.write(Compare::Nothing, put, kind, (user, verb), cx)?;
+                if key != 0 && self.events.insert((uid, key), said.object) != Some(said.object) {
+                    self.forget_events(cx);
+                }
+                Ok(said)
             }
             Plan::Delete(kind, object) => {
                 let delete = Write::Delete(kind, object);
@@ -506,12 +523,9 @@ impl ApiServer {
     }
 
     /// A written Event lives for a while from now on (source: the TTL of `registry/core/event`
-    /// counts from each write), and is found again if more may be folded into it.
+    /// counts from each write).
     fn written_event(&mut self, object: ObjRef, event: &KEvent, cx: &mut Context<'_>) {
         self.counts.events_created += u64::from(event.count == 1);
-        if event.key != 0 && self.events.insert((event.uid, event.key), object) != Some(object) {
-            self.forget_events(cx);
-        }
         let at = self.etcd.lease(Kind::Event, object, self.config.event_ttl, cx);
         if !self.expiry_armed {
             self.expiry_armed = true;

@@ -50,11 +50,11 @@ impl Access {
     /// Of a request. `Apply` counts as the patch it is if the object exists.
     pub(super) fn of(op: &Op) -> Self {
         Self(match op {
-            Op::Create { .. } | Op::CreateEvent(_) => 0,
+            Op::Create { .. } | Op::CreateEvent(..) => 0,
             Op::Update(_) | Op::Apply(Obj::Lease(_)) => 1,
             Op::UpdateStatus(_) => 2,
             Op::Apply(_)
-            | Op::PatchEvent(_)
+            | Op::PatchEvent(..)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::SetImage(..)

@@ -90,7 +90,7 @@ pub(super) fn mirror_failure(
 ) {
     let kind = ConditionType::ReplicaFailure;
     let failure = new.into_iter().chain(old).find_map(|(_, rs)| rs.status.conditions.get(kind));
-    match failure.copied() {
+    match failure {
         Some(failure) => {
             set(&mut status.conditions, failure);
         }
@@ -123,7 +123,7 @@ impl Progress {
         cx: &Context<'_>,
     ) {
         let kind = ConditionType::Progressing;
-        let old = status.conditions.get(kind).copied();
+        let old = status.conditions.get(kind);
         let reason = old.map_or("", |c| c.reason.as_str());
         let (kept, paused) = (reason == TIMED_OUT, reason == PAUSED);
         if !has_deadline(deployment) || kept || paused == deployment.paused {
@@ -153,7 +153,7 @@ impl Progress {
         }
         // A rollout that this manager has not seen begin gets the whole span.
         self.last.entry(deployment.meta.uid).or_insert(cx.now());
-        let old = deployment.status.conditions.get(kind).copied();
+        let old = deployment.status.conditions.get(kind);
         let reason = old.map_or("", |c| c.reason.as_str());
         if status.replicas == status.updated && reason == AVAILABLE {
             return;

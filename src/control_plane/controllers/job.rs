@@ -250,7 +250,7 @@ impl JobController {
     ) -> Next {
         let succeeded = succeeded(job, &state.status);
         let failed = state.status.failed + num::i32_of(state.status.uncounted_failed.len());
-        let criteria = job.status.conditions.get(ConditionType::SuccessCriteriaMet).copied();
+        let criteria = job.status.conditions.get(ConditionType::SuccessCriteriaMet);
         if let Some(end) = criteria.or_else(|| policy_success(job, state, cx)) {
             let end = Condition { kind: ConditionType::Complete, transition: cx.stamp(), ..end };
             return self.succeed(key, end, pods, state, cx);
@@ -289,7 +289,7 @@ impl JobController {
     ) -> Option<Condition> {
         let kind = ConditionType::Failed;
         if let Some(target) = job.status.conditions.get(ConditionType::FailureTarget) {
-            return Some(Condition { kind, transition: cx.stamp(), ..*target });
+            return Some(Condition { kind, transition: cx.stamp(), ..target });
         }
         if let Some(message) = &state.fails {
             return Some(condition(kind, Truth::True, "PodFailurePolicy", message, cx));

@@ -56,7 +56,7 @@ use crate::api::versions::Change;
 use crate::api::{Kind, Obj, Pod};
 use crate::client::{Cache, RateLimiter, Runner};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
-use crate::event::{Address, Context, ControllerEvent};
+use crate::event::{Address, Canary, Context, ControllerEvent};
 use std::sync::Arc;
 
 /// Flags of the manager.
@@ -373,6 +373,11 @@ impl ControllerManager {
         KINDS
     }
 
+    /// A kind has been listed as of a revision.
+    pub fn listed(&mut self, kind: Kind, rev: u64) {
+        self.caches.reached(kind, rev);
+    }
+
     /// The shared caches.
     #[must_use]
     pub fn caches(&self) -> &Cache {
@@ -404,7 +409,11 @@ impl ControllerManager {
 
     /// A delivered change; `before` is the content before it.
     pub fn on_change(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
-        self.caches.apply(change, before);
+        if cx.strikes(Canary::StaleCache, 30) {
+            self.caches.reached(change.value.kind(), change.rev);
+        } else {
+            self.caches.apply(change, before);
+        }
         if change.value.kind() == Kind::Pod {
             self.on_pod(change, before, cx);
         } else {

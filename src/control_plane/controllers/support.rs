@@ -136,22 +136,10 @@ impl Reporter {
         cx: &Context<'_>,
     ) {
         let ns = if meta.ns.is_empty() { Sym::new("default") } else { meta.ns };
-        let stamp = cx.stamp();
-        let event = KEvent {
-            ns,
-            kind,
-            warning,
-            count: 1,
-            name: meta.name,
-            uid: meta.uid,
-            reason: reason.into(),
-            text,
-            source: Source::Controller(self.component),
-            first: stamp,
-            last: stamp,
-            key: 0,
-        };
-        self.send(Kind::Event, ns, meta.name, Op::CreateEvent(Arc::new(event)), cx);
+        let about = (kind, ns, meta.name, meta.uid);
+        let source = Source::Controller(self.component);
+        let event = KEvent::new(about, (warning, reason.into(), text), source, cx.stamp());
+        self.send(Kind::Event, ns, meta.name, Op::CreateEvent(Arc::new(event), 0), cx);
     }
 
     /// Sends a request without waiting for its answer.

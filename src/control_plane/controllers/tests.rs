@@ -326,9 +326,10 @@ fn come_back(kit: &mut Kit) {
     kit.cx().leases_mut().start("n1".into(), now, SimDuration::from_secs(5), true);
     let Some(Obj::Node(node)) = kit.get(Kind::Node, "n1") else { panic!("gone") };
     let mut status = node.status.clone();
-    for condition in &mut status.conditions.0 {
+    for mut condition in node.status.conditions.iter() {
         let ready = condition.kind == ConditionType::Ready;
         condition.status = if ready { Truth::True } else { Truth::False };
+        status.conditions.set(condition);
     }
     kit.user(Kind::Node, "n1", Op::NodeStatus(Box::new(status)));
     kit.run(6.0);

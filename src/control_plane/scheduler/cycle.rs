@@ -14,12 +14,13 @@ use super::volume_binder::{self, VOLUME_TOKEN, VolumeWork};
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Condition, ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Request, User};
+use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Pod};
 use crate::client::events::Series;
 use crate::client::limiter::RateLimiter;
 use crate::engine::{Grid, SimTime, Sym};
-use crate::event::{Address, Context, Event, SchedulerEvent, What};
+use crate::event::{Address, Canary, Context, Event, SchedulerEvent, What};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -255,7 +256,7 @@ impl Scheduler {
         let decision = self.profiles[profile].decide(&mut self.cache, &pod, &mut turn, draw);
         let mut volumes = PodVolumes::default();
         let placed = match decision.node {
-            Ok(at) => self.assume((object, &pod), profile, at, &mut volumes),
+            Ok(at) => self.assume((object, &pod), profile, at, &mut volumes, cx),
             Err(failure) => Err(failure),
         };
         // The cycle before may have armed this one: its cause is what brought the pod here.
@@ -281,6 +282,7 @@ impl Scheduler {
         profile: usize,
         at: usize,
         volumes: &mut PodVolumes,
+        cx: &Context<'_>,
     ) -> Result<Sym, Failure> {
         let view = View { cache: &self.cache, pod };
         let profile = &self.profiles[profile];
@@ -297,7 +299,11 @@ impl Scheduler {
             *volumes = volume_binder::reserve(&mut self.cache, pod, at);
         }
         let node = self.cache.at(at).name;
-        self.cache.add_pod(object, pod, node, true);
+        let mut counted = Arc::clone(pod);
+        if cx.strikes(Canary::Overcommit, 1) {
+            Arc::make_mut(&mut Arc::make_mut(&mut counted).spec).requests = Resources::default();
+        }
+        self.cache.add_pod(object, &counted, node, true);
         if !self.cache.nominator.is_empty() {
             self.cache.nominator.remove(object);
         }
@@ -319,7 +325,12 @@ impl Scheduler {
                 self.bind_volumes((hand.object, node), waiting, hand.volumes, cx);
             }
             (Ok(_), None) => {}
-            (Err(failure), _) => self.fail(hand.object, &failure, hand.moved, cx),
+            (Err(failure), _) => {
+                self.fail(hand.object, &failure, hand.moved, cx);
+                if cx.strikes(Canary::LostPod, 4) {
+                    self.queue.remove(hand.object);
+                }
+            }
         }
     }
 
@@ -489,7 +500,7 @@ impl Scheduler {
             message: Sym::new(&failure.message),
             transition: cx.stamp(),
         };
-        let same = |old: &Condition| {
+        let same = |old: Condition| {
             (old.status, old.reason, old.message)
                 == (condition.status, condition.reason, condition.message)
         };
@@ -518,23 +529,11 @@ impl Scheduler {
         cx: &mut Context<'_>,
     ) {
         let meta = &pod.meta;
-        let event = KEvent {
-            ns: meta.ns,
-            kind: Kind::Pod,
-            warning,
-            count: 1,
-            name: meta.name,
-            uid: meta.uid,
-            reason,
-            text,
-            source: Source::Scheduler,
-            first: cx.stamp(),
-            last: cx.stamp(),
-            key: 0,
-        };
+        let about = (Kind::Pod, meta.ns, meta.name, meta.uid);
+        let event = KEvent::new(about, (warning, reason, text), Source::Scheduler, cx.stamp());
         // A pod is bound once: nothing is ever folded into that Event.
         let op = if reason == self.reasons.scheduled {
-            Op::CreateEvent(Arc::new(event))
+            Op::CreateEvent(Arc::new(event), 0)
         } else {
             let Some(op) = self.series.correlate(&event, cx.now()) else { return };
             op

@@ -153,7 +153,7 @@ impl World {
             let text = if condition.reason.as_str() == "Unschedulable" { "" } else { "error: " };
             self.conditions.push(format!("{text}{}", condition.message));
             self.write(object, token, &request.op);
-        } else if let Op::CreateEvent(event) | Op::PatchEvent(event) = &request.op {
+        } else if let Op::CreateEvent(event, _) | Op::PatchEvent(event, _) = &request.op {
             self.events.push(format!("{} {}", event.reason, event.message()));
         } else {
             self.write(object, token, &request.op);

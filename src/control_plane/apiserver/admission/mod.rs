@@ -146,7 +146,7 @@ impl Admission {
         namespace_active(request, cx)?;
         if matches!(
             request.op,
-            Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+            Op::Create { .. } | Op::CreateEvent(..) | Op::PatchEvent(..) | Op::Apply(_)
         ) {
             self.namespace = (request.ns, state);
         }
@@ -263,7 +263,7 @@ fn check_claim(claim: &PersistentVolumeClaim, cx: &Context<'_>) -> Result<(), Ap
 fn namespace_active(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
     let creates = matches!(
         request.op,
-        Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+        Op::Create { .. } | Op::CreateEvent(..) | Op::PatchEvent(..) | Op::Apply(_)
     );
     if !creates || request.ns.is_empty() {
         return Ok(());
