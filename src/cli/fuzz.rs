@@ -47,6 +47,8 @@ type Outcome = Result<Passed, Failure>;
 /// Runs storms; exit code 3 if a rule was broken (a bug of ours), or a planted bug not found.
 pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let seeds = super::compare::seeds(&options.seeds).map_err(|e| vec![e])?;
+    // An assertion that fails is told with its seed; its trace would only hide that.
+    std::panic::set_hook(Box::new(|_| {}));
     if options.show {
         let first = seeds.first().copied().unwrap_or(1);
         terminal::line(Case::draw(first).to_yaml().trim_end());

@@ -77,6 +77,8 @@ pub struct Checker {
     /// Pods as the scheduler and the controllers were told of them.
     scheduler: (Option<Address>, FxHashMap<ObjRef, Told>),
     controllers: (Option<Address>, FxHashMap<ObjRef, Told>),
+    /// The request about to be committed takes finalizers away.
+    lifts: bool,
     /// The request about to be committed is an update whose base is old: it must be refused.
     old_base: Option<Id>,
     /// Rules looked at.
@@ -90,6 +92,7 @@ impl Checker {
     /// The rule that is broken.
     pub fn before(&mut self, cluster: &Cluster, entry: &Entry<Event>) -> Result<(), Broken> {
         self.old_base = self.on_an_old_base(cluster, entry);
+        self.lifts = lifts(cluster, entry);
         let Event::Answer { request, .. } = entry.event else { return Ok(()) };
         let outcome = cluster.shared().requests.get(request).and_then(|r| r.outcome.as_ref());
         let Some(Ok(success)) = outcome else { return Ok(()) };
@@ -197,8 +200,10 @@ impl Checker {
     /// Revisions, identities, marks that stay.
     fn committed(&mut self, kind: Kind, change: &Change) -> Finding {
         self.looked += 1;
-        holds("each revision is one more than the last", change.rev == self.rev + 1, || {
-            format!("{} after {}", change.rev, self.rev)
+        // An empty store stands at revision 1.
+        let last = self.rev.max(1);
+        holds("each revision is one more than the last", change.rev == last + 1, || {
+            format!("{} after {last}", change.rev)
         })?;
         self.rev = change.rev;
         let Some(meta) = change.value.meta() else { return Ok(()) };
@@ -210,7 +215,7 @@ impl Checker {
             format!("{} written over {base:?}, newest is {known:?}", name())
         })?;
         if let Some(before) = before {
-            marks(before, meta, change.deleted).map_err(|(rule, seen)| {
+            marks(before, meta, change.deleted && !self.lifts).map_err(|(rule, seen)| {
                 let name = name();
                 (rule, format!("{name}: {seen}"))
             })?;
@@ -269,8 +274,8 @@ impl Checker {
     }
 
     fn told(&mut self, to: Address, change: &Change) {
-        let Obj::Pod(pod) = &change.value else { return };
         let Some(audience) = self.audience(to) else { return };
+        let Obj::Pod(pod) = &change.value else { return };
         if change.deleted {
             audience.remove(&change.object);
         } else {
@@ -281,10 +286,7 @@ impl Checker {
     fn listed(&mut self, to: Address, kind: Kind, object: ObjRef, now: Option<&Obj>, end: u64) {
         self.heard.remove(&(to, kind));
         let _position = end;
-        if kind != Kind::Pod {
-            return;
-        }
-        let Some(audience) = self.audience(to) else { return };
+        let Some(audience) = self.audience(to).filter(|_| kind == Kind::Pod) else { return };
         match now {
             Some(Obj::Pod(pod)) => {
                 audience.insert(object, told(pod));
@@ -439,13 +441,27 @@ fn pod_of(cluster: &Cluster, record: &Record) -> Option<ObjRef> {
     }
 }
 
+/// True for a request that is about to be committed and takes finalizers away: the last one lets
+/// what is deleted go, in the same write.
+fn lifts(cluster: &Cluster, entry: &Entry<Event>) -> bool {
+    let Event::Api(ApiEvent::Commit(id)) = entry.event else { return false };
+    let request = cluster.shared().requests.get(id).map(|r| &r.request);
+    request.is_some_and(|r| match &r.op {
+        Op::RemoveFinalizer(_) => true,
+        Op::Update(object) => {
+            object.meta().is_some_and(|m| m.finalizers.as_deref().is_none_or(<[Sym]>::is_empty))
+        }
+        _other => false,
+    })
+}
+
 /// What a change of an object may not do.
 fn marks(before: &Meta, now: &Meta, deleted: bool) -> Finding {
     holds("an object keeps its identity", before.uid == now.uid, || {
         format!("{} became {}", before.uid, now.uid)
     })?;
     let marked = before.terminating();
-    holds("a deletion is not taken back", !marked || now.terminating() || deleted, String::new)?;
+    holds("a deletion is not taken back", !marked || now.terminating(), String::new)?;
     let held = before.finalizers.as_deref().is_some_and(|f| !f.is_empty());
     holds("what has finalizers stays", !(deleted && held), || format!("{:?}", before.finalizers))
 }

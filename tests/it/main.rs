@@ -22,6 +22,7 @@ mod same_decision;
 mod scenarios;
 mod scheduler_config;
 mod stats;
+mod storms;
 mod stress;
 mod support;
 mod tidy;

@@ -86,10 +86,10 @@ pub enum Deed {
     Delete(u32),
     /// Delete some pod of a workload.
     Kill(u32),
-    /// Drain a node (of a pool, by number).
-    Drain(usize, u32),
-    /// Cordon it, or let it take pods again.
-    Cordon(usize, u32, bool),
+    /// Drain a node (of a pool, by number), and let it take pods again after so many seconds.
+    Drain(usize, u32, u32),
+    /// Cordon it for so many seconds.
+    Cordon(usize, u32, u32),
 }
 
 /// What breaks.
@@ -211,11 +211,18 @@ impl Case {
                 "limits": {"controllers": limit, "scheduler": limit},
             },
             "objects": objects,
-            "workload": self.deeds.iter().map(|(at, d)| d.step(*at, self)).collect::<Vec<_>>(),
+            "workload": self.steps(),
             "faults": self.harms.iter().enumerate().map(harm_value).collect::<Vec<_>>(),
         });
         let text = serde_yaml::to_string(&scenario).unwrap_or_default();
         format!("# A storm, made by `wavetank fuzz --seed {}`.\n{text}", self.seed)
+    }
+
+    fn steps(&self) -> Vec<Value> {
+        let mut all: Vec<(u32, Value)> =
+            self.deeds.iter().flat_map(|(at, deed)| deed.steps(*at, self)).collect();
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(_, step)| step).collect()
     }
 
     /// Smaller cases of the same kind, the smallest first.
@@ -255,7 +262,7 @@ impl Case {
         let node = |p: usize, n: u32| pools.get(p).is_some_and(|pool| n < pool.count);
         self.deeds.retain(|(_, deed)| match *deed {
             Deed::Scale(id, _) | Deed::Roll(id) | Deed::Delete(id) | Deed::Kill(id) => work(id),
-            Deed::Drain(p, n) | Deed::Cordon(p, n, _) => node(p, n),
+            Deed::Drain(p, n, _) | Deed::Cordon(p, n, _) => node(p, n),
         });
         let total: u32 = pools.iter().map(|p| p.count).sum();
         self.harms.retain(|(_, _, harm)| match *harm {
@@ -339,12 +346,10 @@ fn deed(pools: &[Pool], works: &[Work], into: &mut Vec<(u32, Deed)>, dice: &mut 
             into.push((at, Deed::Delete(work.id)));
         }
         4 => {
-            into.push((at, Deed::Drain(pool, node)));
-            into.push((at + dice.between(100, 290), Deed::Cordon(pool, node, false)));
+            into.push((at, Deed::Drain(pool, node, dice.between(100, 290))));
         }
         5 => {
-            into.push((at, Deed::Cordon(pool, node, true)));
-            into.push((at + dice.between(1, 290), Deed::Cordon(pool, node, false)));
+            into.push((at, Deed::Cordon(pool, node, dice.between(1, 290))));
         }
         _other if work.replicas > 0 && !gone(into) => into.push((at, Deed::Kill(work.id))),
         _nothing => {}
@@ -401,6 +406,17 @@ fn priority_class(n: u32) -> Value {
 }
 
 impl Deed {
+    /// The step of the file, and the one that takes it back, if one does.
+    fn steps(self, at: u32, case: &Case) -> Vec<(u32, Value)> {
+        let mut steps = vec![(at, self.step(at, case))];
+        if let Self::Drain(pool, node, lasts) | Self::Cordon(pool, node, lasts) = self {
+            let name = node_name(pool, node);
+            let back = json!({"at": format!("{}s", at + lasts), "uncordon": name});
+            steps.push((at + lasts, back));
+        }
+        steps
+    }
+
     fn step(self, at: u32, case: &Case) -> Value {
         let mut out = Map::new();
         out.insert("at".into(), format!("{at}s").into());
@@ -421,12 +437,11 @@ impl Deed {
             Self::Kill(id) => {
                 out.insert("delete".into(), format!("pod/default/w{id}-*").into());
             }
-            Self::Drain(pool, node) => {
+            Self::Drain(pool, node, _) => {
                 out.insert("drain".into(), node_name(pool, node).into());
             }
-            Self::Cordon(pool, node, on) => {
-                let verb = if on { "cordon" } else { "uncordon" };
-                out.insert(verb.into(), node_name(pool, node).into());
+            Self::Cordon(pool, node, _) => {
+                out.insert("cordon".into(), node_name(pool, node).into());
             }
         }
         out.into()
