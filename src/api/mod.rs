@@ -5,6 +5,7 @@
 
 pub mod amounts;
 pub mod autoscaling;
+pub mod behaviour;
 pub mod cronjob;
 pub mod kevent;
 pub mod kind;

@@ -263,12 +263,7 @@ impl Cluster {
 /// A pod that stays as it is unless somebody acts.
 fn settled(obj: &Obj) -> bool {
     obj.as_pod().is_some_and(|p| {
-        let behaviour = &p.spec.behaviour;
-        let fails = behaviour
-            .probing
-            .as_deref()
-            .is_some_and(|b| b.liveness.is_some() || b.readiness.is_some());
-        let stays = p.ready() && behaviour.exit_after_ns.is_none() && !fails;
+        let stays = p.ready() && !p.spec.restless();
         p.meta.deletion.is_none() && (p.terminal() || stays)
     })
 }

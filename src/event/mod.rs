@@ -219,6 +219,20 @@ pub enum NodeEvent {
         /// True if it did not stop by itself in its time.
         killed: bool,
     },
+    /// A `postStart` hook is done.
+    PostStarted {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// Number of the run.
+        run: u16,
+    },
+    /// A pod has been active for as long as it may.
+    Deadline {
+        /// Pod worker.
+        pod: u32,
+    },
     /// The pod lifecycle event generator lists the runtime's containers.
     Relist,
     /// A container is probed, and that can be seen.

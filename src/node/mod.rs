@@ -4,7 +4,9 @@
 //! The kubelet (`kubelet`) brings pods up through the runtime (`runtime`) in CRI's call order
 //! and reports their status (`status`); the `fakelet` is a minimal agent like KWOK's.
 
+mod ending;
 mod fakelet;
+mod hooks;
 mod kubelet;
 mod probes;
 mod restarts;

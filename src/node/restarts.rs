@@ -4,33 +4,25 @@
 //! `reason_cache.go`; `timelines/01b`.
 
 use super::NodeAgent;
+use super::ending::{over, sync_loop};
+use super::hooks;
 use super::kubelet::{advance, event, report, run_container, start_span, trace};
 use super::runtime::RunState;
-use super::worker::{Stage, Worker};
+use super::worker::Worker;
 use crate::api::Name;
 use crate::api::kevent::Text;
 use crate::engine::intern::Known;
-use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent};
 use smallvec::SmallVec;
 
 static PULLED: Known = Known::new("Pulled");
 pub(super) static BACK_OFF: Known = Known::new("BackOff");
 
-/// The kubelet looks each second which pod workers are due (source: `kubelet.go` `syncLoop`).
-const SYNC_LOOP: SimDuration = SimDuration::from_secs(1);
 /// A sync that failed comes again after this in 1.29 (source: `kubelet.go` `backOffPeriod`).
 const FAILED_SYNC: SimDuration = SimDuration::from_secs(10);
 /// At the latest it comes again after this (source: `--sync-frequency`).
 const RESYNC: SimDuration = SimDuration::from_secs(60);
-
-/// Whether containers of the pod are still started at all.
-fn over(worker: &Worker) -> bool {
-    matches!(
-        worker.stage,
-        Stage::Stopping | Stage::Stopped | Stage::Ending | Stage::Finished | Stage::Ended
-    )
-}
 
 /// The container has ended and is to be started again.
 fn to_restart(worker: &Worker, i: usize) -> bool {
@@ -56,7 +48,7 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut init_done = false;
     let mut news = false;
     for i in 0..worker.runs.len() {
-        let RunState::Exited(_, finished, _) = worker.runs[i].state else { continue };
+        let RunState::Exited(_, finished, code) = worker.runs[i].state else { continue };
         if worker.runs[i].due.is_some() || worker.runs[i].starting {
             continue;
         }
@@ -64,8 +56,7 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
             worker.runs[i].due = Some(worker.runs[i].next_start(finished, now));
             news = true;
         } else {
-            let init = i < worker.n_init();
-            init_done |= init && worker.stage == Stage::Starting(u16::try_from(i).unwrap_or(0));
+            init_done |= code == 0 && i < worker.n_init() && worker.starting(i);
         }
     }
     if init_done {
@@ -81,7 +72,7 @@ pub(super) fn wake(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let now = cx.now();
     let up = node.kubelet_up;
     // A later sync has set the clock anew.
-    let due = |w: &&mut Worker| up && !over(w) && w.wake == now;
+    let due = |w: &&mut Worker| up && !over(w) && w.rare().is_some_and(|r| r.wake == Some(now));
     let Some(worker) = node.workers.get_mut(id).filter(due) else { return };
     if show(worker) {
         report(node, id, None, cx);
@@ -107,12 +98,11 @@ fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         }
     }
     let Some(due) = next else { return };
-    let grid =
-        Grid::drawn(cx.draws(), node.setup.name.stable_hash(), Purpose("sync-loop"), SYNC_LOOP);
+    let grid = sync_loop(node, cx);
     if let Some(worker) = node.workers.get_mut(id) {
-        worker.wake = grid.after(now + patience(worker.name, due, cx));
-        let span = worker.wake.since(now);
-        node.schedule(span, NodeEvent::Sync { pod: id }, cx);
+        let wake = grid.after(now + patience(worker.name, due, cx));
+        worker.rare_mut().wake = Some(wake);
+        node.schedule(wake.since(now), NodeEvent::Sync { pod: id }, cx);
     }
 }
 
@@ -141,6 +131,7 @@ pub(super) fn restarted(
     let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
     run.restarts += 1;
     run_container(node, id, i, cx);
+    hooks::begin(node, id, i, cx);
 }
 
 /// When a worker with a container in back-off wakes again: 1.29 knows nothing of the back-off, 1.35

@@ -1,6 +1,7 @@
 //! The pod status that a kubelet reports. Sources: `kubelet_pods.go` `getPhase`,
 //! `status/generate.go`.
 
+use super::ending::End;
 use super::runtime::RunState;
 use super::worker::{Stage, Worker};
 use crate::api::Stamp;
@@ -46,6 +47,9 @@ pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
         ..PodStatus::default()
     };
     conditions(worker, phase, &mut status, cx.stamp());
+    if let Some(end) = worker.rare().and_then(|r| r.end) {
+        ended(end, &mut status, cx.stamp());
+    }
     status
 }
 
@@ -86,6 +90,18 @@ fn container_status(
     }
 }
 
+/// What is told of a pod that the kubelet ends: the condition at once, the reason with the phase.
+fn ended(end: End, status: &mut PodStatus, transition: Stamp) {
+    if status.phase == Phase::Failed {
+        (status.reason, status.message) = (end.reason, end.message);
+    }
+    if let Some((reason, message)) = end.target {
+        let kind = ConditionType::DisruptionTarget;
+        let condition = Condition { kind, status: Truth::True, reason, message, transition };
+        status.conditions.set(condition);
+    }
+}
+
 /// The phase that is told: a pod that has ended by itself goes on running until it is stopped.
 pub(super) fn phase(worker: &Worker) -> Phase {
     let outcome = outcome(worker);
@@ -100,6 +116,9 @@ pub(super) fn phase(worker: &Worker) -> Phase {
 
 /// The phase by upstream's table (behaviour reference §4.7).
 pub(super) fn outcome(worker: &Worker) -> Phase {
+    if worker.rare().is_some_and(|r| r.end.is_some()) {
+        return Phase::Failed;
+    }
     let n_init = worker.n_init();
     let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);
     let (init, apps) = worker.runs.split_at(n_init);

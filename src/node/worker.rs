@@ -1,10 +1,13 @@
 //! Pod workers: one per pod on the node, addressed by slot and generation in one number, so that an
 //! event meant for a pod that is gone finds nobody.
 
+use super::ending::End;
+use super::hooks::Hooked;
 use super::runtime::Run;
+use crate::api::pod::{Behaviour, Container};
 use crate::api::versions::ObjRef;
 use crate::api::{Name, PodSpec, Stamp, Uid};
-use crate::engine::{SimTime, Sym};
+use crate::engine::{SimDuration, SimTime, Sym};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -20,11 +23,12 @@ pub(super) enum Stage {
     Starting(u16),
     /// Every container has been started once.
     Up,
-    /// Being deleted: containers stop.
+    /// Being deleted: its containers stop.
     Stopping,
     /// All containers have stopped, the last status is on its way.
     Stopped,
-    /// All containers have ended by themselves: told, but the phase waits until the pod is stopped.
+    /// Its app containers have ended by themselves, or the kubelet ends it: told, but the phase
+    /// waits until nothing runs and the pod is stopped.
     Ending,
     /// The phase is terminal, the sandbox is gone.
     Finished,
@@ -51,12 +55,25 @@ pub(super) struct Worker {
     pub(super) cause: u64,
     /// When the containers must be killed.
     pub(super) deadline: SimTime,
-    /// When the worker wakes by its own clock.
-    pub(super) wake: SimTime,
     /// When its probes were registered: their ticks count from there.
     pub(super) probing: SimTime,
     /// Gate for the DELETE: the last status patch has been answered.
     pub(super) final_patch: bool,
+    /// What few pods need.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What few pods need.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rare {
+    /// When the worker wakes by its own clock.
+    pub(super) wake: Option<SimTime>,
+    /// Why the kubelet ends the pod.
+    pub(super) end: Option<End>,
+    /// A `postStart` hook under way.
+    pub(super) hooked: Option<Hooked>,
+    /// When its containers were told to stop, and their grace: for sidecars, which take turns.
+    pub(super) stopping: Option<(SimTime, SimDuration)>,
 }
 
 impl Worker {
@@ -79,9 +96,33 @@ impl Worker {
     }
 
     /// The container with this number.
-    pub(super) fn container(&self, i: usize) -> &crate::api::pod::Container {
-        let n = self.n_init();
-        if i < n { &self.spec.init_containers[i] } else { &self.spec.containers[i - n] }
+    pub(super) fn container(&self, i: usize) -> &Container {
+        self.spec.container(i)
+    }
+
+    /// How the container with this number behaves.
+    pub(super) fn behaviour(&self, i: usize) -> &Behaviour {
+        self.spec.behaviour_of(i)
+    }
+
+    /// True if the container with this number is a sidecar.
+    pub(super) fn sidecar(&self, i: usize) -> bool {
+        i < self.n_init() && self.spec.init_containers[i].sidecar
+    }
+
+    /// True if the container with this number is the one that is being started.
+    pub(super) fn starting(&self, i: usize) -> bool {
+        matches!(self.stage, Stage::Starting(at) if usize::from(at) == i)
+    }
+
+    /// What few pods need, if this one does.
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    /// What few pods need.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 

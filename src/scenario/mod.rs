@@ -12,6 +12,7 @@ mod set;
 pub mod value;
 
 mod arrivals;
+mod behaviour;
 mod expect;
 mod faults;
 mod names;

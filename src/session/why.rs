@@ -200,6 +200,8 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::ContainerRestarted { .. } => "a container has started again",
         NodeEvent::ContainerExited { .. } => "a container ends by itself",
         NodeEvent::ContainerStopped { .. } => "a container has stopped as it was told to",
+        NodeEvent::PostStarted { .. } => "a postStart hook is done",
+        NodeEvent::Deadline { .. } => "a pod has been active for as long as it may",
         NodeEvent::Relist => "PLEG lists the containers",
         NodeEvent::Probe { .. } => "a container is probed",
         NodeEvent::Sync { .. } => "a pod worker wakes",
