@@ -16,6 +16,7 @@ pub mod name;
 pub mod node;
 pub mod object;
 pub mod pdb;
+pub mod placement;
 pub mod pod;
 pub mod qos;
 pub mod quantity;

@@ -93,8 +93,8 @@ pub(super) fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         return report(node, id, None, cx);
     }
     if worker.stage == Stage::Ending {
-        worker.stage = Stage::Finished;
         worker.dirty = true;
+        node.workers.enter(id, Stage::Finished);
         report(node, id, None, cx);
         node.arm_relist(cx);
         return;
@@ -278,8 +278,8 @@ pub(super) fn one_less(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 /// DELETE.
 fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     report(node, id, None, cx);
+    node.workers.enter(id, Stage::Stopped);
     if let Some(worker) = node.workers.get_mut(id) {
-        worker.stage = Stage::Stopped;
         worker.dirty = true;
         worker.cause = cx.seq();
     }

@@ -7,7 +7,7 @@
 
 use super::runtime::{Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, ending, hooks, probes, restarts, status};
+use super::{NodeAgent, admission, ending, hooks, probes, restarts, status};
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Pod, PullPolicy};
 use crate::api::request::{Op, Outcome};
@@ -40,10 +40,11 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         if let Some(id) = known {
             node.workers.remove(id);
         }
+        node.refused.retain(|o| *o != change.object);
         return;
     }
     match (known, pod.meta.deletion) {
-        (None, None) if !pod.terminal() => admit(node, change.object, pod, cx),
+        (None, None) if !pod.terminal() => check_in(node, change.object, pod, cx),
         (None, Some(_)) if !pod.terminal() => {
             // Deleted while the kubelet was away: nothing runs, only the end is to be told.
             admit(node, change.object, pod, cx);
@@ -57,6 +58,20 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         (None, None) => {}
         (Some(id), Some(deletion)) => ending::stop(node, id, deletion.grace_s, cx),
         (Some(_), None) => {}
+    }
+}
+
+/// Takes a pod in, or refuses it; whom it has refused, it does not look at again.
+fn check_in(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    if node.refused.contains(&object) {
+        return;
+    }
+    match admission::refuses(node, pod, cx) {
+        Some(refusal) => {
+            node.refused.push(object);
+            admission::refuse(node, object, pod, &refusal, cx);
+        }
+        None => admit(node, object, pod, cx),
     }
 }
 

@@ -4,6 +4,8 @@
 //! The kubelet (`kubelet`) brings pods up through the runtime (`runtime`) in CRI's call order
 //! and reports their status (`status`); the `fakelet` is a minimal agent like KWOK's.
 
+mod admission;
+mod config;
 mod ending;
 mod fakelet;
 mod hooks;
@@ -14,16 +16,18 @@ mod runtime;
 mod status;
 mod worker;
 
+use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::node::{Node, NodeImage, NodeStatus};
 use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj};
+use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
 use crate::event::{Address, Context, Event, NodeEvent, Role, What};
+pub use config::{KubeletConfig, Level, Signal, Threshold};
 use runtime::Images;
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
@@ -99,6 +103,8 @@ pub struct NodeAgent {
     relist: Grid,
     relist_armed: bool,
     next_ip: u32,
+    /// Pods that it has refused and that are not gone yet.
+    refused: Vec<ObjRef>,
     /// Events of pods that may say the same thing twice.
     correlator: Option<Box<Correlator>>,
 }
@@ -124,6 +130,7 @@ impl NodeAgent {
             relist,
             relist_armed: false,
             next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
+            refused: Vec::new(),
             correlator: None,
         }
     }
@@ -243,6 +250,7 @@ impl NodeAgent {
         self.kubelet_up = false;
         self.kubelet_life += 1;
         self.relist_armed = false;
+        self.refused.clear();
         self.correlator = None;
         let (node, now) = (self.setup.name, cx.now());
         cx.leases_mut().stop(node, now, cause);
@@ -431,6 +439,33 @@ impl NodeAgent {
         let request = Request { user: User::Kubelet(self.setup.name), kind, ns, name, target, op };
         let reply = token.map(|token| (self.address(), token));
         cx.submit(at, request, reply);
+    }
+
+    /// A warning about a pod or the node itself.
+    fn warn(
+        &mut self,
+        (kind, ns, name, uid): (Kind, Sym, Name, Uid),
+        reason: Sym,
+        text: Sym,
+        cx: &mut Context<'_>,
+    ) {
+        let stamp = cx.stamp();
+        let event = KEvent {
+            ns,
+            kind,
+            warning: true,
+            count: 1,
+            name,
+            uid,
+            reason,
+            text: Text::Plain(text),
+            source: Source::Kubelet(self.setup.name),
+            first: stamp,
+            last: stamp,
+            key: 0,
+        };
+        let op = Op::CreateEvent(Arc::new(event));
+        self.submit(Kind::Event, ns, name, None, op, None, cx);
     }
 
     /// The pods it runs or starts, for invariants: object and whether its containers hold

@@ -5,6 +5,7 @@ use super::ending::End;
 use super::hooks::Hooked;
 use super::runtime::Run;
 use crate::api::pod::{Behaviour, Container};
+use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
 use crate::api::{Name, PodSpec, Stamp, Uid};
 use crate::engine::{SimDuration, SimTime, Sym};
@@ -115,6 +116,12 @@ impl Worker {
         matches!(self.stage, Stage::Starting(at) if usize::from(at) == i)
     }
 
+    /// True until its containers have stopped for good (source: `kubelet_pods.go`
+    /// `filterOutInactivePods`).
+    pub(super) fn holds(&self) -> bool {
+        !matches!(self.stage, Stage::Stopped | Stage::Finished | Stage::Ended)
+    }
+
     /// What few pods need, if this one does.
     pub(super) fn rare(&self) -> Option<&Rare> {
         self.rare.as_deref()
@@ -132,12 +139,17 @@ pub(super) struct Workers {
     slots: Vec<(u16, Option<Worker>)>,
     free: Vec<u16>,
     by_object: FxHashMap<ObjRef, u32>,
+    /// Requests of the pods that hold resources, and their number.
+    held: Resources,
+    holding: usize,
 }
 
 impl Workers {
     /// Adds a worker; gives its number.
     pub(super) fn insert(&mut self, worker: Worker) -> u32 {
         let object = worker.object;
+        self.held.add(&worker.spec.requests);
+        self.holding += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, None));
             u16::try_from(self.slots.len() - 1).expect("fewer than 65,536 pods on a node")
@@ -172,9 +184,35 @@ impl Workers {
         }
         if let Some(worker) = worker.take() {
             self.by_object.remove(&worker.object);
+            if worker.holds() {
+                self.held.sub(&worker.spec.requests);
+                self.holding -= 1;
+            }
             *generation = generation.wrapping_add(1);
             self.free.push(u16::try_from(slot).unwrap_or_default());
         }
+    }
+
+    /// A pod comes to this stage.
+    pub(super) fn enter(&mut self, id: u32, stage: Stage) {
+        let Some(worker) = self.get_mut(id) else { return };
+        let held = worker.holds();
+        worker.stage = stage;
+        if held && !worker.holds() {
+            let spec = Arc::clone(&worker.spec);
+            self.held.sub(&spec.requests);
+            self.holding -= 1;
+        }
+    }
+
+    /// Requests of the pods that hold resources of the node, and their number.
+    pub(super) fn held(&self) -> (&Resources, usize) {
+        (&self.held, self.holding)
+    }
+
+    /// Pods that hold resources of the node, in slot order.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Worker> {
+        self.slots.iter().filter_map(|(_, w)| w.as_ref()).filter(|w| w.holds())
     }
 
     /// Numbers of all workers, in slot order.

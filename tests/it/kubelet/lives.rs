@@ -107,7 +107,8 @@ fn a_post_start_hook_holds_up_the_next_container_and_the_status() {
         {name: one, image: a, imagePullPolicy: IfNotPresent, lifecycle: {postStart: {sleep: {seconds: 8}}}}, \
         {name: two, image: a, imagePullPolicy: IfNotPresent}]}";
     let seen = pod("2m", "{}", spec, "");
-    let (one, two) = (seen.at("Started", "container one")[0], seen.at("Started", "container two")[0]);
+    let (one, two) =
+        (seen.at("Started", "container one")[0], seen.at("Started", "container two")[0]);
     assert!((8.0..8.5).contains(&(two - one)), "{one} {two}");
     let ran = |(_, p): &(f64, std::sync::Arc<wavetank::api::Pod>)| {
         p.status.containers.iter().any(|c| matches!(c.state, ContainerState::Running { .. }))
@@ -132,13 +133,19 @@ fn a_pod_past_its_active_deadline_fails() {
     let spec = "{activeDeadlineSeconds: 40, terminationGracePeriodSeconds: 5, containers: [{name: c, image: a, imagePullPolicy: IfNotPresent}]}";
     let seen = pod("3m", "{wavetank.dev/stop-after: 3s}", spec, "");
     let last = seen.last("one");
-    assert_eq!((last.status.phase, last.status.reason.as_str()), (Phase::Failed, "DeadlineExceeded"));
+    assert_eq!(
+        (last.status.phase, last.status.reason.as_str()),
+        (Phase::Failed, "DeadlineExceeded")
+    );
     let told = seen.at("DeadlineExceeded", "longer than the specified deadline")[0];
     assert!((40.0..42.0).contains(&told), "{told}");
     // Nothing is said of the phase while the container runs.
     let first = seen.pod("one").into_iter().find(|(_, p)| p.terminal()).unwrap().0;
     assert!((told + 3.0..told + 5.0).contains(&first), "{told} {first}");
-    assert!(matches!(last.status.containers[0].state, ContainerState::Terminated { exit_code: 0, .. }));
+    assert!(matches!(
+        last.status.containers[0].state,
+        ContainerState::Terminated { exit_code: 0, .. }
+    ));
 }
 
 #[test]
