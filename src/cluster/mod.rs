@@ -19,6 +19,7 @@ use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, Tabled, num};
 use crate::event::lease::{Beat, PERIOD};
+use crate::event::usage::Load;
 use crate::event::{Address, Event, Record, Role, Shared};
 use crate::node::{NodeAgent, NodeLatencies, Setup};
 use rustc_hash::FxHashMap;
@@ -82,12 +83,13 @@ impl Cluster {
             pull_bytes_per_s: spec.latency.pull_bytes_per_s,
             image_bytes: spec.latency.image_bytes,
         });
+        let loads: Arc<[Load]> = plan.usage.clone().into();
         let nodes: Vec<NodeAgent> = spec
             .nodes
             .iter()
             .enumerate()
             .map(|(i, node)| {
-                let setup = Arc::new(setup(node, &latencies, spec));
+                let setup = Arc::new(setup(node, &latencies, &loads, spec));
                 NodeAgent::new(setup, num::u32_of(i), &shared.draws)
             })
             .collect();
@@ -101,11 +103,7 @@ impl Cluster {
                 &shared.draws,
             ),
             driver: Driver::new(Arc::clone(&plan)),
-            metrics: MetricsServer::new(
-                plan.usage.clone().into(),
-                spec.metrics_resolution,
-                &shared.draws,
-            ),
+            metrics: MetricsServer::new(&loads, spec.metrics_resolution, &shared.draws),
             struck: vec![Vec::new(); plan.faults.len()],
             lives: lives::Lives::default(),
             faults_open: plan.faults.len(),
@@ -286,7 +284,12 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
     debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");
 }
 
-fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, spec: &ClusterSpec) -> Setup {
+fn setup(
+    node: &NodeSpec,
+    latencies: &Arc<NodeLatencies>,
+    loads: &Arc<[Load]>,
+    spec: &ClusterSpec,
+) -> Setup {
     Setup {
         name: node.name,
         labels: node.labels,
@@ -299,6 +302,8 @@ fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, spec: &ClusterSpec) ->
         boot: node.boot,
         limits: spec.limits.kubelet,
         latencies: Arc::clone(latencies),
+        kubelet: Arc::clone(&node.kubelet),
+        loads: Arc::clone(loads),
     }
 }
 

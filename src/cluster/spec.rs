@@ -41,8 +41,8 @@ pub struct Plan {
     pub pins: Vec<Pin>,
     /// Objects that came from files of the past: already running when the run starts.
     pub warm: Vec<Obj>,
-    /// What pods use, as the metrics server scrapes it.
-    pub usage: Vec<crate::addons::metrics_server::Load>,
+    /// What pods use: the metrics server scrapes it, kubelets feel it.
+    pub usage: Vec<crate::event::usage::Load>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
 }
@@ -117,6 +117,8 @@ pub struct NodeSpec {
     pub boot: Dist,
     /// When it joins the cluster; at zero it is there from the start.
     pub joins: SimTime,
+    /// Configuration of its kubelet.
+    pub kubelet: Arc<crate::node::KubeletConfig>,
 }
 
 /// Client-side rate limits: requests per second and burst.

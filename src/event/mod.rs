@@ -233,6 +233,23 @@ pub enum NodeEvent {
         /// Pod worker.
         pod: u32,
     },
+    /// A container has more memory than it may.
+    OutOfMemory {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// Number of the run.
+        run: u16,
+    },
+    /// The node has no memory left.
+    NoMemoryLeft,
+    /// The eviction manager looks at what is left.
+    Pressure,
+    /// Unused images are thrown away.
+    ImageGc,
+    /// The kubelet reports its node because something about it has changed.
+    TellStatus,
     /// The pod lifecycle event generator lists the runtime's containers.
     Relist,
     /// A container is probed, and that can be seen.

@@ -3,12 +3,13 @@
 //! `kubelet.go` `rejectPod`.
 
 use super::NodeAgent;
-use crate::api::node::Node;
+use super::pressure::{EVICTED, Short};
+use crate::api::node::{Node, keys};
 use crate::api::placement::{host_ports, node_matches, ports_conflict, selects};
-use crate::api::pod::{Effect, Phase, Pod, PodStatus};
+use crate::api::pod::{Effect, Phase, Pod, PodStatus, Qos, Taint};
 use crate::api::request::Op;
 use crate::api::versions::ObjRef;
-use crate::api::{Kind, Name};
+use crate::api::{Kind, Name, Stamp};
 use crate::engine::intern::Known;
 use crate::engine::{Sym, num};
 use crate::event::Context;
@@ -45,10 +46,34 @@ pub(super) fn refuses(node: &NodeAgent, pod: &Pod, cx: &Context<'_>) -> Option<R
     let runs = !pod.status.start.is_none();
     let object = cx.versions().find(Kind::Node, Sym::EMPTY, Name::new(node.setup.name.as_str()));
     let object = object.and_then(|o| cx.versions().current(Kind::Node, o)?.as_node());
-    lacking(node, pod)
+    under_pressure(node, pod)
+        .or_else(|| lacking(node, pod))
         .or_else(|| object.and_then(|o| unsuited(node, pod, o)))
         .or_else(|| taken_port(node, pod))
         .or_else(|| object.filter(|_| !runs).and_then(|o| tainted(pod, o)))
+}
+
+/// Short of memory the node takes no pod that asked for nothing; short of anything else, none at
+/// all (source: `eviction_manager.go` `Admit`).
+fn under_pressure(node: &NodeAgent, pod: &Pod) -> Option<Refusal> {
+    let short: Vec<Short> = Short::ALL.into_iter().filter(|s| node.short_of(*s)).collect();
+    if short.is_empty() || critical(&pod.spec) {
+        return None;
+    }
+    let taint = Taint {
+        key: Sym::new(keys::MEMORY_PRESSURE),
+        value: Sym::EMPTY,
+        effect: Effect::NoSchedule,
+        added: Stamp::NONE,
+    };
+    let spared = pod.spec.qos() != Qos::BestEffort
+        || pod.spec.tolerations.iter().any(|t| t.tolerates(&taint));
+    if short == [Short::Memory] && spared {
+        return None;
+    }
+    let names: Vec<&str> = short.iter().map(|s| s.row(true).0.as_str()).collect();
+    let message = format!("The node had condition: [{}]. ", names.join(" "));
+    Some(Refusal { reason: EVICTED.sym(), message })
 }
 
 /// The first resource of which too little is left (source: scheduler `noderesources.Fits`).
@@ -132,7 +157,7 @@ pub(super) fn refuse(
     };
     let (ns, name, uid) = (pod.meta.ns, pod.meta.name, pod.meta.uid);
     let text = Sym::new(&refusal.message);
-    node.warn((Kind::Pod, ns, name, uid), refusal.reason, text, cx);
+    node.say((Kind::Pod, ns, name, uid), (true, refusal.reason, text), cx);
     let op = Op::PodStatus(Box::new(status));
     node.submit(Kind::Pod, ns, name, Some(object), op, None, cx);
 }

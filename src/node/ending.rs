@@ -5,9 +5,9 @@
 //! `mergePodStatus`.
 
 use super::kubelet::{FINAL_PATCH, KILLING, event, report, trace};
-use super::runtime::{Run, RunState};
+use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, hooks, status};
+use super::{NodeAgent, hooks, pressure, status};
 use crate::api::kevent::Text;
 use crate::api::pod::Phase;
 use crate::engine::intern::Known;
@@ -242,7 +242,7 @@ pub(super) fn stopped(
     let Some(worker) = node.workers.get_mut(id) else { return };
     let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
     let RunState::Running(since) = run.state else { return };
-    run.state = RunState::Exited(since, now, if killed { 137 } else { 0 });
+    run.state = RunState::Exited(since, now, Exit::Code(if killed { 137 } else { 0 }));
     run.ready = false;
     let failed = run.unhealthy;
     worker.dirty = true;
@@ -257,7 +257,9 @@ pub(super) fn stopped(
 pub(super) fn one_less(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
     let still = worker.runs.iter().any(Run::running);
-    match (worker.stage, still) {
+    let stage = worker.stage;
+    pressure::changed(node, cx);
+    match (stage, still) {
         (Stage::Stopping, false) => all_stopped(node, id, cx),
         (Stage::Ending, false) => look_again(node, id, cx),
         (Stage::Stopping | Stage::Ending, true) => next_sidecar(node, id, cx),

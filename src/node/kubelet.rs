@@ -5,9 +5,9 @@
 //! → status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference
 //! §4.2–4.8.
 
-use super::runtime::{Run, RunState};
+use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, admission, ending, hooks, probes, restarts, status};
+use super::{NodeAgent, admission, ending, hooks, memory, pressure, probes, restarts, status};
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Pod, PullPolicy};
 use crate::api::request::{Op, Outcome};
@@ -39,6 +39,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         // A pod force-deleted from the store: its containers are killed without ado.
         if let Some(id) = known {
             node.workers.remove(id);
+            pressure::changed(node, cx);
         }
         node.refused.retain(|o| *o != change.object);
         return;
@@ -109,6 +110,7 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
     };
     let entity = worker.name.stable_hash();
     let id = node.workers.insert(worker);
+    memory::meter(node, id, pod);
     trace(node, id, "kubelet admits the pod", cx);
     report(node, id, None, cx);
     ending::arm_deadline(node, id, cx);
@@ -134,6 +136,13 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
             hooks::ended(node, pod, (container as usize, run), cx);
         }
         NodeEvent::Deadline { pod } => ending::deadline_passed(node, pod, cx),
+        NodeEvent::OutOfMemory { pod, container, run } => {
+            memory::exceeded(node, pod, (container as usize, run), cx);
+        }
+        NodeEvent::NoMemoryLeft => memory::none_left(node, cx),
+        NodeEvent::Pressure => pressure::look(node, cx),
+        NodeEvent::ImageGc => pressure::gc(node, cx),
+        NodeEvent::TellStatus => node.tell_status(cx),
         NodeEvent::Relist => relist(node, cx),
         NodeEvent::Probe { which, pod, container, run, extra } => {
             probes::probed(node, pod, (container as usize, run), (which, extra), cx);
@@ -179,6 +188,7 @@ fn next_container(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let container = worker.container(usize::from(i));
     let (image, pull) = (container.image, container.pull);
     if node.images.has(image) || pull == PullPolicy::Never {
+        node.images.touch(image, cx.now());
         event(node, id, &PULLED, Text::ImagePresent(image), cx);
         create(node, id, cx);
         return;
@@ -199,7 +209,9 @@ fn image_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let Stage::Starting(i) = worker.stage else { return };
     let image = worker.container(usize::from(i)).image;
-    node.images.add(image);
+    let bytes = i64::try_from(node.setup.latencies.image_bytes).unwrap_or(i64::MAX);
+    node.images.add(image, bytes, cx.now());
+    pressure::disk_changed(node, cx);
     let ms = u32::try_from(pull_time(node).as_millis()).unwrap_or(u32::MAX);
     event(node, id, &PULLED, Text::Pulled(image, ms), cx);
     create(node, id, cx);
@@ -282,6 +294,10 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     }
     probes::begin(node, id, i);
     node.arm_relist(cx);
+    if node.metered {
+        memory::arm(node, id, i, cx);
+        pressure::changed(node, cx);
+    }
 }
 
 /// A container ends by itself.
@@ -291,7 +307,7 @@ fn exited(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_
     let code = worker.spec.exit_of(i).map_or(0, |(_, code)| code);
     let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run) else { return };
     let RunState::Running(since) = state.state else { return };
-    state.state = RunState::Exited(since, now, code);
+    state.state = RunState::Exited(since, now, Exit::Code(code));
     state.ready = false;
     worker.dirty = true;
     trace(node, id, "container exits", cx);
@@ -427,5 +443,6 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
             worker.cause = cx.seq();
         }
     }
+    pressure::forget(node, cx);
     node.arm_relist(cx);
 }

@@ -9,7 +9,10 @@ mod config;
 mod ending;
 mod fakelet;
 mod hooks;
+mod images;
 mod kubelet;
+mod memory;
+mod pressure;
 mod probes;
 mod restarts;
 mod runtime;
@@ -26,9 +29,11 @@ use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
+use crate::event::usage::Load;
 use crate::event::{Address, Context, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, Signal, Threshold};
-use runtime::Images;
+use images::Images;
+use pressure::{Pressure, Short};
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use worker::Workers;
@@ -76,6 +81,10 @@ pub struct Setup {
     pub limits: (f64, u32),
     /// Latencies.
     pub latencies: Arc<NodeLatencies>,
+    /// Configuration of its kubelet.
+    pub kubelet: Arc<KubeletConfig>,
+    /// What pods use.
+    pub loads: Arc<[Load]>,
 }
 
 /// State of the machine.
@@ -103,6 +112,12 @@ pub struct NodeAgent {
     relist: Grid,
     relist_armed: bool,
     next_ip: u32,
+    /// True once a pod came of which the scenario says what it uses.
+    metered: bool,
+    /// The eviction manager, once there is something for it to see.
+    pressure: Option<Box<Pressure>>,
+    /// A report of what has changed about the node is on its way.
+    status_armed: bool,
     /// Pods that it has refused and that are not gone yet.
     refused: Vec<ObjRef>,
     /// Events of pods that may say the same thing twice.
@@ -130,6 +145,9 @@ impl NodeAgent {
             relist,
             relist_armed: false,
             next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
+            metered: false,
+            pressure: None,
+            status_armed: false,
             refused: Vec::new(),
             correlator: None,
         }
@@ -200,28 +218,10 @@ impl NodeAgent {
             images: self.images.reported(),
             ..NodeStatus::default()
         };
-        let rows = [
-            (
-                ConditionType::MemoryPressure,
-                Truth::False,
-                "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available",
-            ),
-            (
-                ConditionType::DiskPressure,
-                Truth::False,
-                "KubeletHasNoDiskPressure",
-                "kubelet has no disk pressure",
-            ),
-            (
-                ConditionType::PidPressure,
-                Truth::False,
-                "KubeletHasSufficientPID",
-                "kubelet has sufficient PID available",
-            ),
-            (ConditionType::Ready, Truth::True, "KubeletReady", "kubelet is posting ready status"),
-        ];
-        for (kind, truth, reason, message) in rows {
+        let ready =
+            (ConditionType::Ready, Truth::True, "KubeletReady", "kubelet is posting ready status");
+        let rows = Short::ALL.map(|what| what.row(self.short_of(what)));
+        for (kind, truth, reason, message) in rows.into_iter().chain([ready]) {
             let (reason, message) = (Sym::new(reason), Sym::new(message));
             status.conditions.set(Condition {
                 kind,
@@ -234,6 +234,32 @@ impl NodeAgent {
         status
     }
 
+    /// Something about the node has changed: it is reported at the next turn of the status loop
+    /// (source: `--node-status-update-frequency`).
+    fn arm_status(&mut self, cx: &mut Context<'_>) {
+        const LOOP: SimDuration = SimDuration::from_secs(10);
+        if std::mem::replace(&mut self.status_armed, true) {
+            return;
+        }
+        let entity = self.setup.name.stable_hash();
+        let grid = Grid::drawn(cx.draws(), entity, Purpose("node status loop"), LOOP);
+        self.schedule(grid.after(cx.now()).since(cx.now()), NodeEvent::TellStatus, cx);
+    }
+
+    /// The node is reported, and what has turned about it is told.
+    fn tell_status(&mut self, cx: &mut Context<'_>) {
+        if !self.kubelet_up || !std::mem::take(&mut self.status_armed) {
+            return;
+        }
+        let (name, now) = (Name::new(self.setup.name.as_str()), cx.now());
+        for word in pressure::turned(self) {
+            let text = Sym::new(&format!("Node {name} status is now: {word}"));
+            self.tell_of_node(false, Sym::new(word), text, cx);
+        }
+        let status = Box::new(self.status(cx.stamp(), now));
+        self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
+    }
+
     /// The machine loses power: kubelet, runtime and containers are gone at once.
     pub fn crash(&mut self, cause: u64, cx: &mut Context<'_>) {
         if self.machine == Machine::Down {
@@ -242,6 +268,8 @@ impl NodeAgent {
         self.machine = Machine::Down;
         self.incarnation += 1;
         self.workers = Workers::default();
+        self.pressure = None;
+        self.metered = false;
         self.stop_kubelet(cause, cx);
     }
 
@@ -251,6 +279,7 @@ impl NodeAgent {
         self.kubelet_life += 1;
         self.relist_armed = false;
         self.refused.clear();
+        self.status_armed = false;
         self.correlator = None;
         let (node, now) = (self.setup.name, cx.now());
         cx.leases_mut().stop(node, now, cause);
@@ -441,19 +470,18 @@ impl NodeAgent {
         cx.submit(at, request, reply);
     }
 
-    /// A warning about a pod or the node itself.
-    fn warn(
+    /// An Event about a pod or the node itself: whether it is a warning, reason, text.
+    fn say(
         &mut self,
         (kind, ns, name, uid): (Kind, Sym, Name, Uid),
-        reason: Sym,
-        text: Sym,
+        (warning, reason, text): (bool, Sym, Sym),
         cx: &mut Context<'_>,
     ) {
         let stamp = cx.stamp();
         let event = KEvent {
             ns,
             kind,
-            warning: true,
+            warning,
             count: 1,
             name,
             uid,

@@ -26,7 +26,8 @@ const RESYNC: SimDuration = SimDuration::from_secs(60);
 
 /// The container has ended and is to be started again.
 fn to_restart(worker: &Worker, i: usize) -> bool {
-    let RunState::Exited(_, _, code) = worker.runs[i].state else { return false };
+    let RunState::Exited(_, _, exit) = worker.runs[i].state else { return false };
+    let code = exit.code();
     worker.runs[i].restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init())
 }
 
@@ -48,7 +49,7 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut init_done = false;
     let mut news = false;
     for i in 0..worker.runs.len() {
-        let RunState::Exited(_, finished, code) = worker.runs[i].state else { continue };
+        let RunState::Exited(_, finished, exit) = worker.runs[i].state else { continue };
         if worker.runs[i].due.is_some() || worker.runs[i].starting {
             continue;
         }
@@ -56,7 +57,7 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
             worker.runs[i].due = Some(worker.runs[i].next_start(finished, now));
             news = true;
         } else {
-            init_done |= code == 0 && i < worker.n_init() && worker.starting(i);
+            init_done |= exit.code() == 0 && i < worker.n_init() && worker.starting(i);
         }
     }
     if init_done {

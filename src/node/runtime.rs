@@ -1,14 +1,30 @@
-//! The container runtime as the kubelet sees it: runs of containers, restart back-off, images.
+//! The container runtime as the kubelet sees it: runs of containers, restart back-off.
 
-use crate::api::node::NodeImage;
 use crate::api::pod::{Container, RestartPolicy};
-use crate::engine::{SimDuration, SimTime, Sym};
-use rustc_hash::FxHashSet;
-use std::sync::Arc;
+use crate::engine::{SimDuration, SimTime};
 
 /// First restart back-off, and its cap (source: behaviour reference §4.1).
 const BACKOFF: SimDuration = SimDuration::from_secs(10);
 const BACKOFF_MAX: SimDuration = SimDuration::from_secs(300);
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// With this exit code.
+    Code(i32),
+    /// The kernel killed it because it, or its node, had no memory left.
+    OutOfMemory,
+}
+
+impl Exit {
+    /// Its exit code.
+    pub(super) fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::OutOfMemory => 137,
+        }
+    }
+}
 
 /// State of a container's present run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +33,8 @@ pub(super) enum RunState {
     Created,
     /// Running since.
     Running(SimTime),
-    /// Ended: started, finished, exit code.
-    Exited(SimTime, SimTime, i32),
+    /// Ended: started, finished, and how.
+    Exited(SimTime, SimTime, Exit),
 }
 
 /// A container over its runs.
@@ -27,7 +43,7 @@ pub(super) enum RunState {
 pub(super) struct Run {
     pub(super) state: RunState,
     /// The run before.
-    pub(super) last: Option<(SimTime, SimTime, i32)>,
+    pub(super) last: Option<(SimTime, SimTime, Exit)>,
     /// Number of the present run; events of another run are stale.
     pub(super) run: u16,
     pub(super) restarts: u32,
@@ -115,42 +131,6 @@ fn restarts(policy: RestartPolicy, container: &Container, code: i32, init: bool)
         RestartPolicy::Always => !init || code != 0,
         RestartPolicy::OnFailure => code != 0,
         RestartPolicy::Never => false,
-    }
-}
-
-/// Images on a node, and its one pull at a time.
-#[derive(Debug, Clone)]
-pub(super) struct Images {
-    present: FxHashSet<Sym>,
-    given: Arc<[NodeImage]>,
-    /// When the pull in hand ends.
-    busy_until: SimTime,
-}
-
-impl Images {
-    pub(super) fn new(given: &Arc<[NodeImage]>) -> Self {
-        let present = given.iter().flat_map(|i| i.names.iter().copied()).collect();
-        Self { present, given: Arc::clone(given), busy_until: SimTime::ZERO }
-    }
-
-    /// Images as the node reports them: those it was given (pulled ones are reported by a later
-    /// wave).
-    pub(super) fn reported(&self) -> Arc<[NodeImage]> {
-        Arc::clone(&self.given)
-    }
-
-    pub(super) fn has(&self, image: Sym) -> bool {
-        self.present.contains(&image)
-    }
-
-    /// Queues a pull that takes `span`; gives the instant at which it is done.
-    pub(super) fn pull(&mut self, now: SimTime, span: SimDuration) -> SimTime {
-        self.busy_until = self.busy_until.max(now) + span;
-        self.busy_until
-    }
-
-    pub(super) fn add(&mut self, image: Sym) {
-        self.present.insert(image);
     }
 }
 

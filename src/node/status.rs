@@ -2,7 +2,7 @@
 //! `status/generate.go`.
 
 use super::ending::End;
-use super::runtime::RunState;
+use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use crate::api::Stamp;
 use crate::api::pod::{
@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 static COMPLETED: Known = Known::new("Completed");
+static OOM_KILLED: Known = Known::new("OOMKilled");
 static ERROR: Known = Known::new("Error");
 static INITIALIZING: Known = Known::new("PodInitializing");
 static CREATING: Known = Known::new("ContainerCreating");
@@ -60,8 +61,13 @@ fn container_status(
 ) -> ContainerStatus {
     let run = &worker.runs[i];
     let container = worker.container(i);
-    let terminated = |(started, finished, exit_code): (SimTime, SimTime, i32)| {
-        let reason = if exit_code == 0 { COMPLETED.sym() } else { ERROR.sym() };
+    let terminated = |(started, finished, exit): (SimTime, SimTime, Exit)| {
+        let exit_code = exit.code();
+        let reason = match exit {
+            Exit::Code(0) => COMPLETED.sym(),
+            Exit::Code(_) => ERROR.sym(),
+            Exit::OutOfMemory => OOM_KILLED.sym(),
+        };
         ContainerState::Terminated {
             exit_code,
             reason,
@@ -125,15 +131,17 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
     let policy = worker.spec.restart;
     for (i, run) in init.iter().enumerate() {
         let container = worker.container(i);
-        if let RunState::Exited(_, _, code) = run.state
-            && code != 0
+        if let RunState::Exited(_, _, exit) = run.state
+            && exit.code() != 0
             && !container.sidecar
-            && !run.restarts(policy, container, code, true)
+            && !run.restarts(policy, container, exit.code(), true)
         {
             return Phase::Failed;
         }
     }
-    let code = |state: RunState| if let RunState::Exited(_, _, c) = state { Some(c) } else { None };
+    let code = |state: RunState| {
+        if let RunState::Exited(_, _, exit) = state { Some(exit.code()) } else { None }
+    };
     let ended = apps.iter().all(|r| code(r.state).is_some());
     let fine = apps.iter().all(|r| code(r.state) == Some(0));
     if stopping {
@@ -166,7 +174,8 @@ fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stam
     let phase = outcome(worker);
     let terminal = matches!(phase, Phase::Succeeded | Phase::Failed);
     let initialized = worker.runs[..n_init].iter().enumerate().all(|(i, r)| {
-        matches!(r.state, RunState::Exited(_, _, 0)) || worker.container(i).sidecar && r.started
+        matches!(r.state, RunState::Exited(_, _, Exit::Code(0)))
+            || worker.container(i).sidecar && r.started
     });
     let up = |i: usize| worker.runs[i].ready && worker.runs[i].running();
     let ready = (n_init..worker.runs.len()).all(up) && initialized && !terminal;

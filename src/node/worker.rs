@@ -3,6 +3,7 @@
 
 use super::ending::End;
 use super::hooks::Hooked;
+use super::memory::Use;
 use super::runtime::Run;
 use crate::api::pod::{Behaviour, Container};
 use crate::api::resources::Resources;
@@ -75,6 +76,8 @@ pub(super) struct Rare {
     pub(super) hooked: Option<Hooked>,
     /// When its containers were told to stop, and their grace: for sidecars, which take turns.
     pub(super) stopping: Option<(SimTime, SimDuration)>,
+    /// What its containers use, as far as the scenario says.
+    pub(super) uses: SmallVec<[Use; 2]>,
 }
 
 impl Worker {

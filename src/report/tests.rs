@@ -50,6 +50,7 @@ fn plan(nodes: u32) -> Plan {
         agent: Agent::Kubelet,
         boot: Dist::Constant(SimDuration::ZERO),
         joins: SimTime::ZERO,
+        kubelet: Arc::default(),
     });
     Plan {
         name: "zone-loss".into(),

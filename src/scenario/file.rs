@@ -236,6 +236,9 @@ pub struct Pool {
     /// Images there from the start.
     #[serde(default)]
     pub images: Vec<Image>,
+    /// Configuration of the kubelets.
+    #[serde(default)]
+    pub kubelet: super::kubelet::Kubelet,
 }
 
 /// Allocatable amounts that differ from the default.

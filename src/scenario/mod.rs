@@ -15,6 +15,7 @@ mod arrivals;
 mod behaviour;
 mod expect;
 mod faults;
+pub mod kubelet;
 mod names;
 mod objects;
 mod plan;

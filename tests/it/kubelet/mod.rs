@@ -2,6 +2,7 @@
 
 mod admission;
 mod lives;
+mod pressure;
 
 use super::support::scratch;
 use std::fs;
