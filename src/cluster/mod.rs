@@ -21,7 +21,7 @@ use crate::engine::{Purpose, SimTime, Sym, Tabled, num};
 use crate::event::lease::{Beat, PERIOD};
 use crate::event::usage::Load;
 use crate::event::{Address, Event, Record, Role, Shared};
-use crate::node::{NodeAgent, NodeLatencies, Setup};
+use crate::node::{Catalog, NodeAgent, NodeLatencies, Registry, Setup};
 use rustc_hash::FxHashMap;
 use spec::{Agent, ClusterSpec, Component, NodeSpec, Plan};
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub struct Cluster {
     by_name: FxHashMap<Sym, u32>,
     driver: Driver,
     metrics: MetricsServer,
+    registry: Registry,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
     lives: lives::Lives,
@@ -81,15 +82,19 @@ impl Cluster {
             sandbox: Tabled::new(spec.latency.sandbox, Purpose("sandbox")),
             container: Tabled::new(spec.latency.container, Purpose("container")),
             pull_bytes_per_s: spec.latency.pull_bytes_per_s,
-            image_bytes: spec.latency.image_bytes,
         });
         let loads: Arc<[Load]> = plan.usage.clone().into();
+        let catalog = Arc::new(Catalog {
+            described: spec.images.iter().cloned().collect(),
+            default_bytes: i64::try_from(spec.latency.image_bytes).unwrap_or(i64::MAX),
+        });
+        let world = World { latencies, loads: Arc::clone(&loads), catalog };
         let nodes: Vec<NodeAgent> = spec
             .nodes
             .iter()
             .enumerate()
             .map(|(i, node)| {
-                let setup = Arc::new(setup(node, &latencies, &loads, spec));
+                let setup = Arc::new(setup(node, &world, spec));
                 NodeAgent::new(setup, num::u32_of(i), &shared.draws)
             })
             .collect();
@@ -104,6 +109,7 @@ impl Cluster {
             ),
             driver: Driver::new(Arc::clone(&plan)),
             metrics: MetricsServer::new(&loads, spec.metrics_resolution, &shared.draws),
+            registry: Registry::new(spec.registry_bytes_per_s, spec.latency.pull_bytes_per_s),
             struck: vec![Vec::new(); plan.faults.len()],
             lives: lives::Lives::default(),
             faults_open: plan.faults.len(),
@@ -284,12 +290,14 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
     debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");
 }
 
-fn setup(
-    node: &NodeSpec,
-    latencies: &Arc<NodeLatencies>,
-    loads: &Arc<[Load]>,
-    spec: &ClusterSpec,
-) -> Setup {
+/// What all nodes share.
+struct World {
+    latencies: Arc<NodeLatencies>,
+    loads: Arc<[Load]>,
+    catalog: Arc<Catalog>,
+}
+
+fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
     Setup {
         name: node.name,
         labels: node.labels,
@@ -301,9 +309,11 @@ fn setup(
         explicit: spec.explicit_heartbeats,
         boot: node.boot,
         limits: spec.limits.kubelet,
-        latencies: Arc::clone(latencies),
+        latencies: Arc::clone(&world.latencies),
         kubelet: Arc::clone(&node.kubelet),
-        loads: Arc::clone(loads),
+        loads: Arc::clone(&world.loads),
+        catalog: Arc::clone(&world.catalog),
+        shared_registry: spec.registry_bytes_per_s.is_some(),
     }
 }
 

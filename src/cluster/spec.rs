@@ -80,6 +80,10 @@ pub struct ClusterSpec {
     /// Pod addresses of the whole cluster, of which each node gets a range; none: nobody hands them
     /// out.
     pub pod_cidr: Option<crate::control_plane::controllers::nodeipam::Cidr>,
+    /// Layers of images that the scenario describes.
+    pub images: Vec<(Sym, Arc<[crate::node::Layer]>)>,
+    /// Bandwidth of the registry for all nodes together; none: nodes do not feel each other.
+    pub registry_bytes_per_s: Option<u64>,
     /// Distance of the metrics server's scrapes.
     pub metrics_resolution: SimDuration,
 }
@@ -431,6 +435,8 @@ pub enum Whom {
     Count(u32),
     /// A component of the control plane, no node.
     Component(Component),
+    /// The image registry of this name; empty for all of them.
+    Registry(Sym),
 }
 
 /// A fault.
@@ -459,6 +465,8 @@ pub enum FaultKind {
     Restart,
     /// The watches of a component (or of a node's kubelet) are cut; requests still pass.
     WatchLoss,
+    /// An image registry does not answer.
+    RegistryDown,
 }
 
 /// A component of the control plane that watches.

@@ -102,6 +102,8 @@ pub enum Event {
         /// What for.
         event: NodeEvent,
     },
+    /// To the image registry.
+    Registry(RegistryEvent),
     /// The metrics server looks at what pods use.
     Scrape,
     /// The scenario's user does something.
@@ -189,10 +191,12 @@ pub enum NodeEvent {
         /// Pod worker.
         pod: u32,
     },
-    /// The image of the next container is on the node.
+    /// The pull of a container's image is over.
     ImageReady {
         /// Pod worker.
         pod: u32,
+        /// Container.
+        container: u16,
     },
     /// The runtime has created and started the next container.
     ContainerStarted {
@@ -279,6 +283,35 @@ pub enum NodeEvent {
         /// Pod worker.
         pod: u32,
     },
+}
+
+/// Events of the image registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RegistryEvent {
+    /// A node transfers an image.
+    Pull {
+        /// Which node, and which of its lives.
+        node: u32,
+        /// Its life.
+        incarnation: u16,
+        /// Pod worker that waits for it.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// How much.
+        kib: u32,
+    },
+    /// A transfer is given up.
+    Cancel {
+        /// Node.
+        node: u32,
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+    },
+    /// A transfer is done.
+    Done,
 }
 
 /// Events of the scenario's user.

@@ -3,42 +3,55 @@
 
 use super::NodeAgent;
 use super::config::KubeletConfig;
+use super::registry::Catalog;
 use crate::api::node::NodeImage;
 use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::Context;
 use std::sync::Arc;
 
+/// A layer of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// What tells it from others: images that have the same layer share it.
+    pub name: Sym,
+    /// Size, bytes.
+    pub bytes: i64,
+}
+
 /// An image that is there.
 #[derive(Debug, Clone)]
 struct Stored {
     names: Vec<Sym>,
-    bytes: i64,
+    layers: Arc<[Layer]>,
     /// When it came.
     since: SimTime,
     /// When a container was last started from it.
     used: SimTime,
 }
 
-/// Images on a node, and its one pull at a time.
+/// Images on a node.
 #[derive(Debug, Clone)]
 pub(super) struct Images {
     stored: Vec<Stored>,
     given: Arc<[NodeImage]>,
+    /// What all their layers take, each once.
     bytes: i64,
-    /// When the pull in hand ends.
-    busy_until: SimTime,
 }
 
 impl Images {
-    pub(super) fn new(given: &Arc<[NodeImage]>) -> Self {
-        let each = given.iter().map(|image| Stored {
-            names: image.names.clone(),
-            bytes: image.size,
-            since: SimTime::ZERO,
-            used: SimTime::ZERO,
-        });
-        let bytes = given.iter().map(|i| i.size).sum();
-        Self { stored: each.collect(), given: Arc::clone(given), bytes, busy_until: SimTime::ZERO }
+    pub(super) fn new(given: &Arc<[NodeImage]>, catalog: &Catalog) -> Self {
+        let mut images = Self { stored: Vec::new(), given: Arc::clone(given), bytes: 0 };
+        for image in given.iter() {
+            let Some(&name) = image.names.first() else { continue };
+            let described = catalog.described.get(&name).cloned();
+            let layers =
+                described.unwrap_or_else(|| Arc::from([Layer { name, bytes: image.size }]));
+            images.add(name, layers, SimTime::ZERO);
+            if let Some(stored) = images.stored.last_mut() {
+                stored.names.clone_from(&image.names);
+            }
+        }
+        images
     }
 
     /// Images as the node reports them: those it was given (pulled ones are not reported).
@@ -62,41 +75,49 @@ impl Images {
         }
     }
 
-    /// Queues a pull that takes `span`; gives the instant at which it is done.
-    pub(super) fn pull(&mut self, now: SimTime, span: SimDuration) -> SimTime {
-        self.busy_until = self.busy_until.max(now) + span;
-        self.busy_until
+    fn has_layer(&self, layer: &Layer) -> bool {
+        self.stored.iter().any(|s| s.layers.iter().any(|l| l.name == layer.name))
     }
 
-    pub(super) fn add(&mut self, image: Sym, bytes: i64, now: SimTime) {
+    /// Bytes of the layers that are not there.
+    pub(super) fn missing(&self, layers: &[Layer]) -> i64 {
+        layers.iter().filter(|l| !self.has_layer(l)).map(|l| l.bytes).sum()
+    }
+
+    pub(super) fn add(&mut self, image: Sym, layers: Arc<[Layer]>, now: SimTime) {
         if !self.has(image) {
-            self.bytes += bytes;
-            self.stored.push(Stored { names: vec![image], bytes, since: now, used: now });
+            self.bytes += self.missing(&layers);
+            self.stored.push(Stored { names: vec![image], layers, since: now, used: now });
         }
+    }
+
+    /// An image goes; layers that others have, too, stay. Gives the bytes freed.
+    fn remove(&mut self, image: Sym) -> i64 {
+        let Some(at) = self.stored.iter().position(|s| s.names.contains(&image)) else { return 0 };
+        let gone = self.stored.remove(at);
+        let freed = self.missing(&gone.layers);
+        self.bytes -= freed;
+        freed
     }
 
     /// Throws images away that nobody uses and that are old enough, least recently used first,
     /// until so many bytes are free; gives the bytes freed.
     fn free(&mut self, wanted: i64, in_use: &[Sym], least: SimDuration, now: SimTime) -> i64 {
-        let mut order: Vec<usize> = (0..self.stored.len()).collect();
+        let mut order: Vec<&Stored> = self.stored.iter().collect();
         // Stable: of two alike the one that came first.
-        order.sort_by_key(|&i| (self.stored[i].used, self.stored[i].since));
-        let mut gone: Vec<usize> = Vec::new();
+        order.sort_by_key(|s| (s.used, s.since));
+        let idle = |s: &&&Stored| {
+            !s.names.iter().any(|n| in_use.contains(n)) && now.since(s.since) >= least
+        };
+        let idle: Vec<Sym> =
+            order.iter().filter(idle).filter_map(|s| s.names.first().copied()).collect();
         let mut freed = 0;
-        for i in order {
-            let stored = &self.stored[i];
-            let used = stored.names.iter().any(|n| in_use.contains(n));
-            if freed >= wanted || used || now.since(stored.since) < least {
-                continue;
+        for image in idle {
+            if freed >= wanted {
+                break;
             }
-            freed += stored.bytes;
-            gone.push(i);
+            freed += self.remove(image);
         }
-        gone.sort_unstable();
-        for i in gone.into_iter().rev() {
-            self.stored.remove(i);
-        }
-        self.bytes -= freed;
         freed
     }
 }
@@ -137,12 +158,13 @@ mod tests {
     #[test]
     fn the_least_recently_used_go_first_and_young_or_used_ones_stay() {
         let at = SimTime::from_secs;
-        let mut images = Images::new(&Arc::default());
+        let mut images = Images::new(&Arc::default(), &Catalog::default());
+        let layers = |name: &str| Arc::from([Layer { name: name.into(), bytes: 10 }]);
         for (name, since, used) in [("old", 0, 500), ("older", 0, 100), ("young", 950, 960)] {
-            images.add(name.into(), 10, at(since));
+            images.add(name.into(), layers(name), at(since));
             images.touch(name.into(), at(used));
         }
-        images.add("busy".into(), 10, at(0));
+        images.add("busy".into(), layers("busy"), at(0));
         let busy = ["busy".into()];
         let min = SimDuration::from_secs(120);
         assert_eq!(images.free(5, &busy, min, at(1_000)), 10);
@@ -150,6 +172,20 @@ mod tests {
         assert_eq!(images.free(i64::MAX, &busy, min, at(1_000)), 10);
         assert_eq!(images.bytes(), 20);
         assert!(images.has("young".into()) && images.has("busy".into()));
+    }
+
+    #[test]
+    fn layers_that_images_share_are_there_once() {
+        let layer = |name: &str, bytes| Layer { name: name.into(), bytes };
+        let (one, two) = ([layer("base", 80), layer("a", 5)], [layer("base", 80), layer("b", 7)]);
+        let mut images = Images::new(&Arc::default(), &Catalog::default());
+        assert_eq!(images.missing(&one), 85);
+        images.add("one".into(), Arc::from(one), SimTime::ZERO);
+        assert_eq!(images.missing(&two), 7);
+        images.add("two".into(), Arc::from(two), SimTime::ZERO);
+        assert_eq!(images.bytes(), 92);
+        assert_eq!((images.remove("one".into()), images.bytes()), (5, 87));
+        assert_eq!((images.remove("two".into()), images.bytes()), (87, 0));
     }
 
     #[test]

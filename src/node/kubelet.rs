@@ -5,29 +5,37 @@
 //! → status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference
 //! §4.2–4.8.
 
+use super::pulls::Ensured;
 use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, admission, ending, hooks, memory, pressure, probes, restarts, status};
+use super::{
+    NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, status,
+};
+use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
-use crate::api::pod::{Pod, PullPolicy};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Stamp};
 use crate::engine::digest::mix;
 use crate::engine::intern::Known;
-use crate::engine::{SimDuration, SimTime, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent, What};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-static PULLED: Known = Known::new("Pulled");
-static PULLING: Known = Known::new("Pulling");
 static CREATED: Known = Known::new("Created");
 static STARTED: Known = Known::new("Started");
 pub(super) static KILLING: Known = Known::new("Killing");
 
 /// Reasons of type Warning.
-static WARNINGS: [&Known; 3] = [&restarts::BACK_OFF, &probes::UNHEALTHY, &hooks::FAILED_POST_START];
+static WARNINGS: [&Known; 6] = [
+    &restarts::BACK_OFF,
+    &probes::UNHEALTHY,
+    &hooks::FAILED_POST_START,
+    &pressure::EVICTED,
+    &pulls::FAILED,
+    &pulls::NEVER,
+];
 
 /// Token of the answer to a pod's last status patch.
 pub(super) const FINAL_PATCH: u32 = 1 << 31;
@@ -124,7 +132,7 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::Register | NodeEvent::ReportStatus | NodeEvent::RenewLease => {}
         NodeEvent::Mounted { pod } => mounted(node, pod, cx),
         NodeEvent::SandboxReady { pod } => sandbox_ready(node, pod, cx),
-        NodeEvent::ImageReady { pod } => image_ready(node, pod, cx),
+        NodeEvent::ImageReady { pod, container } => pulls::over_with(node, pod, container, cx),
         NodeEvent::ContainerStarted { pod } => container_started(node, pod, cx),
         NodeEvent::ContainerExited { pod, container, run } => {
             exited(node, pod, container as usize, run, cx);
@@ -185,36 +193,12 @@ fn next_container(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         }
         return;
     }
-    let container = worker.container(usize::from(i));
-    let (image, pull) = (container.image, container.pull);
-    if node.images.has(image) || pull == PullPolicy::Never {
-        node.images.touch(image, cx.now());
-        event(node, id, &PULLED, Text::ImagePresent(image), cx);
-        create(node, id, cx);
-        return;
+    let i = usize::from(i);
+    match pulls::ensure(node, id, i, cx) {
+        Ensured::There => create(node, id, cx),
+        Ensured::Asked => {}
+        Ensured::Refused => pulls::gone_without(node, id, i, cx),
     }
-    event(node, id, &PULLING, Text::Pulling(image), cx);
-    let at = node.images.pull(cx.now(), pull_time(node));
-    node.schedule(at.since(cx.now()), NodeEvent::ImageReady { pod: id }, cx);
-}
-
-/// How long the pull of an image nobody describes takes at the node's bandwidth.
-fn pull_time(node: &NodeAgent) -> SimDuration {
-    let latencies = &node.setup.latencies;
-    let bytes = num::float_u(latencies.image_bytes);
-    SimDuration::from_secs_f64(bytes / num::float_u(latencies.pull_bytes_per_s.max(1)))
-}
-
-fn image_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    let Some(worker) = node.workers.get(id) else { return };
-    let Stage::Starting(i) = worker.stage else { return };
-    let image = worker.container(usize::from(i)).image;
-    let bytes = i64::try_from(node.setup.latencies.image_bytes).unwrap_or(i64::MAX);
-    node.images.add(image, bytes, cx.now());
-    pressure::disk_changed(node, cx);
-    let ms = u32::try_from(pull_time(node).as_millis()).unwrap_or(u32::MAX);
-    event(node, id, &PULLED, Text::Pulled(image, ms), cx);
-    create(node, id, cx);
 }
 
 /// How long `CreateContainer` and `StartContainer` take.
@@ -226,7 +210,7 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
 }
 
 /// `CreateContainer` and `StartContainer`.
-fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+pub(super) fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let Stage::Starting(i) = worker.stage else { return };
     let span = start_span(node, id, usize::from(i), cx);
@@ -344,9 +328,11 @@ pub(super) fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         return;
     }
     restarts::show(worker);
+    pulls::show(worker);
     report(node, id, None, cx);
     probes::seen(node, id, cx);
     restarts::ended(node, id, cx);
+    pulls::again(node, id, cx);
     ending::if_terminal(node, id, cx);
 }
 

@@ -14,6 +14,8 @@ mod kubelet;
 mod memory;
 mod pressure;
 mod probes;
+mod pulls;
+pub mod registry;
 mod restarts;
 mod runtime;
 mod status;
@@ -33,7 +35,10 @@ use crate::event::usage::Load;
 use crate::event::{Address, Context, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, Signal, Threshold};
 use images::Images;
+pub use images::Layer;
 use pressure::{Pressure, Short};
+use pulls::Pulls;
+pub use registry::{Catalog, Registry};
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use worker::Workers;
@@ -52,8 +57,6 @@ pub struct NodeLatencies {
     pub container: Tabled,
     /// Registry bandwidth, bytes per second.
     pub pull_bytes_per_s: u64,
-    /// Size of an image nobody describes.
-    pub image_bytes: u64,
 }
 
 /// What a node is made of.
@@ -85,6 +88,10 @@ pub struct Setup {
     pub kubelet: Arc<KubeletConfig>,
     /// What pods use.
     pub loads: Arc<[Load]>,
+    /// What is known of images.
+    pub catalog: Arc<Catalog>,
+    /// True if the registry's bandwidth is shared by all nodes.
+    pub shared_registry: bool,
 }
 
 /// State of the machine.
@@ -109,6 +116,7 @@ pub struct NodeAgent {
     limiter: RateLimiter,
     workers: Workers,
     images: Images,
+    pulls: Pulls,
     relist: Grid,
     relist_armed: bool,
     next_ip: u32,
@@ -130,7 +138,7 @@ impl NodeAgent {
     pub fn new(setup: Arc<Setup>, index: u32, draws: &crate::engine::Draws) -> Self {
         let relist = Grid::drawn(draws, setup.name.stable_hash(), Purpose("pleg"), RELIST);
         let limiter = RateLimiter::new(setup.limits.0, setup.limits.1);
-        let images = Images::new(&setup.images);
+        let images = Images::new(&setup.images, &setup.catalog);
         Self {
             setup,
             index,
@@ -142,6 +150,7 @@ impl NodeAgent {
             limiter,
             workers: Workers::default(),
             images,
+            pulls: Pulls::default(),
             relist,
             relist_armed: false,
             next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
@@ -270,6 +279,7 @@ impl NodeAgent {
         self.workers = Workers::default();
         self.pressure = None;
         self.metered = false;
+        pulls::crash(self, cx);
         self.stop_kubelet(cause, cx);
     }
 
@@ -404,6 +414,11 @@ impl NodeAgent {
             renewed: now,
             ..Lease::default()
         }
+    }
+
+    /// A registry stops to answer, or answers again; empty text for all of them.
+    pub fn registry(&mut self, host: Sym, up: bool, cx: &mut Context<'_>) {
+        pulls::registry(self, host, up, cx);
     }
 
     /// A pod of this node has changed (or is listed at the kubelet's start, with no `before`).

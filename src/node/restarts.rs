@@ -7,6 +7,7 @@ use super::NodeAgent;
 use super::ending::{over, sync_loop};
 use super::hooks;
 use super::kubelet::{advance, event, report, run_container, start_span, trace};
+use super::pulls::{self, Ensured};
 use super::runtime::RunState;
 use super::worker::Worker;
 use crate::api::Name;
@@ -16,7 +17,6 @@ use crate::engine::{Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent};
 use smallvec::SmallVec;
 
-static PULLED: Known = Known::new("Pulled");
 pub(super) static BACK_OFF: Known = Known::new("BackOff");
 
 /// A sync that failed comes again after this in 1.29 (source: `kubelet.go` `backOffPeriod`).
@@ -75,10 +75,12 @@ pub(super) fn wake(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     // A later sync has set the clock anew.
     let due = |w: &&mut Worker| up && !over(w) && w.rare().is_some_and(|r| r.wake == Some(now));
     let Some(worker) = node.workers.get_mut(id).filter(due) else { return };
-    if show(worker) {
+    // Both are shown, whichever is news.
+    if show(worker) | pulls::show(worker) {
         report(node, id, None, cx);
     }
     try_again(node, id, cx);
+    pulls::again(node, id, cx);
 }
 
 /// Starts what may start; the rest is told of, and the worker wakes again.
@@ -107,14 +109,37 @@ fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     }
 }
 
-/// A restart: the image is there; creating and starting take their time.
+/// A sync has failed for want of an image: the worker wakes again after a while, if it does not
+/// wake before.
+pub(super) fn failed_sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let (now, grid) = (cx.now(), sync_loop(node, cx));
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let span = jittered(FAILED_SYNC, worker.name, cx);
+    let wake = grid.after(now + span);
+    if worker.rare().and_then(|r| r.wake).is_some_and(|old| old > now && old <= wake) {
+        return;
+    }
+    worker.rare_mut().wake = Some(wake);
+    node.schedule(wake.since(now), NodeEvent::Sync { pod: id }, cx);
+}
+
+/// A restart: its image first.
 fn start(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let run = worker.runs[i].run;
     worker.runs[i].due = None;
     worker.runs[i].starting = true;
-    let image = worker.container(i).image;
-    event(node, id, &PULLED, Text::ImagePresent(image), cx);
+    match pulls::ensure(node, id, i, cx) {
+        Ensured::There => create(node, id, i, cx),
+        Ensured::Asked => {}
+        Ensured::Refused => pulls::gone_without(node, id, i, cx),
+    }
+}
+
+/// The image is there; creating and starting take their time.
+pub(super) fn create(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let run = worker.runs[i].run;
+    worker.runs[i].starting = true;
     trace(node, id, "CreateContainer, StartContainer", cx);
     let span = start_span(node, id, i, cx);
     let container = u16::try_from(i).unwrap_or(u16::MAX);
@@ -130,7 +155,8 @@ pub(super) fn restarted(
 ) {
     let Some(worker) = node.workers.get_mut(id).filter(|w| !over(w)) else { return };
     let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
-    run.restarts += 1;
+    // Its first start may have waited for its image.
+    run.restarts += u32::from(run.run > 0);
     run_container(node, id, i, cx);
     hooks::begin(node, id, i, cx);
 }
@@ -140,6 +166,11 @@ pub(super) fn restarted(
 fn patience(name: Name, due: SimTime, cx: &Context<'_>) -> SimDuration {
     let left = due.since(cx.now()).min(RESYNC);
     let span = if cx.version().wakes_at_back_off() { left } else { FAILED_SYNC };
+    jittered(span, name, cx)
+}
+
+/// Workers do not wake together (source: `pod_workers.go` `workerBackOffPeriodJitterFactor`).
+fn jittered(span: SimDuration, name: Name, cx: &Context<'_>) -> SimDuration {
     let mut draw = cx.draw(name.stable_hash(), Purpose("worker-wake"), cx.now().0);
     span + SimDuration(draw.below(span.0 / 2 + 1))
 }

@@ -75,8 +75,16 @@ fn container_status(
             finished: stamp(finished),
         }
     };
+    let wants = super::pulls::shown(worker, i);
     let waiting = |reason: &Known| ContainerState::Waiting { reason: reason.sym() };
     let (state, last) = match run.state {
+        RunState::Created | RunState::Exited(..) if !wants.is_empty() => {
+            let ended = match run.state {
+                RunState::Exited(s, f, exit) => Some((s, f, exit)),
+                RunState::Created | RunState::Running(_) => run.last,
+            };
+            (ContainerState::Waiting { reason: wants }, ended)
+        }
         RunState::Created if i >= worker.n_init() && worker.n_init() > 0 => {
             (waiting(&INITIALIZING), run.last)
         }

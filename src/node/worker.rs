@@ -4,6 +4,7 @@
 use super::ending::End;
 use super::hooks::Hooked;
 use super::memory::Use;
+use super::pulls::Wanting;
 use super::runtime::Run;
 use crate::api::pod::{Behaviour, Container};
 use crate::api::resources::Resources;
@@ -76,6 +77,8 @@ pub(super) struct Rare {
     pub(super) hooked: Option<Hooked>,
     /// When its containers were told to stop, and their grace: for sidecars, which take turns.
     pub(super) stopping: Option<(SimTime, SimDuration)>,
+    /// Containers that wait for their images.
+    pub(super) wanting: SmallVec<[Wanting; 1]>,
     /// What its containers use, as far as the scenario says.
     pub(super) uses: SmallVec<[Use; 2]>,
 }
@@ -97,6 +100,7 @@ impl Worker {
             || behaviour.exit_after_ns.is_some()
             || behaviour.ready_after_ns > 0
             || behaviour.probing.is_some()
+            || self.rare().is_some_and(|r| !r.wanting.is_empty())
     }
 
     /// The container with this number.

@@ -64,14 +64,22 @@ impl FaultRow {
     pub fn new(fault: &Fault) -> Self {
         let zone = match &fault.whom {
             Whom::Zone(zone) => Some(*zone),
-            Whom::Names(_) | Whom::Selector(..) | Whom::Count(_) | Whom::Component(_) => None,
+            Whom::Names(_)
+            | Whom::Selector(..)
+            | Whom::Count(_)
+            | Whom::Component(_)
+            | Whom::Registry(_) => None,
         };
         Self {
             name: fault.name.clone(),
             what: fault.what,
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
-                Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
+                Whom::Names(_)
+                | Whom::Zone(_)
+                | Whom::Selector(..)
+                | Whom::Count(_)
+                | Whom::Registry(_) => "",
             },
             zone,
             begun: None,

@@ -357,6 +357,7 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
             format!("Watches of {} cut", row.component)
         }
         (FaultKind::WatchLoss, _) => format!("Watches of {nodes} kubelets cut"),
+        (FaultKind::RegistryDown, _) => "Image registry down".to_owned(),
     }
 }
 

@@ -52,6 +52,7 @@ fn strikes(
     ];
     let given: Vec<&str> = (nodes.iter().filter(|n| n.1.is_some()).map(|n| n.2))
         .chain(components.iter().filter(|c| c.1.is_some()).map(|c| c.2))
+        .chain(from.registry_down.as_ref().map(|_| "registryDown"))
         .collect();
     if let [one, other, ..] = given.as_slice() {
         report.error(at, format!("{one} and {other} are both given"), "write two faults");
@@ -70,7 +71,12 @@ fn strikes(
         };
         return Some((what, Whom::Component(component)));
     }
-    let hint = "write crash:, kubeletStop:, restart:, watchLoss: or kubeletWatchLoss:";
+    if let Some(host) = &from.registry_down {
+        let host = if host == "all" { "" } else { host.as_str() };
+        return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
+    }
+    let hint =
+        "write crash:, kubeletStop:, restart:, watchLoss:, kubeletWatchLoss: or registryDown:";
     report.error(at, "says not what happens", hint);
     None
 }

@@ -145,6 +145,12 @@ pub struct Cluster {
     /// Addresses of pods, of which each node gets a /24 (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
     #[serde(rename = "podCIDR")]
     pub pod_cidr: Option<String>,
+    /// Images with their sizes or layers; any other is as large as `latencies.imageBytes` says.
+    #[serde(default)]
+    pub images: Vec<super::images::Described>,
+    /// The image registry.
+    #[serde(default)]
+    pub registry: super::images::Registry,
     /// `--metric-resolution` of the metrics server; 15s by default.
     pub metrics_resolution: Option<Span>,
 }
@@ -648,8 +654,8 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss` and `kubeletWatchLoss` is
-/// given.
+/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss`, `kubeletWatchLoss` and
+/// `registryDown` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -666,6 +672,8 @@ pub struct Fault {
     pub watch_loss: Option<ComponentName>,
     /// The watches of these nodes' kubelets are cut.
     pub kubelet_watch_loss: Option<Whom>,
+    /// An image registry does not answer: its host, or `all`.
+    pub registry_down: Option<String>,
     /// When.
     pub at: Span,
     /// For how long; for the rest of the run by default.

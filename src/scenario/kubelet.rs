@@ -3,9 +3,9 @@
 
 use super::place::Place;
 use super::report::Report;
-use super::value::{self, QUANTITY_HINT, Quantity, SPAN_HINT, Span};
+use super::value::{self, LEVEL_HINT, QUANTITY_HINT, Quantity, SPAN_HINT, Span};
 use crate::api::resources::Resources;
-use crate::engine::{SimDuration, num};
+use crate::engine::SimDuration;
 use crate::node::{KubeletConfig, Level, Signal, Threshold};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,16 +23,16 @@ pub struct Kubelet {
     pub system_reserved: BTreeMap<String, Quantity>,
     /// Hard thresholds by signal, in place of the default ones: `memory.available: 100Mi`,
     /// `nodefs.available: 10%`.
-    pub eviction_hard: Option<BTreeMap<String, Quantity>>,
+    pub eviction_hard: Option<BTreeMap<String, value::Level>>,
     /// Soft thresholds by signal.
     #[serde(default)]
-    pub eviction_soft: BTreeMap<String, Quantity>,
+    pub eviction_soft: BTreeMap<String, value::Level>,
     /// How long each soft threshold must be met.
     #[serde(default)]
     pub eviction_soft_grace_period: BTreeMap<String, Span>,
     /// What must be available beyond a threshold until it is no longer met.
     #[serde(default)]
-    pub eviction_minimum_reclaim: BTreeMap<String, Quantity>,
+    pub eviction_minimum_reclaim: BTreeMap<String, value::Level>,
     /// Longest grace of pods evicted by a soft threshold, seconds; 0 by default.
     pub eviction_max_pod_grace_period: Option<u32>,
     /// How long a condition outlives its threshold; 5m by default.
@@ -96,19 +96,6 @@ impl Reader<'_> {
         sum
     }
 
-    fn level(&mut self, at: &Place, text: &str) -> Option<Level> {
-        const HINT: &str = "write 100Mi or 10%";
-        if let Some(share) = text.trim().strip_suffix('%') {
-            let share = share.trim().parse::<f64>().ok().filter(|s| (0.0..=100.0).contains(s));
-            let share = share.ok_or_else(|| format!("{text:?} is no share from 0% to 100%"));
-            let share = self.report.take(at, share, HINT)?;
-            let whole = u32::try_from(num::round(share * 100.0)).unwrap_or(0);
-            return Some(Level::Share(whole));
-        }
-        let amount = self.report.take(at, value::amount(text), HINT)?;
-        Some(Level::Amount(amount.value()))
-    }
-
     fn signal(&mut self, at: &Place, name: &str) -> Option<Signal> {
         let found = Signal::ALL.into_iter().find(|s| s.name() == name);
         if found.is_none() {
@@ -119,12 +106,17 @@ impl Reader<'_> {
         found
     }
 
-    fn levels(&mut self, field: &str, from: &BTreeMap<String, Quantity>) -> Vec<(Signal, Level)> {
+    fn levels(
+        &mut self,
+        field: &str,
+        from: &BTreeMap<String, value::Level>,
+    ) -> Vec<(Signal, Level)> {
         let at = self.at.key(field);
         let mut list = Vec::new();
         for (name, text) in from {
             let place = at.key(name);
-            let (signal, level) = (self.signal(&place, name), self.level(&place, &text.0));
+            let signal = self.signal(&place, name);
+            let level = self.report.take(&place, value::level(&text.0), LEVEL_HINT);
             list.extend(signal.zip(level));
         }
         list

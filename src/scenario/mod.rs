@@ -15,6 +15,7 @@ mod arrivals;
 mod behaviour;
 mod expect;
 mod faults;
+pub mod images;
 pub mod kubelet;
 mod names;
 mod objects;

@@ -1,6 +1,7 @@
 //! What a kubelet does with its pods, seen from what it writes.
 
 mod admission;
+mod images;
 mod lives;
 mod pressure;
 
