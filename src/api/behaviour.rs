@@ -23,9 +23,9 @@ impl PodSpec {
         self.own_behaviour(i).unwrap_or(&self.behaviour)
     }
 
-    /// When a container ends by itself, nanoseconds after its start, and with which exit code. Unless
-    /// the scenario says so of the container itself, a plain init container does its work in no
-    /// time, and a sidecar runs for ever.
+    /// When a container ends by itself, nanoseconds after its start, and with which exit code.
+    /// Unless the scenario says so of the container itself, a plain init container does its work
+    /// in no time, and a sidecar runs for ever.
     #[must_use]
     pub fn exit_of(&self, i: usize) -> Option<(u64, i32)> {
         let own = self.own_behaviour(i);

@@ -90,6 +90,8 @@ impl Cluster {
                 if self.nodes[node as usize].lives(incarnation) {
                     if event == NodeEvent::Register {
                         self.register(node, entry.seq);
+                    } else if event == NodeEvent::PowerOff {
+                        self.power_off(node, entry.seq);
                     } else {
                         self.nodes[node as usize].handle(event, cx);
                     }
@@ -217,7 +219,7 @@ impl Cluster {
     /// A registry stops to answer, or answers again; empty text for all of them.
     fn switch_registry(&mut self, row: u32, host: Sym, up: bool, seq: u64) {
         let cx = &mut self.shared.context(seq);
-        let step = if up { "registry answers again" } else { "registry does not answer" };
+        let step = if up { "registry answers again" } else { "registry stops to answer" };
         let node = if host.is_empty() { Sym::new("registry") } else { host };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         for agent in &mut self.nodes {
@@ -258,6 +260,7 @@ impl Cluster {
         let (node, address) = (agent.name(), agent.address());
         let step = match what {
             FaultKind::NodeCrash => "machine crashes",
+            FaultKind::Shutdown => "machine is told to shut down",
             FaultKind::KubeletStop | FaultKind::Restart => "kubelet stops",
             FaultKind::WatchLoss => "kubelet's connection lost",
             FaultKind::RegistryDown => return,
@@ -266,10 +269,22 @@ impl Cluster {
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         match what {
             FaultKind::NodeCrash => agent.crash(hop, cx),
+            FaultKind::Shutdown => return cx.at_hop(hop, |cx| agent.shut_down(cx)),
             FaultKind::KubeletStop | FaultKind::Restart => agent.stop_kubelet(hop, cx),
             FaultKind::WatchLoss => return self.connect(address, false, hop),
             FaultKind::RegistryDown => return,
         }
+        self.api.watches.close(address);
+        cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+    }
+
+    /// A machine that was told to shut down is off.
+    fn power_off(&mut self, index: u32, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let agent = &mut self.nodes[index as usize];
+        let (node, address) = (agent.name(), agent.address());
+        let hop = cx.record(What::Noticed { who: node, node, step: "machine is off" });
+        agent.crash(hop, cx);
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
     }
@@ -279,14 +294,14 @@ impl Cluster {
         let agent = &mut self.nodes[index as usize];
         let (node, address) = (agent.name(), agent.address());
         let step = match what {
-            FaultKind::NodeCrash => "machine gets power",
+            FaultKind::NodeCrash | FaultKind::Shutdown => "machine gets power",
             FaultKind::KubeletStop | FaultKind::Restart => "kubelet starts again",
             FaultKind::WatchLoss => "kubelet's network back",
             FaultKind::RegistryDown => return,
         };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         cx.at_hop(hop, |cx| match what {
-            FaultKind::NodeCrash => agent.power_on(cx),
+            FaultKind::NodeCrash | FaultKind::Shutdown => agent.power_on(cx),
             FaultKind::KubeletStop | FaultKind::Restart => agent.start_kubelet(cx),
             FaultKind::WatchLoss | FaultKind::RegistryDown => {}
         });

@@ -459,6 +459,9 @@ pub struct Fault {
 pub enum FaultKind {
     /// The machine loses power: kubelet, runtime and containers are gone; it boots at the end.
     NodeCrash,
+    /// The machine is told to shut down: where its kubelet may, it ends its pods first; it boots at
+    /// the end.
+    Shutdown,
     /// Only the kubelet stops: containers run on, nobody reports.
     KubeletStop,
     /// The process of a control-plane component ends; it starts cold at the end.

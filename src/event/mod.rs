@@ -177,6 +177,13 @@ pub enum ProbeKind {
 pub enum NodeEvent {
     /// The machine has booted and the kubelet registers.
     Register,
+    /// The time of a group of pods is over in a shutdown.
+    ShutdownPart {
+        /// True for critical pods.
+        critical: bool,
+    },
+    /// The machine that was told to shut down is off.
+    PowerOff,
     /// The kubelet's next status report is due.
     ReportStatus,
     /// Lease renewal (only under `heartbeats: explicit`).

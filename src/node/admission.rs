@@ -1,6 +1,6 @@
 //! What a kubelet checks when it first sees a pod: a pod that does not fit fails for good, and its
-//! controller makes another one. Sources: behaviour reference §4.9; `pkg/kubelet/lifecycle/predicate.go`,
-//! `kubelet.go` `rejectPod`.
+//! controller makes another one. Sources: behaviour reference §4.9;
+//! `pkg/kubelet/lifecycle/predicate.go`, `kubelet.go` `rejectPod`.
 
 use super::NodeAgent;
 use super::pressure::{EVICTED, Short};
@@ -46,7 +46,9 @@ pub(super) fn refuses(node: &NodeAgent, pod: &Pod, cx: &Context<'_>) -> Option<R
     let runs = !pod.status.start.is_none();
     let object = cx.versions().find(Kind::Node, Sym::EMPTY, Name::new(node.setup.name.as_str()));
     let object = object.and_then(|o| cx.versions().current(Kind::Node, o)?.as_node());
-    under_pressure(node, pod)
+    let down = super::shutdown::refusal(node)
+        .map(|(reason, message)| Refusal { reason, message: message.to_owned() });
+    down.or_else(|| under_pressure(node, pod))
         .or_else(|| lacking(node, pod))
         .or_else(|| object.and_then(|o| unsuited(node, pod, o)))
         .or_else(|| taken_port(node, pod))

@@ -1,5 +1,5 @@
-//! A kubelet's configuration, as far as it is modelled. Defaults are upstream's (behaviour reference
-//! §4.1, §4.11; `apis/config/v1beta1/defaults.go`, `pkg/kubelet/eviction/defaults_linux.go`).
+//! A kubelet's configuration, as far as it is modelled. Defaults are upstream's (behaviour
+//! reference §4.1, §4.11; `apis/config/v1beta1/defaults.go`, `eviction/defaults_linux.go`).
 
 use crate::api::resources::Resources;
 use crate::engine::SimDuration;
@@ -168,8 +168,8 @@ mod tests {
         assert_eq!((plain.cpu_milli, plain.pods), (4_000, 110));
         assert_eq!(plain.memory, (8 << 30) - (100 << 20));
         assert_eq!(plain.ephemeral, 90 << 30);
-        let mut config = KubeletConfig::default();
-        config.reserved = Resources { cpu_milli: 500, memory: 1 << 30, ..Resources::default() };
+        let reserved = Resources { cpu_milli: 500, memory: 1 << 30, ..Resources::default() };
+        let mut config = KubeletConfig { reserved, ..KubeletConfig::default() };
         config.thresholds[0].level = Level::Share(500);
         let less = config.allocatable(&capacity);
         assert_eq!(less.cpu_milli, 3_500);

@@ -1,13 +1,13 @@
 //! The end of a pod: by deletion, by its own containers, or because the kubelet ends it. App
 //! containers stop at once, sidecars after them, the last one first; each has its hook, its SIGTERM
-//! and what is left of the pod's grace. Sources: behaviour reference §4.8; `kuberuntime_container.go`
-//! `killContainersWithSyncResult`, `kuberuntime_termination_order.go`; `status_manager.go`
+//! and what is left of the pod's grace. Sources: behaviour reference §4.8;
+//! `kuberuntime_container.go` `killContainersWithSyncResult`, `kuberuntime_termination_order.go`; `status_manager.go`
 //! `mergePodStatus`.
 
 use super::kubelet::{FINAL_PATCH, KILLING, event, report, trace};
 use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, hooks, pressure, status};
+use super::{NodeAgent, hooks, pressure, shutdown, status};
 use crate::api::kevent::Text;
 use crate::api::pod::Phase;
 use crate::engine::intern::Known;
@@ -97,6 +97,9 @@ pub(super) fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         node.workers.enter(id, Stage::Finished);
         report(node, id, None, cx);
         node.arm_relist(cx);
+        if node.shutdown.is_some() {
+            shutdown::pod_gone(node, cx);
+        }
         return;
     }
     worker.stage = Stage::Ended;
@@ -286,6 +289,9 @@ fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         worker.cause = cx.seq();
     }
     node.arm_relist(cx);
+    if node.shutdown.is_some() {
+        shutdown::pod_gone(node, cx);
+    }
 }
 
 /// Arms the deadline of a pod that has one. The kubelet looks each second (source:

@@ -9,7 +9,8 @@ use super::pulls::Ensured;
 use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
 use super::{
-    NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, status,
+    NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, shutdown,
+    status,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -129,7 +130,12 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
 /// An event of this node.
 pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_>) {
     match event {
-        NodeEvent::Register | NodeEvent::ReportStatus | NodeEvent::RenewLease => {}
+        // The first and the last are the cluster's business.
+        NodeEvent::Register
+        | NodeEvent::ReportStatus
+        | NodeEvent::RenewLease
+        | NodeEvent::PowerOff => {}
+        NodeEvent::ShutdownPart { critical } => shutdown::part_over(node, critical, cx),
         NodeEvent::Mounted { pod } => mounted(node, pod, cx),
         NodeEvent::SandboxReady { pod } => sandbox_ready(node, pod, cx),
         NodeEvent::ImageReady { pod, container } => pulls::over_with(node, pod, container, cx),

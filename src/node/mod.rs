@@ -18,6 +18,7 @@ mod pulls;
 pub mod registry;
 mod restarts;
 mod runtime;
+mod shutdown;
 mod status;
 mod worker;
 
@@ -40,6 +41,7 @@ use pressure::{Pressure, Short};
 use pulls::Pulls;
 pub use registry::{Catalog, Registry};
 use rustc_hash::FxHashSet;
+use shutdown::Shutdown;
 use std::sync::Arc;
 use worker::Workers;
 
@@ -102,6 +104,7 @@ enum Machine {
 }
 
 /// A node.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a machine")]
 #[derive(Debug, Clone)]
 pub struct NodeAgent {
     setup: Arc<Setup>,
@@ -126,6 +129,8 @@ pub struct NodeAgent {
     pressure: Option<Box<Pressure>>,
     /// A report of what has changed about the node is on its way.
     status_armed: bool,
+    /// The node goes down.
+    shutdown: Option<Shutdown>,
     /// Pods that it has refused and that are not gone yet.
     refused: Vec<ObjRef>,
     /// Events of pods that may say the same thing twice.
@@ -157,6 +162,7 @@ impl NodeAgent {
             metered: false,
             pressure: None,
             status_armed: false,
+            shutdown: None,
             refused: Vec::new(),
             correlator: None,
         }
@@ -227,8 +233,11 @@ impl NodeAgent {
             images: self.images.reported(),
             ..NodeStatus::default()
         };
-        let ready =
-            (ConditionType::Ready, Truth::True, "KubeletReady", "kubelet is posting ready status");
+        let ready = match self.shutdown {
+            None => (Truth::True, "KubeletReady", "kubelet is posting ready status"),
+            Some(_) => (Truth::False, "KubeletNotReady", "node is shutting down"),
+        };
+        let ready = (ConditionType::Ready, ready.0, ready.1, ready.2);
         let rows = Short::ALL.map(|what| what.row(self.short_of(what)));
         for (kind, truth, reason, message) in rows.into_iter().chain([ready]) {
             let (reason, message) = (Sym::new(reason), Sym::new(message));
@@ -279,8 +288,16 @@ impl NodeAgent {
         self.workers = Workers::default();
         self.pressure = None;
         self.metered = false;
+        self.shutdown = None;
         pulls::crash(self, cx);
         self.stop_kubelet(cause, cx);
+    }
+
+    /// The machine is told to shut down; where the kubelet may, it ends its pods first.
+    pub fn shut_down(&mut self, cx: &mut Context<'_>) {
+        if self.machine == Machine::Up {
+            shutdown::begin(self, cx);
+        }
     }
 
     /// Only the kubelet stops: containers run on, nobody reports.

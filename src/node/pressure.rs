@@ -304,10 +304,11 @@ pub(super) fn look(node: &mut NodeAgent, cx: &mut Context<'_>) {
     if !up {
         return;
     }
-    if let Some((pod, since)) = state.cleaning {
-        if node.workers.get(pod).is_some_and(Worker::holds) && now.since(since) < CLEANED_MAX {
-            return arm_at(node, now + CLEANED_POLL, cx);
-        }
+    if let Some((pod, since)) = state.cleaning
+        && now.since(since) < CLEANED_MAX
+        && node.workers.get(pod).is_some_and(Worker::holds)
+    {
+        return arm_at(node, now + CLEANED_POLL, cx);
     }
     let state = self::state(node, cx);
     (state.cleaning, state.base) = (None, now);

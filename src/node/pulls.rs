@@ -53,6 +53,8 @@ struct Pull {
     pod: u32,
     container: u16,
     image: Sym,
+    /// What asked for it.
+    cause: u64,
     /// When it was begun; none while it waits for its turn.
     began: Option<SimTime>,
     /// When it ends, where the registry has no say in that.
@@ -123,7 +125,8 @@ pub(super) fn ensure(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'
         wanting.under_way = true;
     }
     let container = u16::try_from(i).unwrap_or(u16::MAX);
-    let pull = Pull { pod: id, container, image, began: None, ends: None, fails: false };
+    let (began, ends, cause) = (None, None, cx.seq());
+    let pull = Pull { pod: id, container, image, cause, began, ends, fails: false };
     node.pulls.waiting.push_back(pull);
     start_next(node, cx);
     Ensured::Asked
@@ -190,7 +193,7 @@ fn start_next(node: &mut NodeAgent, cx: &mut Context<'_>) {
         }
         pull.began = Some(cx.now());
         pull.fails = !node.pulls.answers(pull.image);
-        pull.ends = begin(node, pull, cx);
+        pull.ends = cx.at_hop(pull.cause, |cx| begin(node, pull, cx));
         node.pulls.active.push(pull);
     }
 }

@@ -75,11 +75,8 @@ impl FaultRow {
             what: fault.what,
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
-                Whom::Names(_)
-                | Whom::Zone(_)
-                | Whom::Selector(..)
-                | Whom::Count(_)
-                | Whom::Registry(_) => "",
+                Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
+                Whom::Registry(_) => "image registry",
             },
             zone,
             begun: None,
@@ -131,5 +128,7 @@ impl FaultRow {
 /// not its end (`machine boots`, `kubelet starts`).
 #[must_use]
 pub fn begins(step: &str) -> bool {
-    ["crash", "stop", "lost", "loses", "dies", "power off"].iter().any(|word| step.contains(word))
+    ["crash", "stop", "shut", "lost", "loses", "dies", "power off"]
+        .iter()
+        .any(|word| step.contains(word))
 }

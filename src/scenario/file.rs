@@ -654,8 +654,8 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss`, `kubeletWatchLoss` and
-/// `registryDown` is given.
+/// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`, `watchLoss`,
+/// `kubeletWatchLoss` and `registryDown` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -664,8 +664,13 @@ pub struct Fault {
     pub name: String,
     /// Machines lose power; they boot at the end.
     pub crash: Option<Whom>,
+    /// Machines are told to shut down; kubelets with a `shutdownGracePeriod` end their pods first. They
+    /// boot at the end.
+    pub shutdown: Option<Whom>,
     /// Only the kubelet stops: containers run on, nobody reports.
     pub kubelet_stop: Option<Whom>,
+    /// The kubelet crashes; systemd starts it again after `for`, 10s by default.
+    pub kubelet_crash: Option<Whom>,
     /// The process of a component ends, and starts cold after `for` (by default at once).
     pub restart: Option<ComponentName>,
     /// The watches of a component are cut; it takes them up again after `for` (by default at once).

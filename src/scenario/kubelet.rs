@@ -1,5 +1,5 @@
-//! A pool's `kubelet:` section: the fields of a KubeletConfiguration that are modelled, under their
-//! own names, and what the node itself uses.
+//! A pool's `kubelet:` section: the fields of a `KubeletConfiguration` that are modelled, under
+//! their own names, and what the node itself uses.
 
 use super::place::Place;
 use super::report::Report;

@@ -192,6 +192,8 @@ fn event_words(event: Event) -> String {
 fn node_event_words(event: NodeEvent) -> &'static str {
     match event {
         NodeEvent::Register => "the kubelet registers",
+        NodeEvent::ShutdownPart { .. } => "the time of a group of pods is over in a shutdown",
+        NodeEvent::PowerOff => "the machine is off",
         NodeEvent::ReportStatus => "the kubelet reports its node",
         NodeEvent::RenewLease => "the kubelet renews its lease",
         NodeEvent::Mounted { .. } => "a pod's volumes are mounted",

@@ -194,8 +194,8 @@ workload:
         job("p1", "1s", "a:1"),
         job("p2", "2m", "b:1"),
         job("p3", "4m", "c:1"),
-        job("p4", "25m", "a:1"),
-        job("p5", "26m", "b:1"),
+        job("p4", "24m", "b:1"),
+        job("p5", "25m", "a:1"),
     ));
     // 9 of 10 GB: at the next tick the oldest unused one goes, and has to be pulled again.
     assert_eq!(took(&seen, "a:1").len(), 2);

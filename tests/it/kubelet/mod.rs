@@ -3,6 +3,7 @@
 mod admission;
 mod images;
 mod lives;
+mod machine;
 mod pressure;
 
 use super::support::scratch;
@@ -40,11 +41,10 @@ impl Observer for Seen {
 impl Seen {
     /// Kubernetes Events with this reason: when, about whom, message.
     fn events(&self, reason: &str) -> Vec<(f64, String, String)> {
-        let events = self.changes.iter().filter_map(|(at, obj)| match obj {
-            Obj::Event(event) if event.reason.as_str() == reason => {
-                Some((*at, event.name.to_string(), event.message()))
-            }
-            _ => None,
+        let events = self.changes.iter().filter_map(|(at, obj)| {
+            let Obj::Event(event) = obj else { return None };
+            let about = || (*at, event.name.to_string(), event.message());
+            (event.reason.as_str() == reason).then(about)
         });
         events.collect()
     }

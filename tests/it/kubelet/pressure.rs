@@ -91,7 +91,7 @@ fn short_of_memory_the_pod_furthest_above_its_request_goes_first() {
     let started = seen.at("Started", "container main");
     let before = started.iter().copied().filter(|at| *at < evicted[0].0);
     let span = evicted[0].0 - before.fold(0.0, f64::max);
-    assert!((294.0..305.0).contains(&span), "{span}");
+    assert!((292.0..305.0).contains(&span), "{span}");
     let text = &evicted[0].2;
     assert!(
         text.starts_with(
