@@ -5,49 +5,17 @@
 //! (constant, steps, a random walk), of each pod or of all ready pods together.
 
 use crate::api::autoscaling::PodMetric;
-use crate::api::pod::Phase;
+use crate::api::pod::{ContainerState, ContainerStatus, Phase};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{LabelSet, Selector, Uid};
-use crate::engine::{Draws, Grid, Purpose, SimDuration, SimTime, Sym};
-use crate::event::usage::Sample;
+use crate::api::{LabelSet, Stamp, Uid};
+use crate::engine::{Draws, Grid, Purpose, SimDuration, Sym};
+use crate::event::usage::{Course, Load, Sample};
 use crate::event::{Context, Event};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How an amount goes over time; amounts in thousandths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Course {
-    /// Always the same.
-    Constant(i64),
-    /// Steps: from each instant on, this amount; nothing before the first.
-    Series(Arc<[(SimTime, i64)]>),
-    /// A step up or down at each scrape, uniformly drawn, within bounds.
-    Walk {
-        /// First amount.
-        start: i64,
-        /// Largest step.
-        step: i64,
-        /// Least amount.
-        min: i64,
-        /// Greatest amount.
-        max: i64,
-    },
-}
-
-/// What the pods of one workload use of one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Load {
-    /// Namespace.
-    pub ns: Sym,
-    /// The pods; none for a value that belongs to no pod.
-    pub pods: Option<Selector>,
-    /// `cpu`, `memory`, or the name of a custom or external metric.
-    pub metric: Sym,
-    /// True if the ready pods share the amount; false if each uses it.
-    pub shared: bool,
-    /// How it goes.
-    pub course: Course,
-}
+/// What kubelets feel and no metrics API tells.
+const KUBELETS_ONLY: [&str; 2] = ["ephemeral-storage", "pids"];
 
 /// A pod that runs.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +24,8 @@ struct Running {
     labels: LabelSet,
     ready: bool,
     container: Sym,
+    /// Since when that container runs.
+    since: Stamp,
     /// The scrape before has seen it: usage is the difference of two looks.
     seen: bool,
 }
@@ -76,12 +46,14 @@ pub struct MetricsServer {
 impl MetricsServer {
     /// A server that scrapes these loads.
     #[must_use]
-    pub fn new(loads: Arc<[Load]>, resolution: SimDuration, draws: &Draws) -> Self {
+    pub fn new(loads: &[Load], resolution: SimDuration, draws: &Draws) -> Self {
         let entity = Sym::new("metrics-server").stable_hash();
         let start = |load: &Load| match load.course {
             Course::Walk { start, .. } => start,
-            Course::Constant(_) | Course::Series(_) => 0,
+            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } => 0,
         };
+        let scraped = |load: &&Load| !KUBELETS_ONLY.contains(&load.metric.as_str());
+        let loads: Arc<[Load]> = loads.iter().filter(scraped).cloned().collect();
         Self {
             pods: vec![BTreeMap::new(); loads.len()],
             walks: loads.iter().map(start).collect(),
@@ -119,12 +91,15 @@ impl MetricsServer {
                 continue;
             }
             let seen = pods.get(&(slot, generation)).is_some_and(|p| p.seen);
-            let container = pod.spec.containers.first().map(|c| c.name).unwrap_or_default();
+            let first = pod.spec.containers.first().map(|c| c.name).unwrap_or_default();
+            let container = if load.container.is_empty() { first } else { load.container };
+            let status = pod.status.containers.iter().find(|c| c.name == container);
             let running = Running {
                 uid: pod.meta.uid,
                 labels: pod.meta.labels,
                 ready: pod.ready(),
                 container,
+                since: status.map_or(Stamp::NONE, started),
                 seen,
             };
             pods.insert((slot, generation), running);
@@ -147,7 +122,7 @@ impl MetricsServer {
                 cx.usage_mut().add(load.ns, load.metric, sample);
                 continue;
             }
-            for sample in samples(load, &mut self.pods[i], metric) {
+            for sample in samples(load, &mut self.pods[i], metric, cx) {
                 cx.usage_mut().add(load.ns, load.metric, sample);
             }
         }
@@ -156,10 +131,8 @@ impl MetricsServer {
 
     fn amount(&mut self, i: usize, load: &Load, cx: &Context<'_>) -> i64 {
         match &load.course {
-            Course::Constant(amount) => *amount,
-            Course::Series(steps) => {
-                let at = steps.partition_point(|(from, _)| *from <= cx.now());
-                at.checked_sub(1).map_or(0, |i| steps[i].1)
+            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } => {
+                load.course.piece(cx.now(), cx.now()).amount
             }
             Course::Walk { step, min, max, .. } => {
                 let names =
@@ -181,6 +154,7 @@ fn samples(
     load: &Load,
     pods: &mut BTreeMap<(u32, u32), Running>,
     metric: PodMetric,
+    cx: &Context<'_>,
 ) -> Vec<Sample> {
     let ready = i64::try_from(pods.values().filter(|p| p.ready).count()).unwrap_or(i64::MAX);
     let share = metric.milli.checked_div(ready).unwrap_or(0);
@@ -194,6 +168,9 @@ fn samples(
         let milli = match (load.shared, pod.ready) {
             (true, true) => share,
             (true, false) => 0,
+            (false, _) if matches!(load.course, Course::Growth { .. }) => {
+                load.course.piece(cx.time_of(pod.since), cx.now()).amount
+            }
             (false, _) => metric.milli,
         };
         let container = if resource { pod.container } else { Sym::EMPTY };
@@ -201,4 +178,12 @@ fn samples(
         samples.push(Sample { labels: Some(pod.labels), metric });
     }
     samples
+}
+
+/// Since when a container runs; none if it does not.
+fn started(status: &ContainerStatus) -> Stamp {
+    match status.state {
+        ContainerState::Running { started } => started,
+        ContainerState::Waiting { .. } | ContainerState::Terminated { .. } => Stamp::NONE,
+    }
 }

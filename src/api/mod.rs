@@ -5,6 +5,7 @@
 
 pub mod amounts;
 pub mod autoscaling;
+pub mod behaviour;
 pub mod by_object;
 pub mod conditions;
 pub mod cronjob;
@@ -17,6 +18,7 @@ pub mod name;
 pub mod node;
 pub mod object;
 pub mod pdb;
+pub mod placement;
 pub mod pod;
 pub mod qos;
 pub mod quantity;

@@ -119,13 +119,13 @@ pub struct Probe {
     pub grace_s: Option<u32>,
 }
 
-/// A `preStop` hook.
+/// A `postStart` or `preStop` hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PreStop {
+pub enum Hook {
     /// `sleep`, seconds.
     Sleep(u32),
     /// `exec` or `httpGet`: takes as long as the scenario says.
-    Hook,
+    Run,
 }
 
 /// A container (app, init or sidecar).
@@ -155,8 +155,10 @@ pub struct Container {
     pub liveness: Option<Probe>,
     /// Readiness probe.
     pub readiness: Option<Probe>,
+    /// `lifecycle.postStart`.
+    pub post_start: Option<Hook>,
     /// `lifecycle.preStop`.
-    pub pre_stop: Option<PreStop>,
+    pub pre_stop: Option<Hook>,
 }
 
 /// Effect of a taint.
@@ -351,6 +353,12 @@ pub struct Probing {
     pub readiness: Option<Failing>,
     /// How long `preStop` hooks run that are no plain sleep: at least, at most.
     pub pre_stop_ns: Option<(u64, u64)>,
+    /// How long `postStart` hooks run that are no plain sleep: at least, at most.
+    pub post_start_ns: Option<(u64, u64)>,
+    /// True if `postStart` hooks fail.
+    pub post_start_fails: bool,
+    /// Containers that behave otherwise than their pod, by name.
+    pub containers: Vec<(Sym, Behaviour)>,
 }
 
 /// When something fails: from an instant on, for a while or for good, once or again and again.

@@ -107,6 +107,7 @@ impl Cluster {
                     self.controllers.handle(controller, event, cx);
                 }
             }
+            Event::Registry(event) => self.registry.handle(event, cx),
             Event::Scrape => self.metrics.scrape(cx),
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
@@ -122,6 +123,8 @@ impl Cluster {
                 if self.nodes[node as usize].lives(incarnation) {
                     if event == NodeEvent::Register {
                         self.register(node, entry.seq);
+                    } else if event == NodeEvent::PowerOff {
+                        self.power_off(node, entry.seq);
                     } else {
                         self.nodes[node as usize].handle(event, cx);
                     }
@@ -221,6 +224,8 @@ impl Cluster {
             self.faults_open -= 1;
             if let Whom::Component(component) = fault.whom {
                 self.heal_component(row, fault.what, component, seq);
+            } else if let Whom::Registry(host) = fault.whom {
+                self.switch_registry(row, host, true, seq);
             }
             for node in std::mem::take(&mut self.struck[row as usize]) {
                 self.heal(row, fault.what, node, seq);
@@ -238,11 +243,24 @@ impl Cluster {
         }
         if let Whom::Component(component) = fault.whom {
             self.strike_component(row, fault.what, component);
+        } else if let Whom::Registry(host) = fault.whom {
+            self.switch_registry(row, host, false, seq);
         }
         for &node in &struck {
             self.strike(row, fault.what, node, seq);
         }
         self.struck[row as usize] = struck;
+    }
+
+    /// A registry stops to answer, or answers again; empty text for all of them.
+    fn switch_registry(&mut self, row: u32, host: Sym, up: bool, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let step = if up { "registry answers again" } else { "registry stops to answer" };
+        let node = if host.is_empty() { Sym::new("registry") } else { host };
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        for agent in &mut self.nodes {
+            cx.at_hop(hop, |cx| agent.registry(host, up, cx));
+        }
     }
 
     fn strike_component(&mut self, row: u32, what: FaultKind, component: Component) {
@@ -278,16 +296,31 @@ impl Cluster {
         let (node, address) = (agent.name(), agent.address());
         let step = match what {
             FaultKind::NodeCrash => "machine crashes",
+            FaultKind::Shutdown => "machine is told to shut down",
             FaultKind::KubeletStop | FaultKind::Restart => "kubelet stops",
             FaultKind::WatchLoss => "kubelet's connection lost",
+            FaultKind::RegistryDown => return,
         };
         // The plan says so: a first cause.
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         match what {
             FaultKind::NodeCrash => agent.crash(hop, cx),
+            FaultKind::Shutdown => return cx.at_hop(hop, |cx| agent.shut_down(cx)),
             FaultKind::KubeletStop | FaultKind::Restart => agent.stop_kubelet(hop, cx),
             FaultKind::WatchLoss => return self.connect(address, false, hop),
+            FaultKind::RegistryDown => return,
         }
+        self.api.watches.close(address);
+        cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+    }
+
+    /// A machine that was told to shut down is off.
+    fn power_off(&mut self, index: u32, seq: u64) {
+        let cx = &mut self.shared.context(seq);
+        let agent = &mut self.nodes[index as usize];
+        let (node, address) = (agent.name(), agent.address());
+        let hop = cx.record(What::Noticed { who: node, node, step: "machine is off" });
+        agent.crash(hop, cx);
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
     }
@@ -297,15 +330,16 @@ impl Cluster {
         let agent = &mut self.nodes[index as usize];
         let (node, address) = (agent.name(), agent.address());
         let step = match what {
-            FaultKind::NodeCrash => "machine gets power",
+            FaultKind::NodeCrash | FaultKind::Shutdown => "machine gets power",
             FaultKind::KubeletStop | FaultKind::Restart => "kubelet starts again",
             FaultKind::WatchLoss => "kubelet's network back",
+            FaultKind::RegistryDown => return,
         };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         cx.at_hop(hop, |cx| match what {
-            FaultKind::NodeCrash => agent.power_on(cx),
+            FaultKind::NodeCrash | FaultKind::Shutdown => agent.power_on(cx),
             FaultKind::KubeletStop | FaultKind::Restart => agent.start_kubelet(cx),
-            FaultKind::WatchLoss => {}
+            FaultKind::WatchLoss | FaultKind::RegistryDown => {}
         });
         if what == FaultKind::WatchLoss {
             self.connect(address, true, hop);

@@ -26,7 +26,7 @@ pub(super) fn victims(
                 None => matching,
             }
         }
-        Whom::Component(_) => Vec::new(),
+        Whom::Component(_) | Whom::Registry(_) => Vec::new(),
         Whom::Count(count) => draw_some(row, all, *count, cx),
     }
 }

@@ -20,8 +20,9 @@ use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, Tabled, num};
 use crate::event::lease::{Beat, PERIOD};
+use crate::event::usage::Load;
 use crate::event::{Address, Event, Record, Role, Shared};
-use crate::node::{NodeAgent, NodeLatencies, Setup};
+use crate::node::{Catalog, NodeAgent, NodeLatencies, Registry, Setup};
 use rustc_hash::FxHashMap;
 use spec::{Agent, ClusterSpec, Component, NodeSpec, Plan};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Cluster {
     by_name: FxHashMap<Sym, u32>,
     driver: Driver,
     metrics: MetricsServer,
+    registry: Registry,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
     lives: lives::Lives,
@@ -81,14 +83,19 @@ impl Cluster {
             sandbox: Tabled::new(spec.latency.sandbox, Purpose("sandbox")),
             container: Tabled::new(spec.latency.container, Purpose("container")),
             pull_bytes_per_s: spec.latency.pull_bytes_per_s,
-            image_bytes: spec.latency.image_bytes,
         });
+        let loads: Arc<[Load]> = plan.usage.clone().into();
+        let catalog = Arc::new(Catalog {
+            described: spec.images.iter().cloned().collect(),
+            default_bytes: i64::try_from(spec.latency.image_bytes).unwrap_or(i64::MAX),
+        });
+        let world = World { latencies, loads: Arc::clone(&loads), catalog };
         let nodes: Vec<NodeAgent> = spec
             .nodes
             .iter()
             .enumerate()
             .map(|(i, node)| {
-                let setup = Arc::new(setup(node, &latencies, spec));
+                let setup = Arc::new(setup(node, &world, spec));
                 NodeAgent::new(setup, num::u32_of(i), &shared.draws)
             })
             .collect();
@@ -102,11 +109,8 @@ impl Cluster {
                 &shared.draws,
             ),
             driver: Driver::new(Arc::clone(&plan)),
-            metrics: MetricsServer::new(
-                plan.usage.clone().into(),
-                spec.metrics_resolution,
-                &shared.draws,
-            ),
+            metrics: MetricsServer::new(&loads, spec.metrics_resolution, &shared.draws),
+            registry: Registry::new(spec.registry_bytes_per_s, spec.latency.pull_bytes_per_s),
             struck: vec![Vec::new(); plan.faults.len()],
             lives: lives::Lives::default(),
             faults_open: plan.faults.len(),
@@ -264,12 +268,7 @@ impl Cluster {
 /// A pod that stays as it is unless somebody acts.
 fn settled(obj: &Obj) -> bool {
     obj.as_pod().is_some_and(|p| {
-        let behaviour = &p.spec.behaviour;
-        let fails = behaviour
-            .probing
-            .as_deref()
-            .is_some_and(|b| b.liveness.is_some() || b.readiness.is_some());
-        let stays = p.ready() && behaviour.exit_after_ns.is_none() && !fails;
+        let stays = p.ready() && !p.spec.restless();
         p.meta.deletion.is_none() && (p.terminal() || stays)
     })
 }
@@ -292,7 +291,14 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
     debug_assert!(outcome.is_ok(), "an object of the start was refused: {outcome:?}");
 }
 
-fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, spec: &ClusterSpec) -> Setup {
+/// What all nodes share.
+struct World {
+    latencies: Arc<NodeLatencies>,
+    loads: Arc<[Load]>,
+    catalog: Arc<Catalog>,
+}
+
+fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
     Setup {
         name: node.name,
         labels: node.labels,
@@ -304,7 +310,11 @@ fn setup(node: &NodeSpec, latencies: &Arc<NodeLatencies>, spec: &ClusterSpec) ->
         explicit: spec.explicit_heartbeats,
         boot: node.boot,
         limits: spec.limits.kubelet,
-        latencies: Arc::clone(latencies),
+        latencies: Arc::clone(&world.latencies),
+        kubelet: Arc::clone(&node.kubelet),
+        loads: Arc::clone(&world.loads),
+        catalog: Arc::clone(&world.catalog),
+        shared_registry: spec.registry_bytes_per_s.is_some(),
     }
 }
 

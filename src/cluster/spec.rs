@@ -41,8 +41,8 @@ pub struct Plan {
     pub pins: Vec<Pin>,
     /// Objects that came from files of the past: already running when the run starts.
     pub warm: Vec<Obj>,
-    /// What pods use, as the metrics server scrapes it.
-    pub usage: Vec<crate::addons::metrics_server::Load>,
+    /// What pods use: the metrics server scrapes it, kubelets feel it.
+    pub usage: Vec<crate::event::usage::Load>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
 }
@@ -80,6 +80,10 @@ pub struct ClusterSpec {
     /// Pod addresses of the whole cluster, of which each node gets a range; none: nobody hands them
     /// out.
     pub pod_cidr: Option<crate::control_plane::controllers::nodeipam::Cidr>,
+    /// Layers of images that the scenario describes.
+    pub images: Vec<(Sym, Arc<[crate::node::Layer]>)>,
+    /// Bandwidth of the registry for all nodes together; none: nodes do not feel each other.
+    pub registry_bytes_per_s: Option<u64>,
     /// Distance of the metrics server's scrapes.
     pub metrics_resolution: SimDuration,
 }
@@ -117,6 +121,8 @@ pub struct NodeSpec {
     pub boot: Dist,
     /// When it joins the cluster; at zero it is there from the start.
     pub joins: SimTime,
+    /// Configuration of its kubelet.
+    pub kubelet: Arc<crate::node::KubeletConfig>,
 }
 
 /// Client-side rate limits: requests per second and burst.
@@ -429,6 +435,8 @@ pub enum Whom {
     Count(u32),
     /// A component of the control plane, no node.
     Component(Component),
+    /// The image registry of this name; empty for all of them.
+    Registry(Sym),
 }
 
 /// A fault.
@@ -451,12 +459,17 @@ pub struct Fault {
 pub enum FaultKind {
     /// The machine loses power: kubelet, runtime and containers are gone; it boots at the end.
     NodeCrash,
+    /// The machine is told to shut down: where its kubelet may, it ends its pods first; it boots at
+    /// the end.
+    Shutdown,
     /// Only the kubelet stops: containers run on, nobody reports.
     KubeletStop,
     /// The process of a control-plane component ends; it starts cold at the end.
     Restart,
     /// The watches of a component (or of a node's kubelet) are cut; requests still pass.
     WatchLoss,
+    /// An image registry does not answer.
+    RegistryDown,
 }
 
 /// A component of the control plane that watches.

@@ -104,6 +104,8 @@ pub enum Event {
         /// What for.
         event: NodeEvent,
     },
+    /// To the image registry.
+    Registry(RegistryEvent),
     /// The metrics server looks at what pods use.
     Scrape,
     /// The scenario's user does something.
@@ -177,6 +179,13 @@ pub enum ProbeKind {
 pub enum NodeEvent {
     /// The machine has booted and the kubelet registers.
     Register,
+    /// The time of a group of pods is over in a shutdown.
+    ShutdownPart {
+        /// True for critical pods.
+        critical: bool,
+    },
+    /// The machine that was told to shut down is off.
+    PowerOff,
     /// The kubelet's next status report is due.
     ReportStatus,
     /// Lease renewal (only under `heartbeats: explicit`).
@@ -191,10 +200,12 @@ pub enum NodeEvent {
         /// Pod worker.
         pod: u32,
     },
-    /// The image of the next container is on the node.
+    /// The pull of a container's image is over.
     ImageReady {
         /// Pod worker.
         pod: u32,
+        /// Container.
+        container: u16,
     },
     /// The runtime has created and started the next container.
     ContainerStarted {
@@ -221,6 +232,37 @@ pub enum NodeEvent {
         /// True if it did not stop by itself in its time.
         killed: bool,
     },
+    /// A `postStart` hook is done.
+    PostStarted {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// Number of the run.
+        run: u16,
+    },
+    /// A pod has been active for as long as it may.
+    Deadline {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// A container has more memory than it may.
+    OutOfMemory {
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// Number of the run.
+        run: u16,
+    },
+    /// The node has no memory left.
+    NoMemoryLeft,
+    /// The eviction manager looks at what is left.
+    Pressure,
+    /// Unused images are thrown away.
+    ImageGc,
+    /// The kubelet reports its node because something about it has changed.
+    TellStatus,
     /// The pod lifecycle event generator lists the runtime's containers.
     Relist,
     /// A container is probed, and that can be seen.
@@ -250,6 +292,35 @@ pub enum NodeEvent {
         /// Pod worker.
         pod: u32,
     },
+}
+
+/// Events of the image registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RegistryEvent {
+    /// A node transfers an image.
+    Pull {
+        /// Which node, and which of its lives.
+        node: u32,
+        /// Its life.
+        incarnation: u16,
+        /// Pod worker that waits for it.
+        pod: u32,
+        /// Container.
+        container: u16,
+        /// How much.
+        kib: u32,
+    },
+    /// A transfer is given up.
+    Cancel {
+        /// Node.
+        node: u32,
+        /// Pod worker.
+        pod: u32,
+        /// Container.
+        container: u16,
+    },
+    /// A transfer is done.
+    Done,
 }
 
 /// Events of the scenario's user.

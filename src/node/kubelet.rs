@@ -5,29 +5,41 @@
 //! → status patch → PLEG → last status patch → DELETE with grace 0. Sources: behaviour reference
 //! §4.2–4.8.
 
-use super::runtime::{Run, RunState};
+use super::pulls::Ensured;
+use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, probes, restarts, status};
+use super::{
+    NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, shutdown,
+    status,
+};
+use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
-use crate::api::pod::{Phase, Pod, PreStop, PullPolicy};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
 use crate::engine::intern::Known;
-use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent, What};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-static PULLED: Known = Known::new("Pulled");
-static PULLING: Known = Known::new("Pulling");
 static CREATED: Known = Known::new("Created");
 static STARTED: Known = Known::new("Started");
 pub(super) static KILLING: Known = Known::new("Killing");
 
+/// Reasons of type Warning.
+static WARNINGS: [&Known; 6] = [
+    &restarts::BACK_OFF,
+    &probes::UNHEALTHY,
+    &hooks::FAILED_POST_START,
+    &pressure::EVICTED,
+    &pulls::FAILED,
+    &pulls::NEVER,
+];
+
 /// Token of the answer to a pod's last status patch.
-const FINAL_PATCH: u32 = 1 << 31;
+pub(super) const FINAL_PATCH: u32 = 1 << 31;
 
 /// A pod of this node was added, changed or removed.
 pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: &mut Context<'_>) {
@@ -36,24 +48,40 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         // A pod force-deleted from the store: its containers are killed without ado.
         if let Some(id) = known {
             node.workers.remove(id);
+            pressure::changed(node, cx);
         }
+        node.refused.retain(|o| *o != change.object);
         return;
     }
     match (known, pod.meta.deletion) {
-        (None, None) if !pod.terminal() => admit(node, change.object, pod, cx),
+        (None, None) if !pod.terminal() => check_in(node, change.object, pod, cx),
         (None, Some(_)) if !pod.terminal() => {
             // Deleted while the kubelet was away: nothing runs, only the end is to be told.
             admit(node, change.object, pod, cx);
             if let Some(id) = node.workers.find(change.object) {
-                stop(node, id, 0, cx);
+                ending::stop(node, id, 0, cx);
             }
         }
         (None, Some(_)) => {
             delete_object(node, (change.object, pod.meta.ns, pod.meta.name, pod.meta.uid), cx);
         }
         (None, None) => {}
-        (Some(id), Some(deletion)) => stop(node, id, deletion.grace_s, cx),
+        (Some(id), Some(deletion)) => ending::stop(node, id, deletion.grace_s, cx),
         (Some(_), None) => {}
+    }
+}
+
+/// Takes a pod in, or refuses it; whom it has refused, it does not look at again.
+fn check_in(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    if node.refused.contains(&object) {
+        return;
+    }
+    match admission::refuses(node, pod, cx) {
+        Some(refusal) => {
+            node.refused.push(object);
+            admission::refuse(node, object, pod, &refusal, cx);
+        }
+        None => admit(node, object, pod, cx),
     }
 }
 
@@ -85,14 +113,16 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
         dirty: false,
         cause: cx.seq(),
         deadline: SimTime::MAX,
-        wake: SimTime::MAX,
         probing: SimTime::ZERO,
         final_patch: false,
+        rare: None,
     };
     let entity = worker.name.stable_hash();
     let id = node.workers.insert(worker);
+    memory::meter(node, id, pod);
     trace(node, id, "kubelet admits the pod", cx);
     report(node, id, None, cx);
+    ending::arm_deadline(node, id, cx);
     let mount = node.setup.latencies.mount.of(entity, 0, cx.draws());
     node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
 }
@@ -100,17 +130,33 @@ fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<
 /// An event of this node.
 pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_>) {
     match event {
-        NodeEvent::Register | NodeEvent::ReportStatus | NodeEvent::RenewLease => {}
+        // The first and the last are the cluster's business.
+        NodeEvent::Register
+        | NodeEvent::ReportStatus
+        | NodeEvent::RenewLease
+        | NodeEvent::PowerOff => {}
+        NodeEvent::ShutdownPart { critical } => shutdown::part_over(node, critical, cx),
         NodeEvent::Mounted { pod } => mounted(node, pod, cx),
         NodeEvent::SandboxReady { pod } => sandbox_ready(node, pod, cx),
-        NodeEvent::ImageReady { pod } => image_ready(node, pod, cx),
+        NodeEvent::ImageReady { pod, container } => pulls::over_with(node, pod, container, cx),
         NodeEvent::ContainerStarted { pod } => container_started(node, pod, cx),
         NodeEvent::ContainerExited { pod, container, run } => {
             exited(node, pod, container as usize, run, cx);
         }
         NodeEvent::ContainerStopped { pod, container, run, killed } => {
-            stopped(node, pod, (container as usize, run), killed, cx);
+            ending::stopped(node, pod, (container as usize, run), killed, cx);
         }
+        NodeEvent::PostStarted { pod, container, run } => {
+            hooks::ended(node, pod, (container as usize, run), cx);
+        }
+        NodeEvent::Deadline { pod } => ending::deadline_passed(node, pod, cx),
+        NodeEvent::OutOfMemory { pod, container, run } => {
+            memory::exceeded(node, pod, (container as usize, run), cx);
+        }
+        NodeEvent::NoMemoryLeft => memory::none_left(node, cx),
+        NodeEvent::Pressure => pressure::look(node, cx),
+        NodeEvent::ImageGc => pressure::gc(node, cx),
+        NodeEvent::TellStatus => node.tell_status(cx),
         NodeEvent::Relist => relist(node, cx),
         NodeEvent::Probe { which, pod, container, run, extra } => {
             probes::probed(node, pod, (container as usize, run), (which, extra), cx);
@@ -153,33 +199,12 @@ fn next_container(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         }
         return;
     }
-    let container = worker.container(usize::from(i));
-    let (image, pull) = (container.image, container.pull);
-    if node.images.has(image) || pull == PullPolicy::Never {
-        event(node, id, &PULLED, Text::ImagePresent(image), cx);
-        create(node, id, cx);
-        return;
+    let i = usize::from(i);
+    match pulls::ensure(node, id, i, cx) {
+        Ensured::There => create(node, id, cx),
+        Ensured::Asked => {}
+        Ensured::Refused => pulls::gone_without(node, id, i, cx),
     }
-    event(node, id, &PULLING, Text::Pulling(image), cx);
-    let at = node.images.pull(cx.now(), pull_time(node));
-    node.schedule(at.since(cx.now()), NodeEvent::ImageReady { pod: id }, cx);
-}
-
-/// How long the pull of an image nobody describes takes at the node's bandwidth.
-fn pull_time(node: &NodeAgent) -> SimDuration {
-    let latencies = &node.setup.latencies;
-    let bytes = num::float_u(latencies.image_bytes);
-    SimDuration::from_secs_f64(bytes / num::float_u(latencies.pull_bytes_per_s.max(1)))
-}
-
-fn image_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    let Some(worker) = node.workers.get(id) else { return };
-    let Stage::Starting(i) = worker.stage else { return };
-    let image = worker.container(usize::from(i)).image;
-    node.images.add(image);
-    let ms = u32::try_from(pull_time(node).as_millis()).unwrap_or(u32::MAX);
-    event(node, id, &PULLED, Text::Pulled(image, ms), cx);
-    create(node, id, cx);
 }
 
 /// How long `CreateContainer` and `StartContainer` take.
@@ -191,7 +216,7 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
 }
 
 /// `CreateContainer` and `StartContainer`.
-fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+pub(super) fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let Stage::Starting(i) = worker.stage else { return };
     let span = start_span(node, id, usize::from(i), cx);
@@ -204,10 +229,16 @@ fn container_started(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Stage::Starting(i) = worker.stage else { return };
     let i = usize::from(i);
     run_container(node, id, i, cx);
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    // A plain init container must end before the next one starts.
-    let waits = i < worker.n_init() && !worker.container(i).sidecar;
-    if !waits {
+    if !hooks::begin(node, id, i, cx) {
+        go_on(node, id, i, cx);
+    }
+}
+
+/// A container has been started: the next one's turn, unless this one is an init container, which
+/// must end, or a sidecar, which must be seen to run and pass its startup probe.
+pub(super) fn go_on(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    if i >= worker.n_init() && worker.starting(i) {
         advance(node, id, cx);
     }
 }
@@ -225,17 +256,16 @@ pub(super) fn advance(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let init = i < worker.n_init();
-    let (name, sidecar) = (worker.container(i).name, worker.container(i).sidecar);
-    let exits = worker.spec.behaviour.exit_after_ns;
+    let name = worker.container(i).name;
+    let ends = worker.spec.exit_of(i);
     let run = &mut worker.runs[i];
     if let RunState::Exited(s, f, code) = run.state {
-        run.last = Some((s, f, code));
+        run.set_last((s, f, code));
     }
     run.state = RunState::Running(now);
     run.waiting = false;
     run.starting = false;
-    run.due = None;
+    run.set_due(None);
     run.run += 1;
     run.started = false;
     run.ready = false;
@@ -248,29 +278,30 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     event(node, id, &STARTED, Text::Started(name), cx);
     trace(node, id, "container runs", cx);
     let index = u16::try_from(i).unwrap_or(u16::MAX);
-    // A plain init container of a modelled pod does its work in no time unless told otherwise.
-    let ends = if init && !sidecar { Some(0) } else { exits };
-    if let Some(after) = ends {
+    if let Some((after, _)) = ends {
         let gone = NodeEvent::ContainerExited { pod: id, container: index, run: number };
         node.schedule(SimDuration(after), gone, cx);
     }
     probes::begin(node, id, i);
     node.arm_relist(cx);
+    if node.metered {
+        memory::arm(node, id, i, cx);
+        pressure::changed(node, cx);
+    }
 }
 
 /// A container ends by itself.
 fn exited(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let init = i < worker.n_init();
-    let code = if init { 0 } else { worker.spec.behaviour.exit_code };
+    let code = worker.spec.exit_of(i).map_or(0, |(_, code)| code);
     let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run) else { return };
     let RunState::Running(since) = state.state else { return };
-    state.state = RunState::Exited(since, now, code);
+    state.state = RunState::Exited(since, now, Exit::Code(code));
     state.ready = false;
     worker.dirty = true;
     trace(node, id, "container exits", cx);
-    node.arm_relist(cx);
+    ending::one_less(node, id, cx);
 }
 
 /// PLEG: what has changed since the last list is acted upon and reported.
@@ -289,7 +320,7 @@ fn relist(node: &mut NodeAgent, cx: &mut Context<'_>) {
 }
 
 /// What the list shows of one pod.
-fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+pub(super) fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
     if worker.stage == Stage::Stopped {
         worker.final_patch = true;
@@ -297,157 +328,18 @@ fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         return;
     }
     if matches!(worker.stage, Stage::Ending | Stage::Finished) {
-        return finish(node, id, cx);
+        return ending::finish(node, id, cx);
+    }
+    if hooks::busy(worker) {
+        return;
     }
     restarts::show(worker);
+    pulls::show(worker);
     report(node, id, None, cx);
     probes::seen(node, id, cx);
     restarts::ended(node, id, cx);
-    end_if_terminal(node, id, cx);
-}
-
-/// A pod whose containers have ended by themselves: that is told at once, but its phase only a list
-/// later, when the pod has been stopped, and its address another list later, when it has been
-/// cleaned up (source: `kubelet.go` `SyncTerminatingPod`, `SyncTerminatedPod`; recorded in
-/// `timelines/04`).
-fn end_if_terminal(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    let over = matches!(status::outcome(worker), Phase::Succeeded | Phase::Failed);
-    if over && !matches!(worker.stage, Stage::Stopping | Stage::Stopped | Stage::Ended) {
-        worker.stage = Stage::Ending;
-        worker.dirty = true;
-        node.arm_relist(cx);
-    }
-}
-
-/// The next step to the end. A pod that is to go stays until its end has been told.
-fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    if worker.stage == Stage::Ending {
-        worker.stage = Stage::Finished;
-        worker.dirty = true;
-        report(node, id, None, cx);
-        node.arm_relist(cx);
-        return;
-    }
-    worker.stage = Stage::Ended;
-    if worker.deadline == SimTime::MAX {
-        report(node, id, None, cx);
-    } else {
-        worker.stage = Stage::Stopped;
-        report(node, id, Some(id | FINAL_PATCH), cx);
-    }
-}
-
-/// The pod is to go: its containers are told to stop.
-fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context<'_>) {
-    let now = cx.now();
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    let deadline = now + SimDuration::from_secs(u64::from(grace_s.max(1)));
-    match worker.stage {
-        Stage::Stopped => return,
-        Stage::Stopping if deadline >= worker.deadline => return,
-        Stage::Ending | Stage::Finished => {
-            worker.deadline = deadline;
-            return;
-        }
-        // The API server lets an ended pod go by itself.
-        Stage::Ended => return,
-        Stage::Stopping | Stage::Mounting | Stage::Sandbox | Stage::Starting(_) | Stage::Up => {}
-    }
-    if worker.runs.iter().any(|r| r.waiting) {
-        // Nothing is waited for any more: that is told before the end is.
-        for run in &mut worker.runs {
-            (run.waiting, run.due) = (false, None);
-        }
-        report(node, id, None, cx);
-    }
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    worker.stage = Stage::Stopping;
-    worker.deadline = deadline;
-    let running: SmallVec<[usize; 2]> =
-        (0..worker.runs.len()).filter(|&i| worker.runs[i].running()).collect();
-    for &i in &running {
-        let Some(worker) = node.workers.get(id) else { return };
-        let name = worker.container(i).name;
-        event(node, id, &KILLING, Text::Stopping(name), cx);
-        kill(node, id, i, deadline.since(now), cx);
-    }
-    if running.is_empty() {
-        all_stopped(node, id, cx);
-    }
-}
-
-/// The container is told to stop: its hook runs within the grace, then SIGTERM; what is left of
-/// the grace (two seconds at least) it has to end by itself. Source: `kuberuntime_container.go`
-/// `killContainer`.
-pub(super) fn kill(node: &NodeAgent, id: u32, i: usize, grace: SimDuration, cx: &mut Context<'_>) {
-    const LEAST: SimDuration = SimDuration::from_secs(2);
-    let Some(worker) = node.workers.get(id) else { return };
-    let hook = pre_stop(worker, i, cx).min(grace);
-    let left = SimDuration(grace.0 - hook.0).max(LEAST);
-    let needs = SimDuration(worker.spec.behaviour.stop_after_ns);
-    let (run, container) = (worker.runs[i].run, u16::try_from(i).unwrap_or(u16::MAX));
-    let killed = needs >= left;
-    let stopped = NodeEvent::ContainerStopped { pod: id, container, run, killed };
-    node.schedule(hook + needs.min(left), stopped, cx);
-}
-
-/// How long the `preStop` hook of a container runs. Nobody says how long a command takes: a tenth
-/// to a half of a second unless the scenario does.
-fn pre_stop(worker: &Worker, i: usize, cx: &Context<'_>) -> SimDuration {
-    let probing = worker.spec.behaviour.probing.as_deref();
-    match worker.container(i).pre_stop {
-        None => SimDuration::ZERO,
-        Some(PreStop::Sleep(seconds)) => SimDuration::from_secs(u64::from(seconds)),
-        Some(PreStop::Hook) => {
-            let default = (100_000_000, 500_000_000);
-            let (least, most) = probing.and_then(|p| p.pre_stop_ns).unwrap_or(default);
-            let entity = mix(worker.name.stable_hash(), i as u64);
-            let run = u64::from(worker.runs[i].run);
-            SimDuration(least + cx.draw(entity, Purpose("pre-stop"), run).below(most - least + 1))
-        }
-    }
-}
-
-/// A container has stopped after it was told to: by itself in time, or killed at its deadline.
-fn stopped(
-    node: &mut NodeAgent,
-    id: u32,
-    (i, number): (usize, u16),
-    killed: bool,
-    cx: &mut Context<'_>,
-) {
-    let now = cx.now();
-    let Some(worker) = node.workers.get_mut(id) else { return };
-    let ends = worker.stage == Stage::Stopping;
-    let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
-    if !ends && !run.unhealthy {
-        return;
-    }
-    if let RunState::Running(since) = run.state {
-        run.state = RunState::Exited(since, now, if killed { 137 } else { 0 });
-        run.ready = false;
-        worker.dirty = true;
-    }
-    if !ends {
-        trace(node, id, "container stopped by a failed probe", cx);
-        node.arm_relist(cx);
-    } else if !worker.runs.iter().any(Run::running) {
-        all_stopped(node, id, cx);
-    }
-}
-
-/// Every container has stopped: reported at once, and once more at the next list, before the
-/// DELETE.
-fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    report(node, id, None, cx);
-    if let Some(worker) = node.workers.get_mut(id) {
-        worker.stage = Stage::Stopped;
-        worker.dirty = true;
-        worker.cause = cx.seq();
-    }
-    node.arm_relist(cx);
+    pulls::again(node, id, cx);
+    ending::if_terminal(node, id, cx);
 }
 
 /// The answer to the last status patch: now the pod may go.
@@ -495,7 +387,7 @@ pub(super) fn event(
     cx: &mut Context<'_>,
 ) {
     let Some(worker) = node.workers.get(id) else { return };
-    let warning = [restarts::BACK_OFF.sym(), probes::UNHEALTHY.sym()].contains(&reason.sym());
+    let warning = WARNINGS.iter().any(|w| std::ptr::eq(*w, reason));
     let about = (Kind::Pod, worker.ns, worker.name, worker.uid);
     let source = Source::Kubelet(node.setup.name);
     let event = KEvent::new(about, (warning, reason.sym(), text), source, cx.stamp());
@@ -532,5 +424,6 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
             worker.cause = cx.seq();
         }
     }
+    pressure::forget(node, cx);
     node.arm_relist(cx);
 }

@@ -4,26 +4,44 @@
 //! The kubelet (`kubelet`) brings pods up through the runtime (`runtime`) in CRI's call order
 //! and reports their status (`status`); the `fakelet` is a minimal agent like KWOK's.
 
+mod admission;
+mod config;
+mod ending;
 mod fakelet;
+mod hooks;
+mod images;
 mod kubelet;
+mod memory;
+mod pressure;
 mod probes;
+mod pulls;
+pub mod registry;
 mod restarts;
 mod runtime;
+mod shutdown;
 mod status;
 mod worker;
 
+use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::node::{Node, NodeImage, NodeStatus};
 use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, PodSpec};
+use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, PodSpec, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
+use crate::event::usage::Load;
 use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
-use runtime::Images;
+pub use config::{KubeletConfig, Level, Signal, Threshold};
+use images::Images;
+pub use images::Layer;
+use pressure::{Pressure, Short};
+use pulls::Pulls;
+pub use registry::{Catalog, Registry};
 use rustc_hash::FxHashSet;
+use shutdown::Shutdown;
 use std::sync::Arc;
 use worker::Workers;
 
@@ -41,8 +59,6 @@ pub struct NodeLatencies {
     pub container: Tabled,
     /// Registry bandwidth, bytes per second.
     pub pull_bytes_per_s: u64,
-    /// Size of an image nobody describes.
-    pub image_bytes: u64,
 }
 
 /// What a node is made of.
@@ -70,6 +86,14 @@ pub struct Setup {
     pub limits: (f64, u32),
     /// Latencies.
     pub latencies: Arc<NodeLatencies>,
+    /// Configuration of its kubelet.
+    pub kubelet: Arc<KubeletConfig>,
+    /// What pods use.
+    pub loads: Arc<[Load]>,
+    /// What is known of images.
+    pub catalog: Arc<Catalog>,
+    /// True if the registry's bandwidth is shared by all nodes.
+    pub shared_registry: bool,
 }
 
 /// State of the machine.
@@ -80,6 +104,7 @@ enum Machine {
 }
 
 /// A node.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a machine")]
 #[derive(Debug, Clone)]
 pub struct NodeAgent {
     setup: Arc<Setup>,
@@ -94,9 +119,20 @@ pub struct NodeAgent {
     limiter: RateLimiter,
     workers: Workers,
     images: Images,
+    pulls: Pulls,
     relist: Grid,
     relist_armed: bool,
     next_ip: u32,
+    /// True once a pod came of which the scenario says what it uses.
+    metered: bool,
+    /// The eviction manager, once there is something for it to see.
+    pressure: Option<Box<Pressure>>,
+    /// A report of what has changed about the node is on its way.
+    status_armed: bool,
+    /// The node goes down.
+    shutdown: Option<Shutdown>,
+    /// Pods that it has refused and that are not gone yet.
+    refused: Vec<ObjRef>,
     /// Events of pods that may say the same thing twice.
     correlator: Option<Box<Correlator>>,
 }
@@ -107,7 +143,7 @@ impl NodeAgent {
     pub fn new(setup: Arc<Setup>, index: u32, draws: &crate::engine::Draws) -> Self {
         let relist = Grid::drawn(draws, setup.name.stable_hash(), Purpose("pleg"), RELIST);
         let limiter = RateLimiter::new(setup.limits.0, setup.limits.1);
-        let images = Images::new(&setup.images);
+        let images = Images::new(&setup.images, &setup.catalog);
         Self {
             setup,
             index,
@@ -119,9 +155,15 @@ impl NodeAgent {
             limiter,
             workers: Workers::default(),
             images,
+            pulls: Pulls::default(),
             relist,
             relist_armed: false,
             next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
+            metered: false,
+            pressure: None,
+            status_armed: false,
+            shutdown: None,
+            refused: Vec::new(),
             correlator: None,
         }
     }
@@ -191,28 +233,13 @@ impl NodeAgent {
             images: self.images.reported(),
             ..NodeStatus::default()
         };
-        let rows = [
-            (
-                ConditionType::MemoryPressure,
-                Truth::False,
-                "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available",
-            ),
-            (
-                ConditionType::DiskPressure,
-                Truth::False,
-                "KubeletHasNoDiskPressure",
-                "kubelet has no disk pressure",
-            ),
-            (
-                ConditionType::PidPressure,
-                Truth::False,
-                "KubeletHasSufficientPID",
-                "kubelet has sufficient PID available",
-            ),
-            (ConditionType::Ready, Truth::True, "KubeletReady", "kubelet is posting ready status"),
-        ];
-        for (kind, truth, reason, message) in rows {
+        let ready = match self.shutdown {
+            None => (Truth::True, "KubeletReady", "kubelet is posting ready status"),
+            Some(_) => (Truth::False, "KubeletNotReady", "node is shutting down"),
+        };
+        let ready = (ConditionType::Ready, ready.0, ready.1, ready.2);
+        let rows = Short::ALL.map(|what| what.row(self.short_of(what)));
+        for (kind, truth, reason, message) in rows.into_iter().chain([ready]) {
             let (reason, message) = (Sym::new(reason), Sym::new(message));
             status.conditions.set(Condition {
                 kind,
@@ -225,6 +252,32 @@ impl NodeAgent {
         status
     }
 
+    /// Something about the node has changed: it is reported at the next turn of the status loop
+    /// (source: `--node-status-update-frequency`).
+    fn arm_status(&mut self, cx: &mut Context<'_>) {
+        const LOOP: SimDuration = SimDuration::from_secs(10);
+        if std::mem::replace(&mut self.status_armed, true) {
+            return;
+        }
+        let entity = self.setup.name.stable_hash();
+        let grid = Grid::drawn(cx.draws(), entity, Purpose("node status loop"), LOOP);
+        self.schedule(grid.after(cx.now()).since(cx.now()), NodeEvent::TellStatus, cx);
+    }
+
+    /// The node is reported, and what has turned about it is told.
+    fn tell_status(&mut self, cx: &mut Context<'_>) {
+        if !self.kubelet_up || !std::mem::take(&mut self.status_armed) {
+            return;
+        }
+        let (name, now) = (Name::new(self.setup.name.as_str()), cx.now());
+        for word in pressure::turned(self) {
+            let text = Sym::new(&format!("Node {name} status is now: {word}"));
+            self.tell_of_node(false, Sym::new(word), text, cx);
+        }
+        let status = Box::new(self.status(cx.stamp(), now));
+        self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
+    }
+
     /// The machine loses power: kubelet, runtime and containers are gone at once.
     pub fn crash(&mut self, cause: u64, cx: &mut Context<'_>) {
         if self.machine == Machine::Down {
@@ -233,7 +286,18 @@ impl NodeAgent {
         self.machine = Machine::Down;
         self.incarnation += 1;
         self.workers = Workers::default();
+        self.pressure = None;
+        self.metered = false;
+        self.shutdown = None;
+        pulls::crash(self, cx);
         self.stop_kubelet(cause, cx);
+    }
+
+    /// The machine is told to shut down; where the kubelet may, it ends its pods first.
+    pub fn shut_down(&mut self, cx: &mut Context<'_>) {
+        if self.machine == Machine::Up {
+            shutdown::begin(self, cx);
+        }
     }
 
     /// Only the kubelet stops: containers run on, nobody reports.
@@ -241,6 +305,8 @@ impl NodeAgent {
         self.kubelet_up = false;
         self.kubelet_life += 1;
         self.relist_armed = false;
+        self.refused.clear();
+        self.status_armed = false;
         self.correlator = None;
         let (node, now) = (self.setup.name, cx.now());
         cx.leases_mut().stop(node, now, cause);
@@ -367,6 +433,11 @@ impl NodeAgent {
         }
     }
 
+    /// A registry stops to answer, or answers again; empty text for all of them.
+    pub fn registry(&mut self, host: Sym, up: bool, cx: &mut Context<'_>) {
+        pulls::registry(self, host, up, cx);
+    }
+
     /// A pod of this node has changed (or is listed at the kubelet's start, with no `before`).
     pub fn on_pod(&mut self, change: &Change, cx: &mut Context<'_>) {
         let Some(pod) = change.value.as_pod() else { return };
@@ -432,6 +503,20 @@ impl NodeAgent {
         let request = Request { user: User::Kubelet(self.setup.name), kind, ns, name, target, op };
         let reply = token.map(|token| (self.address(), token));
         cx.submit(at, request, reply);
+    }
+
+    /// An Event about a pod or the node itself: whether it is a warning, reason, text.
+    fn say(
+        &mut self,
+        (kind, ns, name, uid): (Kind, Sym, Name, Uid),
+        (warning, reason, text): (bool, Sym, Sym),
+        cx: &mut Context<'_>,
+    ) {
+        let source = Source::Kubelet(self.setup.name);
+        let said = (warning, reason, Text::Plain(text));
+        let event = KEvent::new((kind, ns, name, uid), said, source, cx.stamp());
+        let op = Op::CreateEvent(Arc::new(event), 0);
+        self.submit(Kind::Event, ns, name, None, op, None, cx);
     }
 
     /// The pods it runs or starts, for invariants: object and whether its containers hold

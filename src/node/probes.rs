@@ -3,11 +3,12 @@
 //! or that speak against the present verdict, are armed. Source: behaviour reference §4.5.
 
 use super::NodeAgent;
-use super::kubelet::{KILLING, event, kill, report, trace};
+use super::ending::kill;
+use super::kubelet::{KILLING, advance, event, report, trace};
 use super::runtime::RunState;
 use super::worker::{Stage, Worker};
 use crate::api::kevent::Text;
-use crate::api::pod::{Behaviour, Failing, Probe};
+use crate::api::pod::{Failing, Probe};
 use crate::engine::intern::Known;
 use crate::engine::{SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent, ProbeKind};
@@ -47,7 +48,7 @@ impl<'w> Probed<'w> {
             ProbeKind::Liveness => container.liveness,
             ProbeKind::Readiness => container.readiness,
         };
-        let behaviour = &worker.spec.behaviour;
+        let behaviour = worker.behaviour(i);
         let fails = behaviour.probing.as_deref().is_some_and(|p| p.readiness.is_some());
         let delayed = behaviour.ready_after_ns > 0 && container.startup.is_none();
         let bare = which == ProbeKind::Readiness && (delayed || fails);
@@ -58,7 +59,7 @@ impl<'w> Probed<'w> {
 
     /// When the scenario lets it fail.
     fn failing(&self) -> Option<Failing> {
-        let probing = self.worker.spec.behaviour.probing.as_deref()?;
+        let probing = self.worker.behaviour(self.i).probing.as_deref()?;
         match self.which {
             ProbeKind::Startup => None,
             ProbeKind::Liveness => probing.liveness,
@@ -73,7 +74,7 @@ impl<'w> Probed<'w> {
 
     /// From when on it can pass.
     fn up_at(&self) -> SimTime {
-        let behaviour: &Behaviour = &self.worker.spec.behaviour;
+        let behaviour = self.worker.behaviour(self.i);
         let startup = behaviour.probing.as_deref().and_then(|p| p.startup_after_ns);
         self.since
             + SimDuration(match self.which {
@@ -169,6 +170,11 @@ fn started(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     arm(node, id, i, ProbeKind::Readiness, cx.now(), cx);
     ask(node, id, i, cx);
     arm(node, id, i, ProbeKind::Liveness, cx.now(), cx);
+    // A sidecar that has come up lets the next container start (source:
+    // `kuberuntime_container.go` `computeInitContainerActions`).
+    if node.workers.get(id).is_some_and(|w| w.sidecar(i) && w.starting(i)) {
+        advance(node, id, cx);
+    }
 }
 
 /// A sync that finds a container not ready has it probed at once, beside the ticks. A start makes

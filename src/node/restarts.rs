@@ -4,37 +4,30 @@
 //! `reason_cache.go`; `timelines/01b`.
 
 use super::NodeAgent;
+use super::ending::{over, sync_loop};
+use super::hooks;
 use super::kubelet::{advance, event, report, run_container, start_span, trace};
+use super::pulls::{self, Ensured};
 use super::runtime::RunState;
-use super::worker::{Stage, Worker};
+use super::worker::Worker;
 use crate::api::Name;
 use crate::api::kevent::Text;
 use crate::engine::intern::Known;
-use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent};
 use smallvec::SmallVec;
 
-static PULLED: Known = Known::new("Pulled");
 pub(super) static BACK_OFF: Known = Known::new("BackOff");
 
-/// The kubelet looks each second which pod workers are due (source: `kubelet.go` `syncLoop`).
-const SYNC_LOOP: SimDuration = SimDuration::from_secs(1);
 /// A sync that failed comes again after this in 1.29 (source: `kubelet.go` `backOffPeriod`).
 const FAILED_SYNC: SimDuration = SimDuration::from_secs(10);
 /// At the latest it comes again after this (source: `--sync-frequency`).
 const RESYNC: SimDuration = SimDuration::from_secs(60);
 
-/// Whether containers of the pod are still started at all.
-fn over(worker: &Worker) -> bool {
-    matches!(
-        worker.stage,
-        Stage::Stopping | Stage::Stopped | Stage::Ending | Stage::Finished | Stage::Ended
-    )
-}
-
 /// The container has ended and is to be started again.
 fn to_restart(worker: &Worker, i: usize) -> bool {
-    let RunState::Exited(_, _, code) = worker.runs[i].state else { return false };
+    let RunState::Exited(_, _, exit) = worker.runs[i].state else { return false };
+    let code = exit.code();
     worker.runs[i].restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init())
 }
 
@@ -42,7 +35,7 @@ fn to_restart(worker: &Worker, i: usize) -> bool {
 pub(super) fn show(worker: &mut Worker) -> bool {
     let mut news = false;
     for run in &mut worker.runs {
-        let waits = run.due.is_some() && matches!(run.state, RunState::Exited(..));
+        let waits = run.due().is_some() && matches!(run.state, RunState::Exited(..));
         news |= waits && !run.waiting;
         run.waiting |= waits;
     }
@@ -56,16 +49,16 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut init_done = false;
     let mut news = false;
     for i in 0..worker.runs.len() {
-        let RunState::Exited(_, finished, _) = worker.runs[i].state else { continue };
-        if worker.runs[i].due.is_some() || worker.runs[i].starting {
+        let RunState::Exited(_, finished, exit) = worker.runs[i].state else { continue };
+        if worker.runs[i].due().is_some() || worker.runs[i].starting {
             continue;
         }
         if to_restart(worker, i) {
-            worker.runs[i].due = Some(worker.runs[i].next_start(finished, now));
+            let due = worker.runs[i].next_start(finished, now);
+            worker.runs[i].set_due(Some(due));
             news = true;
         } else {
-            let init = i < worker.n_init();
-            init_done |= init && worker.stage == Stage::Starting(u16::try_from(i).unwrap_or(0));
+            init_done |= exit.code() == 0 && i < worker.n_init() && worker.starting(i);
         }
     }
     if init_done {
@@ -81,24 +74,26 @@ pub(super) fn wake(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let now = cx.now();
     let up = node.kubelet_up;
     // A later sync has set the clock anew.
-    let due = |w: &&mut Worker| up && !over(w) && w.wake == now;
+    let due = |w: &&mut Worker| up && !over(w) && w.rare().is_some_and(|r| r.wake == Some(now));
     let Some(worker) = node.workers.get_mut(id).filter(due) else { return };
-    if show(worker) {
+    // Both are shown, whichever is news.
+    if show(worker) | pulls::show(worker) {
         report(node, id, None, cx);
     }
     try_again(node, id, cx);
+    pulls::again(node, id, cx);
 }
 
 /// Starts what may start; the rest is told of, and the worker wakes again.
 fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get(id) else { return };
-    let waiting = |i: &usize| worker.runs[*i].due.is_some() && to_restart(worker, *i);
+    let waiting = |i: &usize| worker.runs[*i].due().is_some() && to_restart(worker, *i);
     let waiting: SmallVec<[usize; 2]> = (0..worker.runs.len()).filter(waiting).collect();
     let mut next: Option<SimTime> = None;
     for i in waiting {
         let Some(worker) = node.workers.get_mut(id) else { return };
-        let (name, due) = (worker.name, worker.runs[i].due.unwrap_or(now));
+        let (name, due) = (worker.name, worker.runs[i].due().unwrap_or(now));
         if due <= now {
             start(node, id, i, cx);
         } else {
@@ -107,23 +102,45 @@ fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         }
     }
     let Some(due) = next else { return };
-    let grid =
-        Grid::drawn(cx.draws(), node.setup.name.stable_hash(), Purpose("sync-loop"), SYNC_LOOP);
+    let grid = sync_loop(node, cx);
     if let Some(worker) = node.workers.get_mut(id) {
-        worker.wake = grid.after(now + patience(worker.name, due, cx));
-        let span = worker.wake.since(now);
-        node.schedule(span, NodeEvent::Sync { pod: id }, cx);
+        let wake = grid.after(now + patience(worker.name, due, cx));
+        worker.rare_mut().wake = Some(wake);
+        node.schedule(wake.since(now), NodeEvent::Sync { pod: id }, cx);
     }
 }
 
-/// A restart: the image is there; creating and starting take their time.
+/// A sync has failed for want of an image: the worker wakes again after a while, if it does not
+/// wake before.
+pub(super) fn failed_sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let (now, grid) = (cx.now(), sync_loop(node, cx));
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let span = jittered(FAILED_SYNC, worker.name, cx);
+    let wake = grid.after(now + span);
+    if worker.rare().and_then(|r| r.wake).is_some_and(|old| old > now && old <= wake) {
+        return;
+    }
+    worker.rare_mut().wake = Some(wake);
+    node.schedule(wake.since(now), NodeEvent::Sync { pod: id }, cx);
+}
+
+/// A restart: its image first.
 fn start(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let run = worker.runs[i].run;
-    worker.runs[i].due = None;
+    worker.runs[i].set_due(None);
     worker.runs[i].starting = true;
-    let image = worker.container(i).image;
-    event(node, id, &PULLED, Text::ImagePresent(image), cx);
+    match pulls::ensure(node, id, i, cx) {
+        Ensured::There => create(node, id, i, cx),
+        Ensured::Asked => {}
+        Ensured::Refused => pulls::gone_without(node, id, i, cx),
+    }
+}
+
+/// The image is there; creating and starting take their time.
+pub(super) fn create(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let run = worker.runs[i].run;
+    worker.runs[i].starting = true;
     trace(node, id, "CreateContainer, StartContainer", cx);
     let span = start_span(node, id, i, cx);
     let container = u16::try_from(i).unwrap_or(u16::MAX);
@@ -139,8 +156,10 @@ pub(super) fn restarted(
 ) {
     let Some(worker) = node.workers.get_mut(id).filter(|w| !over(w)) else { return };
     let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
-    run.restarts += 1;
+    // Its first start may have waited for its image.
+    run.restarts += u32::from(run.run > 0);
     run_container(node, id, i, cx);
+    hooks::begin(node, id, i, cx);
 }
 
 /// When a worker with a container in back-off wakes again: 1.29 knows nothing of the back-off, 1.35
@@ -148,6 +167,11 @@ pub(super) fn restarted(
 fn patience(name: Name, due: SimTime, cx: &Context<'_>) -> SimDuration {
     let left = due.since(cx.now()).min(RESYNC);
     let span = if cx.version().wakes_at_back_off() { left } else { FAILED_SYNC };
+    jittered(span, name, cx)
+}
+
+/// Workers do not wake together (source: `pod_workers.go` `workerBackOffPeriodJitterFactor`).
+fn jittered(span: SimDuration, name: Name, cx: &Context<'_>) -> SimDuration {
     let mut draw = cx.draw(name.stable_hash(), Purpose("worker-wake"), cx.now().0);
     span + SimDuration(draw.below(span.0 / 2 + 1))
 }

@@ -1,7 +1,8 @@
 //! The pod status that a kubelet reports. Sources: `kubelet_pods.go` `getPhase`,
 //! `status/generate.go`.
 
-use super::runtime::RunState;
+use super::ending::End;
+use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use crate::api::Stamp;
 use crate::api::pod::{
@@ -14,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 static COMPLETED: Known = Known::new("Completed");
+static OOM_KILLED: Known = Known::new("OOMKilled");
 static ERROR: Known = Known::new("Error");
 static INITIALIZING: Known = Known::new("PodInitializing");
 static CREATING: Known = Known::new("ContainerCreating");
@@ -46,6 +48,9 @@ pub(super) fn of(worker: &Worker, cx: &Context<'_>) -> PodStatus {
         ..PodStatus::default()
     };
     conditions(worker, phase, &mut status, cx.stamp());
+    if let Some(end) = worker.rare().and_then(|r| r.end) {
+        ended(end, &mut status, cx.stamp());
+    }
     status
 }
 
@@ -56,8 +61,13 @@ fn container_status(
 ) -> ContainerStatus {
     let run = &worker.runs[i];
     let container = worker.container(i);
-    let terminated = |(started, finished, exit_code): (SimTime, SimTime, i32)| {
-        let reason = if exit_code == 0 { COMPLETED.sym() } else { ERROR.sym() };
+    let terminated = |(started, finished, exit): (SimTime, SimTime, Exit)| {
+        let exit_code = exit.code();
+        let reason = match exit {
+            Exit::Code(0) => COMPLETED.sym(),
+            Exit::Code(_) => ERROR.sym(),
+            Exit::OutOfMemory => OOM_KILLED.sym(),
+        };
         ContainerState::Terminated {
             exit_code,
             reason,
@@ -65,15 +75,23 @@ fn container_status(
             finished: stamp(finished),
         }
     };
+    let wants = super::pulls::shown(worker, i);
     let waiting = |reason: &Known| ContainerState::Waiting { reason: reason.sym() };
     let (state, last) = match run.state {
-        RunState::Created if i >= worker.n_init() && worker.n_init() > 0 => {
-            (waiting(&INITIALIZING), run.last)
+        RunState::Created | RunState::Exited(..) if !wants.is_empty() => {
+            let ended = match run.state {
+                RunState::Exited(s, f, exit) => Some((s, f, exit)),
+                RunState::Created | RunState::Running(_) => run.last(),
+            };
+            (ContainerState::Waiting { reason: wants }, ended)
         }
-        RunState::Created => (waiting(&CREATING), run.last),
-        RunState::Running(since) => (ContainerState::Running { started: stamp(since) }, run.last),
+        RunState::Created if i >= worker.n_init() && worker.n_init() > 0 => {
+            (waiting(&INITIALIZING), run.last())
+        }
+        RunState::Created => (waiting(&CREATING), run.last()),
+        RunState::Running(since) => (ContainerState::Running { started: stamp(since) }, run.last()),
         RunState::Exited(s, f, code) if run.waiting => (waiting(&CRASH_LOOP), Some((s, f, code))),
-        RunState::Exited(s, f, code) => (terminated((s, f, code)), run.last),
+        RunState::Exited(s, f, code) => (terminated((s, f, code)), run.last()),
     };
     ContainerStatus {
         name: container.name,
@@ -83,6 +101,18 @@ fn container_status(
         restarts: run.restarts,
         ready: run.ready && run.running(),
         started: run.started && run.running(),
+    }
+}
+
+/// What is told of a pod that the kubelet ends: the condition at once, the reason with the phase.
+fn ended(end: End, status: &mut PodStatus, transition: Stamp) {
+    if status.phase == Phase::Failed {
+        (status.reason, status.message) = (end.reason, end.message);
+    }
+    if let Some((reason, message)) = end.target {
+        let kind = ConditionType::DisruptionTarget;
+        let condition = Condition { kind, status: Truth::True, reason, message, transition };
+        status.conditions.set(condition);
     }
 }
 
@@ -100,21 +130,26 @@ pub(super) fn phase(worker: &Worker) -> Phase {
 
 /// The phase by upstream's table (behaviour reference §4.7).
 pub(super) fn outcome(worker: &Worker) -> Phase {
+    if worker.rare().is_some_and(|r| r.end.is_some()) {
+        return Phase::Failed;
+    }
     let n_init = worker.n_init();
     let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);
     let (init, apps) = worker.runs.split_at(n_init);
     let policy = worker.spec.restart;
     for (i, run) in init.iter().enumerate() {
         let container = worker.container(i);
-        if let RunState::Exited(_, _, code) = run.state
-            && code != 0
+        if let RunState::Exited(_, _, exit) = run.state
+            && exit.code() != 0
             && !container.sidecar
-            && !run.restarts(policy, container, code, true)
+            && !run.restarts(policy, container, exit.code(), true)
         {
             return Phase::Failed;
         }
     }
-    let code = |state: RunState| if let RunState::Exited(_, _, c) = state { Some(c) } else { None };
+    let code = |state: RunState| {
+        if let RunState::Exited(_, _, exit) = state { Some(exit.code()) } else { None }
+    };
     let ended = apps.iter().all(|r| code(r.state).is_some());
     let fine = apps.iter().all(|r| code(r.state) == Some(0));
     if stopping {
@@ -124,7 +159,7 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
         let never_ran = apps.iter().all(|r| r.state == RunState::Created);
         return if fine || never_ran && apps.is_empty() { Phase::Succeeded } else { Phase::Failed };
     }
-    if apps.iter().any(|r| r.state == RunState::Created && r.last.is_none() && r.run == 0) {
+    if apps.iter().any(|r| r.state == RunState::Created && r.last().is_none() && r.run == 0) {
         return Phase::Pending;
     }
     let restartable = apps.iter().enumerate().any(|(i, r)| {
@@ -147,7 +182,8 @@ fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stam
     let phase = outcome(worker);
     let terminal = matches!(phase, Phase::Succeeded | Phase::Failed);
     let initialized = worker.runs[..n_init].iter().enumerate().all(|(i, r)| {
-        matches!(r.state, RunState::Exited(_, _, 0)) || worker.container(i).sidecar && r.started
+        matches!(r.state, RunState::Exited(_, _, Exit::Code(0)))
+            || worker.container(i).sidecar && r.started
     });
     let up = |i: usize| worker.runs[i].ready && worker.runs[i].running();
     let ready = (n_init..worker.runs.len()).all(up) && initialized && !terminal;

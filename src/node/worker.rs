@@ -1,10 +1,16 @@
 //! Pod workers: one per pod on the node, addressed by slot and generation in one number, so that an
 //! event meant for a pod that is gone finds nobody.
 
+use super::ending::End;
+use super::hooks::Hooked;
+use super::memory::Use;
+use super::pulls::Wanting;
 use super::runtime::Run;
+use crate::api::pod::{Behaviour, Container};
+use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
 use crate::api::{Name, PodSpec, Stamp, Uid};
-use crate::engine::{SimTime, Sym};
+use crate::engine::{SimDuration, SimTime, Sym};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -20,11 +26,12 @@ pub(super) enum Stage {
     Starting(u16),
     /// Every container has been started once.
     Up,
-    /// Being deleted: containers stop.
+    /// Being deleted: its containers stop.
     Stopping,
     /// All containers have stopped, the last status is on its way.
     Stopped,
-    /// All containers have ended by themselves: told, but the phase waits until the pod is stopped.
+    /// Its app containers have ended by themselves, or the kubelet ends it: told, but the phase
+    /// waits until nothing runs and the pod is stopped.
     Ending,
     /// The phase is terminal, the sandbox is gone.
     Finished,
@@ -51,12 +58,29 @@ pub(super) struct Worker {
     pub(super) cause: u64,
     /// When the containers must be killed.
     pub(super) deadline: SimTime,
-    /// When the worker wakes by its own clock.
-    pub(super) wake: SimTime,
     /// When its probes were registered: their ticks count from there.
     pub(super) probing: SimTime,
     /// Gate for the DELETE: the last status patch has been answered.
     pub(super) final_patch: bool,
+    /// What few pods need.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What few pods need.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rare {
+    /// When the worker wakes by its own clock.
+    pub(super) wake: Option<SimTime>,
+    /// Why the kubelet ends the pod.
+    pub(super) end: Option<End>,
+    /// A `postStart` hook under way.
+    pub(super) hooked: Option<Hooked>,
+    /// When its containers were told to stop, and their grace: for sidecars, which take turns.
+    pub(super) stopping: Option<(SimTime, SimDuration)>,
+    /// Containers that wait for their images.
+    pub(super) wanting: SmallVec<[Wanting; 1]>,
+    /// What its containers use, as far as the scenario says.
+    pub(super) uses: SmallVec<[Use; 2]>,
 }
 
 impl Worker {
@@ -76,12 +100,43 @@ impl Worker {
             || behaviour.exit_after_ns.is_some()
             || behaviour.ready_after_ns > 0
             || behaviour.probing.is_some()
+            || self.rare().is_some_and(|r| !r.wanting.is_empty())
     }
 
     /// The container with this number.
-    pub(super) fn container(&self, i: usize) -> &crate::api::pod::Container {
-        let n = self.n_init();
-        if i < n { &self.spec.init_containers[i] } else { &self.spec.containers[i - n] }
+    pub(super) fn container(&self, i: usize) -> &Container {
+        self.spec.container(i)
+    }
+
+    /// How the container with this number behaves.
+    pub(super) fn behaviour(&self, i: usize) -> &Behaviour {
+        self.spec.behaviour_of(i)
+    }
+
+    /// True if the container with this number is a sidecar.
+    pub(super) fn sidecar(&self, i: usize) -> bool {
+        i < self.n_init() && self.spec.init_containers[i].sidecar
+    }
+
+    /// True if the container with this number is the one that is being started.
+    pub(super) fn starting(&self, i: usize) -> bool {
+        matches!(self.stage, Stage::Starting(at) if usize::from(at) == i)
+    }
+
+    /// True until its containers have stopped for good (source: `kubelet_pods.go`
+    /// `filterOutInactivePods`).
+    pub(super) fn holds(&self) -> bool {
+        !matches!(self.stage, Stage::Stopped | Stage::Finished | Stage::Ended)
+    }
+
+    /// What few pods need, if this one does.
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    /// What few pods need.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 
@@ -91,13 +146,25 @@ pub(super) struct Workers {
     slots: Vec<(u16, Option<Worker>)>,
     free: Vec<u16>,
     by_object: FxHashMap<ObjRef, u32>,
+    /// Requests of the pods that hold resources, and their number.
+    held: Resources,
+    holding: usize,
 }
+
+/// Room for so many more pods is made at a time.
+const SLOTS: usize = 8;
 
 impl Workers {
     /// Adds a worker; gives its number.
     pub(super) fn insert(&mut self, worker: Worker) -> u32 {
         let object = worker.object;
+        self.held.add(&worker.spec.requests);
+        self.holding += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
+            if self.slots.len() == self.slots.capacity() {
+                // By and by: nodes are many, and none needs room for twice its pods.
+                self.slots.reserve_exact(SLOTS);
+            }
             self.slots.push((0, None));
             u16::try_from(self.slots.len() - 1).expect("fewer than 65,536 pods on a node")
         });
@@ -131,9 +198,35 @@ impl Workers {
         }
         if let Some(worker) = worker.take() {
             self.by_object.remove(&worker.object);
+            if worker.holds() {
+                self.held.sub(&worker.spec.requests);
+                self.holding -= 1;
+            }
             *generation = generation.wrapping_add(1);
             self.free.push(u16::try_from(slot).unwrap_or_default());
         }
+    }
+
+    /// A pod comes to this stage.
+    pub(super) fn enter(&mut self, id: u32, stage: Stage) {
+        let Some(worker) = self.get_mut(id) else { return };
+        let held = worker.holds();
+        worker.stage = stage;
+        if held && !worker.holds() {
+            let spec = Arc::clone(&worker.spec);
+            self.held.sub(&spec.requests);
+            self.holding -= 1;
+        }
+    }
+
+    /// Requests of the pods that hold resources of the node, and their number.
+    pub(super) fn held(&self) -> (&Resources, usize) {
+        (&self.held, self.holding)
+    }
+
+    /// Pods that hold resources of the node, in slot order.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Worker> {
+        self.slots.iter().filter_map(|(_, w)| w.as_ref()).filter(|w| w.holds())
     }
 
     /// Numbers of all workers, in slot order.

@@ -3,8 +3,8 @@
 use crate::api::Stamp;
 use crate::api::labels::{Op, Requirement};
 use crate::api::pod::{
-    Affinity, Conditions, Container, ContainerState, ContainerStatus, Effect, NodeSelectorTerm,
-    PodAffinityTerm, PodSpec, PodStatus, Port, PreStop, PreemptionPolicy, Probe, Protocol,
+    Affinity, Conditions, Container, ContainerState, ContainerStatus, Effect, Hook,
+    NodeSelectorTerm, PodAffinityTerm, PodSpec, PodStatus, Port, PreemptionPolicy, Probe, Protocol,
     PullPolicy, Qos, RestartPolicy, SpreadConstraint, Taint, Toleration, Volume, VolumeSource,
 };
 use crate::api::quantity::Quantity;
@@ -187,14 +187,17 @@ fn container(c: &Container) -> Value {
     put(&mut out, "startupProbe", c.startup.as_ref().map(probe));
     put(&mut out, "livenessProbe", c.liveness.as_ref().map(probe));
     put(&mut out, "readinessProbe", c.readiness.as_ref().map(probe));
-    put(&mut out, "lifecycle", c.pre_stop.map(pre_stop));
+    let mut hooks = Map::new();
+    put(&mut hooks, "postStart", c.post_start.map(hook));
+    put(&mut hooks, "preStop", c.pre_stop.map(hook));
+    put(&mut out, "lifecycle", (!hooks.is_empty()).then_some(hooks));
     out.into()
 }
 
-fn pre_stop(hook: PreStop) -> Value {
+fn hook(hook: Hook) -> Value {
     match hook {
-        PreStop::Sleep(seconds) => json!({"preStop": {"sleep": {"seconds": seconds}}}),
-        PreStop::Hook => json!({"preStop": {"exec": {}}}),
+        Hook::Sleep(seconds) => json!({"sleep": {"seconds": seconds}}),
+        Hook::Run => json!({"exec": {}}),
     }
 }
 

@@ -64,7 +64,11 @@ impl FaultRow {
     pub fn new(fault: &Fault) -> Self {
         let zone = match &fault.whom {
             Whom::Zone(zone) => Some(*zone),
-            Whom::Names(_) | Whom::Selector(..) | Whom::Count(_) | Whom::Component(_) => None,
+            Whom::Names(_)
+            | Whom::Selector(..)
+            | Whom::Count(_)
+            | Whom::Component(_)
+            | Whom::Registry(_) => None,
         };
         Self {
             name: fault.name.clone(),
@@ -72,6 +76,7 @@ impl FaultRow {
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
                 Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
+                Whom::Registry(_) => "image registry",
             },
             zone,
             begun: None,
@@ -123,5 +128,7 @@ impl FaultRow {
 /// not its end (`machine boots`, `kubelet starts`).
 #[must_use]
 pub fn begins(step: &str) -> bool {
-    ["crash", "stop", "lost", "loses", "dies", "power off"].iter().any(|word| step.contains(word))
+    ["crash", "stop", "shut", "lost", "loses", "dies", "power off"]
+        .iter()
+        .any(|word| step.contains(word))
 }

@@ -243,6 +243,14 @@ impl Metrics {
         }
         row.reason = pod.status.reason;
         let state = row.judge(pod);
+        // A kubelet that is short of something asks nobody: it ends the pod and says so.
+        let evicted = pod.terminal() && row.reason.as_str() == "Evicted";
+        let workload = row.workload;
+        if evicted && self.pods.unwanted(index, user) {
+            self.pods.row_mut(index).evicted = true;
+            self.totals.evicted += 1;
+            self.workloads.row_mut(workload).counts.evicted += 1;
+        }
         self.turn(now, index, state);
     }
 
@@ -385,7 +393,8 @@ impl Metrics {
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
-        if !matches!(row.what, FaultKind::NodeCrash | FaultKind::KubeletStop) {
+        let of_nodes = [FaultKind::NodeCrash, FaultKind::Shutdown, FaultKind::KubeletStop];
+        if !of_nodes.contains(&row.what) {
             // No node goes down with it.
             if begins(step) {
                 row.begun = row.begun.or(Some(now));

@@ -140,7 +140,7 @@ pub struct PodRow {
     pub state: State,
     /// Its machine died under it, and its kubelet has not reported since.
     pub lost: bool,
-    /// Evicted by taint or by the eviction API.
+    /// Evicted by a taint, by the eviction API or by its kubelet.
     pub evicted: bool,
 }
 

@@ -90,7 +90,7 @@ pub struct Totals {
     pub succeeded: u64,
     /// Failed.
     pub failed: u64,
-    /// Evicted by a taint or by the eviction API.
+    /// Evicted by a taint, by the eviction API or by its kubelet.
     pub evicted: u64,
     /// Gone from the store.
     pub deleted: u64,
@@ -347,6 +347,9 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
     let name = row.nodes.first().map_or("", |&n| metrics.nodes.rows[n].name.as_str());
     match (row.what, whole_zone) {
         (FaultKind::NodeCrash, Some(zone)) => format!("Zone {zone} lost"),
+        (FaultKind::Shutdown, Some(zone)) => format!("Zone {zone} shut down"),
+        (FaultKind::Shutdown, None) if nodes == 1 => format!("Node {name} shut down"),
+        (FaultKind::Shutdown, None) => format!("{nodes} nodes shut down"),
         (FaultKind::KubeletStop, Some(zone)) => format!("Kubelets of zone {zone} stopped"),
         (FaultKind::NodeCrash, None) if nodes == 1 => format!("Node {name} lost"),
         (FaultKind::KubeletStop, None) if nodes == 1 => format!("Kubelet of {name} stopped"),
@@ -357,6 +360,7 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
             format!("Watches of {} cut", row.component)
         }
         (FaultKind::WatchLoss, _) => format!("Watches of {nodes} kubelets cut"),
+        (FaultKind::RegistryDown, _) => "Image registry down".to_owned(),
     }
 }
 

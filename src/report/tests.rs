@@ -50,6 +50,7 @@ fn plan(nodes: u32) -> Plan {
         agent: Agent::Kubelet,
         boot: Dist::Constant(SimDuration::ZERO),
         joins: SimTime::ZERO,
+        kubelet: Arc::default(),
     });
     Plan {
         name: "zone-loss".into(),
@@ -58,6 +59,8 @@ fn plan(nodes: u32) -> Plan {
         until_idle: false,
         cluster: ClusterSpec {
             explicit_heartbeats: false,
+            images: Vec::new(),
+            registry_bytes_per_s: None,
             version: KubeVersion::V1_35,
             epoch_s: 1_700_000_000,
             nodes: specs.collect(),

@@ -34,7 +34,7 @@ pub struct Counts {
     pub succeeded: u64,
     /// Failed.
     pub failed: u64,
-    /// Evicted by a taint or by the eviction API.
+    /// Evicted by a taint, by the eviction API or by its kubelet.
     pub evicted: u64,
     /// Gone from the store.
     pub deleted: u64,

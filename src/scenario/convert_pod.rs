@@ -6,13 +6,13 @@ use super::convert::{
 use super::path::{At, Problems};
 use crate::api::labels::Requirement;
 use crate::api::pod::{
-    Affinity, Behaviour, Container, ContainerState, ContainerStatus, Failing, NodeSelectorTerm,
-    Phase, Pod, PodAffinityTerm, PodSpec, PodStatus, Port, PreStop, PreemptionPolicy,
-    PreferredNodeTerm, PreferredPodTerm, Probe, Probing, Protocol, PullPolicy, Qos, Resized,
-    RestartPolicy, SpreadConstraint, Toleration, Volume, VolumeSource,
+    Affinity, Container, ContainerState, ContainerStatus, Hook, NodeSelectorTerm, Phase, Pod,
+    PodAffinityTerm, PodSpec, PodStatus, Port, PreemptionPolicy, PreferredNodeTerm,
+    PreferredPodTerm, Probe, Protocol, PullPolicy, Qos, Resized, RestartPolicy, SpreadConstraint,
+    Toleration, Volume, VolumeSource,
 };
 use crate::api::workload::PodTemplate;
-use crate::engine::{SimDuration, Sym};
+use crate::engine::Sym;
 use k8s_openapi::api::core::v1 as core;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -90,10 +90,12 @@ pub(crate) fn pod_spec(
             .flatten()
             .map(|g| Sym::new(&g.condition_type))
             .collect(),
-        behaviour: behaviour(annotations, &at.key("metadata").key("annotations"), problems),
         doc: doc.map(|d| Arc::new(d.clone())),
         ..scalars(s)
     };
+    let meta = at.key("metadata");
+    let said = meta.key("annotations");
+    spec.behaviour = super::behaviour::read(&spec, annotations, &said, problems);
     spec.sum_requests();
     spec
 }
@@ -163,11 +165,14 @@ fn container(c: &core::Container, at: &At<'_>, problems: &mut Problems) -> Conta
         startup: c.startup_probe.as_ref().map(probe),
         liveness: c.liveness_probe.as_ref().map(probe),
         readiness: c.readiness_probe.as_ref().map(probe),
-        pre_stop: c.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()).map(|hook| {
-            let sleep = hook.sleep.as_ref();
-            sleep.map_or(PreStop::Hook, |s| PreStop::Sleep(u32::try_from(s.seconds).unwrap_or(0)))
-        }),
+        post_start: c.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).map(hook),
+        pre_stop: c.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()).map(hook),
     }
+}
+
+fn hook(hook: &core::LifecycleHandler) -> Hook {
+    let sleep = hook.sleep.as_ref();
+    sleep.map_or(Hook::Run, |s| Hook::Sleep(u32::try_from(s.seconds).unwrap_or(0)))
 }
 
 fn port(p: &core::ContainerPort) -> Port {
@@ -328,106 +333,6 @@ fn volume_source(v: &core::Volume) -> VolumeSource {
     } else {
         VolumeSource::Other
     }
-}
-
-/// The prefixes under which a manifest may say how its containers behave: ours, and that of the
-/// recordings.
-const PREFIXES: [&str; 2] = ["wavetank.dev/", "sim/"];
-const BEHAVIOUR_KEYS: [&str; 8] = [
-    "exit-after",
-    "exit-code",
-    "ready-after",
-    "stop-after",
-    "startup-after",
-    "liveness-fails",
-    "readiness-fails",
-    "pre-stop",
-];
-
-fn behaviour(
-    annotations: Option<&BTreeMap<String, String>>,
-    at: &At<'_>,
-    problems: &mut Problems,
-) -> Behaviour {
-    let mut behaviour = Behaviour::default();
-    let mut probing = Probing::default();
-    for (key, text) in annotations.into_iter().flatten() {
-        let Some(word) = PREFIXES.iter().find_map(|p| key.strip_prefix(p)) else { continue };
-        if !BEHAVIOUR_KEYS.contains(&word) {
-            let hint = super::path::nearest(word, BEHAVIOUR_KEYS)
-                .map(|near| format!("did you mean {near:?}?"))
-                .unwrap_or_else(|| format!("there are {}", BEHAVIOUR_KEYS.join(", ")));
-            problems.push_hint(&at.key(key), "unknown annotation", hint);
-            continue;
-        }
-        if let Err(why) = behave(word, text, &mut behaviour, &mut probing) {
-            problems.push(&at.key(key), why);
-        }
-    }
-    behaviour.probing = (probing != Probing::default()).then(|| Arc::new(probing));
-    behaviour
-}
-
-/// What one annotation says.
-fn behave(
-    word: &str,
-    text: &str,
-    behaviour: &mut Behaviour,
-    probing: &mut Probing,
-) -> Result<(), String> {
-    let time = || SimDuration::parse(text).map(|t| t.0);
-    match word {
-        "exit-code" => {
-            behaviour.exit_code = text
-                .trim()
-                .parse()
-                .map_err(|why| format!("{text:?} is not an exit code: {why}"))?;
-        }
-        "exit-after" => behaviour.exit_after_ns = Some(time()?),
-        "ready-after" => behaviour.ready_after_ns = time()?,
-        "stop-after" => behaviour.stop_after_ns = time()?,
-        "startup-after" => probing.startup_after_ns = Some(time()?),
-        "liveness-fails" => probing.liveness = Some(failing(text)?),
-        "readiness-fails" => probing.readiness = Some(failing(text)?),
-        _pre_stop => probing.pre_stop_ns = Some(bounds(text)?),
-    }
-    Ok(())
-}
-
-/// `3s`, or `2s..6s`.
-fn bounds(text: &str) -> Result<(u64, u64), String> {
-    let (low, high) = text.split_once("..").unwrap_or((text, text));
-    let (low, high) = (SimDuration::parse(low.trim())?.0, SimDuration::parse(high.trim())?.0);
-    if low > high { Err(format!("{text:?} runs backwards")) } else { Ok((low, high)) }
-}
-
-/// `after 5m`, `after 5m for 30s`, `after 5m for 30s every 2m`; `at 10m` counts from the start of
-/// the run.
-fn failing(text: &str) -> Result<Failing, String> {
-    const FORM: &str = "write \"after 5m\" or \"at 10m\", then \"for 30s\", then \"every 2m\"";
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let (from, rest) = match words.as_slice() {
-        [way @ ("after" | "at"), from, rest @ ..] => ((*way == "at", *from), rest),
-        _other => return Err(format!("{text:?} says not when: {FORM}")),
-    };
-    let (lasts, every) = match rest {
-        [] => (None, None),
-        ["for", lasts] => (Some(*lasts), None),
-        ["for", lasts, "every", every] => (Some(*lasts), Some(*every)),
-        _other => return Err(format!("{text:?} is not understood: {FORM}")),
-    };
-    let time = |text: &str| SimDuration::parse(text).map(|t| t.0);
-    let failing = Failing {
-        absolute: from.0,
-        from_ns: time(from.1)?,
-        lasts_ns: lasts.map(time).transpose()?,
-        every_ns: every.map(time).transpose()?,
-    };
-    if failing.lasts_ns == Some(0) || failing.every_ns.is_some_and(|e| Some(e) <= failing.lasts_ns)
-    {
-        return Err(format!("{text:?}: a failure lasts, and ends before it comes again"));
-    }
-    Ok(failing)
 }
 
 fn pod_status(s: &core::PodStatus, problems: &mut Problems) -> PodStatus {

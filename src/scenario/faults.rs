@@ -11,6 +11,9 @@ use crate::api::node::keys;
 use crate::cluster::spec::{Component, Fault, FaultKind, Whom};
 use crate::engine::{SimDuration, Sym, num};
 
+/// `RestartSec` of the kubelet's unit (source: kubeadm's `kubelet.service`).
+const RESTART_SEC: SimDuration = SimDuration::from_secs(10);
+
 /// A fault; none if it says neither what nor whom.
 pub(crate) fn fault(
     from: &file::Fault,
@@ -31,6 +34,7 @@ pub(crate) fn fault(
     // A component comes back by itself; nodes stay away if nobody says for how long.
     let own = matches!(whom, Whom::Component(_)) || what == FaultKind::WatchLoss;
     let lasts = lasts.or(own.then_some(SimDuration::ZERO));
+    let lasts = lasts.or(from.kubelet_crash.is_some().then_some(RESTART_SEC));
     Some(Fault { name: from.name.clone(), what, whom, at: begins, lasts })
 }
 
@@ -43,7 +47,9 @@ fn strikes(
 ) -> Option<(FaultKind, Whom)> {
     let nodes = [
         (FaultKind::NodeCrash, &from.crash, "crash"),
+        (FaultKind::Shutdown, &from.shutdown, "shutdown"),
         (FaultKind::KubeletStop, &from.kubelet_stop, "kubeletStop"),
+        (FaultKind::KubeletStop, &from.kubelet_crash, "kubeletCrash"),
         (FaultKind::WatchLoss, &from.kubelet_watch_loss, "kubeletWatchLoss"),
     ];
     let components = [
@@ -52,6 +58,7 @@ fn strikes(
     ];
     let given: Vec<&str> = (nodes.iter().filter(|n| n.1.is_some()).map(|n| n.2))
         .chain(components.iter().filter(|c| c.1.is_some()).map(|c| c.2))
+        .chain(from.registry_down.as_ref().map(|_| "registryDown"))
         .collect();
     if let [one, other, ..] = given.as_slice() {
         report.error(at, format!("{one} and {other} are both given"), "write two faults");
@@ -70,7 +77,11 @@ fn strikes(
         };
         return Some((what, Whom::Component(component)));
     }
-    let hint = "write crash:, kubeletStop:, restart:, watchLoss: or kubeletWatchLoss:";
+    if let Some(host) = &from.registry_down {
+        let host = if host == "all" { "" } else { host.as_str() };
+        return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
+    }
+    let hint = "write crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, watchLoss:, kubeletWatchLoss: or registryDown:";
     report.error(at, "says not what happens", hint);
     None
 }

@@ -145,6 +145,12 @@ pub struct Cluster {
     /// Addresses of pods, of which each node gets a /24 (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
     #[serde(rename = "podCIDR")]
     pub pod_cidr: Option<String>,
+    /// Images with their sizes or layers; any other is as large as `latencies.imageBytes` says.
+    #[serde(default)]
+    pub images: Vec<super::images::Described>,
+    /// The image registry.
+    #[serde(default)]
+    pub registry: super::images::Registry,
     /// `--metric-resolution` of the metrics server; 15s by default.
     pub metrics_resolution: Option<Span>,
 }
@@ -236,6 +242,9 @@ pub struct Pool {
     /// Images there from the start.
     #[serde(default)]
     pub images: Vec<Image>,
+    /// Configuration of the kubelets.
+    #[serde(default)]
+    pub kubelet: super::kubelet::Kubelet,
 }
 
 /// Allocatable amounts that differ from the default.
@@ -645,8 +654,8 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash`, `kubeletStop`, `restart`, `watchLoss` and `kubeletWatchLoss` is
-/// given.
+/// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`, `watchLoss`,
+/// `kubeletWatchLoss` and `registryDown` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -655,14 +664,21 @@ pub struct Fault {
     pub name: String,
     /// Machines lose power; they boot at the end.
     pub crash: Option<Whom>,
+    /// Machines are told to shut down; kubelets with a `shutdownGracePeriod` end their pods first. They
+    /// boot at the end.
+    pub shutdown: Option<Whom>,
     /// Only the kubelet stops: containers run on, nobody reports.
     pub kubelet_stop: Option<Whom>,
+    /// The kubelet crashes; systemd starts it again after `for`, 10s by default.
+    pub kubelet_crash: Option<Whom>,
     /// The process of a component ends, and starts cold after `for` (by default at once).
     pub restart: Option<ComponentName>,
     /// The watches of a component are cut; it takes them up again after `for` (by default at once).
     pub watch_loss: Option<ComponentName>,
     /// The watches of these nodes' kubelets are cut.
     pub kubelet_watch_loss: Option<Whom>,
+    /// An image registry does not answer: its host, or `all`.
+    pub registry_down: Option<String>,
     /// When.
     pub at: Span,
     /// For how long; for the rest of the run by default.

@@ -12,8 +12,11 @@ mod set;
 pub mod value;
 
 mod arrivals;
+mod behaviour;
 mod expect;
 mod faults;
+pub mod images;
+pub mod kubelet;
 mod names;
 mod objects;
 mod plan;

@@ -275,9 +275,10 @@ const SPEC_FIELDS: [&str; 18] = [
 ];
 
 /// Fields of a container that something acts upon.
-const CONTAINER_FIELDS: [&str; 9] = [
+const CONTAINER_FIELDS: [&str; 10] = [
     "image",
     "imagePullPolicy",
+    "lifecycle",
     "livenessProbe",
     "name",
     "ports",
@@ -308,12 +309,8 @@ fn ignored_fields(obj: &Obj) -> BTreeSet<String> {
     ignored
 }
 
-/// A container's field, if nothing acts upon it. Of the hooks, the one before the end takes its
-/// time.
+/// A container's field, if nothing acts upon it.
 fn ignored_of(list: &str, key: &str, value: &Value) -> Option<String> {
-    if key == "lifecycle" {
-        return value.get("postStart").map(|_| format!("spec.{list}[].lifecycle.postStart"));
-    }
     let ignored = !CONTAINER_FIELDS.contains(&key) && !by_default(key, value);
     ignored.then(|| format!("spec.{list}[].{key}"))
 }

@@ -134,7 +134,11 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
         let cidr = cidr.ok_or_else(|| format!("{text:?} is no range of addresses from /8 to /24"));
         report.take(&at.key("podCIDR"), cidr, "write 10.244.0.0/16")
     });
+    let images = super::images::described(&from.images, &at.key("images"), report);
+    let registry = super::images::bandwidth(&from.registry, &at.key("registry"), report);
     ClusterSpec {
+        images,
+        registry_bytes_per_s: registry,
         version: version.unwrap_or_default(),
         epoch_s: from.epoch.as_ref().map_or(EPOCH_S, |text| epoch(text, &at, report)),
         nodes: Vec::new(),

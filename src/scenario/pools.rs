@@ -12,11 +12,10 @@ use crate::api::quantity::Quantity as Exact;
 use crate::api::resources::Resources;
 use crate::cluster::spec::{Agent, NodeSpec};
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
+use crate::node::KubeletConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What the kubelet keeps back by default: its hard eviction threshold (behaviour reference §4.10).
-const EVICTION_THRESHOLD: i64 = 100 << 20;
 /// kubelet's `--max-pods`.
 const MAX_PODS: u32 = 110;
 /// Most nodes of a scenario: a mistyped count should not fill the memory.
@@ -48,14 +47,15 @@ pub(crate) fn agent(name: AgentName) -> Agent {
 }
 
 /// Allocatable where nobody says otherwise.
-pub(crate) fn default_allocatable(capacity: &Resources, agent: Agent) -> Resources {
-    let mut allocatable = capacity.clone();
-    if agent == Agent::Kubelet {
-        allocatable.memory = (capacity.memory - EVICTION_THRESHOLD).max(0);
-        // nodefs.available<10%.
-        allocatable.ephemeral = capacity.ephemeral - capacity.ephemeral / 10;
+pub(crate) fn default_allocatable(
+    capacity: &Resources,
+    agent: Agent,
+    kubelet: &KubeletConfig,
+) -> Resources {
+    match agent {
+        Agent::Kubelet => kubelet.allocatable(capacity),
+        Agent::Fakelet => capacity.clone(),
     }
-    allocatable
 }
 
 /// Labels every kubelet sets, those of the zone, and the given ones.
@@ -148,12 +148,11 @@ fn capacity(pool: &Pool, at: &Place, report: &mut Report) -> Resources {
 
 fn allocatable(
     given: &Allocatable,
-    capacity: &Resources,
-    agent: Agent,
+    (capacity, agent, kubelet): (&Resources, Agent, &KubeletConfig),
     at: &Place,
     report: &mut Report,
 ) -> Resources {
-    let mut result = default_allocatable(capacity, agent);
+    let mut result = default_allocatable(capacity, agent, kubelet);
     let mut amounts = Amounts { report, at: at.clone() };
     if let Some(q) = &given.cpu {
         result.cpu_milli = amounts.milli("cpu", q);
@@ -231,8 +230,10 @@ pub(crate) fn pool_nodes(
     }
     let agent = agent(pool.agent);
     let capacity = Arc::new(capacity(pool, at, report));
+    let kubelet = Arc::new(super::kubelet::config(&pool.kubelet, &at.key("kubelet"), report));
+    let basis = (capacity.as_ref(), agent, kubelet.as_ref());
     let allocatable =
-        Arc::new(allocatable(&pool.allocatable, &capacity, agent, &at.key("allocatable"), report));
+        Arc::new(allocatable(&pool.allocatable, basis, &at.key("allocatable"), report));
     let zones = zones(pool, at, report);
     let taints = taints(pool, &at.key("taints"), report);
     let images: Arc<[NodeImage]> = images(pool, image_bytes, &at.key("images"), report).into();
@@ -263,6 +264,7 @@ pub(crate) fn pool_nodes(
                 agent,
                 boot,
                 joins,
+                kubelet: Arc::clone(&kubelet),
             })
         })
         .collect()
@@ -323,5 +325,6 @@ pub(crate) fn of_object(node: &Node) -> NodeSpec {
         agent: Agent::Kubelet,
         boot: Dist::Constant(SimDuration::ZERO),
         joins: SimTime::ZERO,
+        kubelet: Arc::default(),
     }
 }

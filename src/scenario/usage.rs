@@ -5,9 +5,9 @@ use super::place::Place;
 use super::report::Report;
 use super::target::{self, Target};
 use super::value::{self, QUANTITY_HINT, Quantity, SPAN_HINT, Span};
-use crate::addons::metrics_server::{Course, Load};
 use crate::api::Selector;
 use crate::engine::{SimTime, Sym};
+use crate::event::usage::{Course, Load};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -20,10 +20,16 @@ pub struct Usage {
     pub workload: Option<String>,
     /// Namespace of metrics that belong to no pod; `default` if not given.
     pub namespace: Option<String>,
+    /// Which container uses cpu, memory, storage and processes; the first one by default.
+    pub container: Option<String>,
     /// CPU, in cores.
     pub cpu: Option<Amounts>,
-    /// Memory, in bytes.
+    /// Memory, in bytes. Above its limit a container is killed; a node that runs short evicts.
     pub memory: Option<Amounts>,
+    /// Writable layers, logs and emptyDir volumes, in bytes: for the kubelet alone.
+    pub ephemeral_storage: Option<Amounts>,
+    /// Processes: for the kubelet alone.
+    pub pids: Option<Amounts>,
     /// Custom metrics of the pods, or external ones, by name.
     #[serde(default)]
     pub metrics: BTreeMap<String, Amounts>,
@@ -56,8 +62,22 @@ pub enum Amount {
 pub struct Changing {
     /// From each instant on, this amount.
     pub series: Option<Vec<Point>>,
-    /// A random walk, one step per scrape.
+    /// A random walk, one step per scrape. Kubelets see where it begins.
     pub walk: Option<Walk>,
+    /// Growth from the start of each container's run, as of a leak.
+    pub growth: Option<Growth>,
+}
+
+/// Growth from the start of a run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Growth {
+    /// First amount.
+    pub start: Quantity,
+    /// Growth per minute.
+    pub per_minute: Quantity,
+    /// Greatest amount.
+    pub max: Quantity,
 }
 
 /// A point of a series.
@@ -103,13 +123,23 @@ pub(crate) fn loads(from: &Usage, known: &Known, at: &Place, report: &mut Report
         }
         None => (Sym::new(from.namespace.as_deref().unwrap_or("default")), None),
     };
-    let named = [("cpu", &from.cpu), ("memory", &from.memory)];
-    let named = named.into_iter().filter_map(|(name, a)| Some((name, at.key(name), a.as_ref()?)));
+    let named = [
+        ("cpu", "cpu", &from.cpu),
+        ("memory", "memory", &from.memory),
+        ("ephemeral-storage", "ephemeralStorage", &from.ephemeral_storage),
+        ("pids", "pids", &from.pids),
+    ];
+    let named =
+        named.into_iter().filter_map(|(name, field, a)| Some((name, at.key(field), a.as_ref()?)));
     let custom =
         from.metrics.iter().map(|(name, a)| (name.as_str(), at.key("metrics").key(name), a));
     let mut loads = Vec::new();
     for (name, place, amounts) in named.chain(custom) {
         loads.extend(load((ns, pods.as_ref()), name, amounts, &place, report));
+    }
+    let container = from.container.as_deref().unwrap_or_default();
+    for load in &mut loads {
+        load.container = Sym::new(container);
     }
     if loads.is_empty() && !report.failed() {
         report.error(at, "says nothing of any metric", "write cpu:, memory: or metrics:");
@@ -137,7 +167,11 @@ fn load(
         }
     };
     let course = course(amount, &at.key(field), report)?;
-    Some(Load { ns, pods: pods.cloned(), metric: Sym::new(name), shared, course })
+    let (pods, metric, container) = (pods.cloned(), Sym::new(name), Sym::EMPTY);
+    if matches!(course, Course::Growth { .. }) && (shared || pods.is_none()) {
+        report.error(&at.key(field), "growth is that of a container", "write it below perPod");
+    }
+    Some(Load { ns, pods, container, metric, shared, course })
 }
 
 fn milli(text: &Quantity, at: &Place, report: &mut Report) -> Option<i64> {
@@ -150,9 +184,20 @@ fn course(amount: &Amount, at: &Place, report: &mut Report) -> Option<Course> {
         Amount::Constant(text) => return milli(text, at, report).map(Course::Constant),
         Amount::Changing(changing) => changing,
     };
-    match (&changing.series, &changing.walk) {
-        (Some(points), None) => series(points, &at.key("series"), report),
-        (None, Some(walk)) => {
+    match (&changing.series, &changing.walk, &changing.growth) {
+        (Some(points), None, None) => series(points, &at.key("series"), report),
+        (None, None, Some(growth)) => {
+            let place = at.key("growth");
+            let mut one = |field: &str, text| milli(text, &place.key(field), report);
+            let (start, max) = (one("start", &growth.start)?, one("max", &growth.max)?);
+            let per_minute = one("perMinute", &growth.per_minute)?;
+            if per_minute <= 0 || max < start {
+                report.error(&place, "does not grow", "perMinute above 0, and start ≤ max");
+                return None;
+            }
+            Some(Course::Growth { start, per_minute, max })
+        }
+        (None, Some(walk), None) => {
             let place = at.key("walk");
             let mut one = |field: &str, text| milli(text, &place.key(field), report);
             let start = one("start", &walk.start)?;
@@ -164,8 +209,9 @@ fn course(amount: &Amount, at: &Place, report: &mut Report) -> Option<Course> {
             }
             Some(Course::Walk { start, step, min, max })
         }
-        (Some(_), Some(_)) | (None, None) => {
-            report.error(at, "needs one of series and walk", "or write the amount itself");
+        _other => {
+            let hint = "or write the amount itself";
+            report.error(at, "needs one of series, walk and growth", hint);
             None
         }
     }

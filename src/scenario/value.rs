@@ -3,6 +3,7 @@
 
 use crate::api::quantity::Quantity as Exact;
 use crate::engine::{Dist, SimDuration, num};
+use crate::node::Level as Bound;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -41,6 +42,7 @@ macro_rules! scalars {
 scalars! {
     Span "span" "A span of time: `90s`, `1h30m`, `250ms`; a bare number counts seconds.";
     Quantity "quantity" "A Kubernetes quantity: `500m`, `16Gi`, `1.5`, `2e3`.";
+    Level "level" "An amount or a share of the capacity: `100Mi`, `10%`.";
     Rate "rate" "A rate: `10/s`, `600/h`, `5/m`, `100/d`.";
     Taint "taint" "A taint as kubectl writes it: `key=value:NoSchedule` or `key:NoExecute`.";
 }
@@ -76,6 +78,7 @@ pub fn check_format(format: &str, text: &str) -> Result<(), (String, &'static st
     match format {
         "span" => span(text).map(|_| ()).map_err(|e| (e, SPAN_HINT)),
         "quantity" => amount(text).map(|_| ()).map_err(|e| (e, QUANTITY_HINT)),
+        "level" => level(text).map(|_| ()).map_err(|e| (e, LEVEL_HINT)),
         "rate" => mean_gap(text).map(|_| ()).map_err(|e| (e, "write 10/s, 5/m, 600/h or 100/d")),
         "taint" => super::pools::taint(text).map(|_| ()).map_err(|e| (e, TAINT_HINT)),
         _ => Ok(()),
@@ -86,9 +89,24 @@ pub fn check_format(format: &str, text: &str) -> Result<(), (String, &'static st
 pub const SPAN_HINT: &str = "write 90s, 1h30m or 250ms";
 /// Way out of a bad quantity.
 pub const QUANTITY_HINT: &str = "suffixes are m, k, M, G, T and Ki, Mi, Gi, Ti: 500m, 16Gi, 1.5";
+/// Way out of a bad level.
+pub const LEVEL_HINT: &str = "write 100Mi or 10%";
 /// Way out of a bad taint.
 pub const TAINT_HINT: &str =
     "write key=value:Effect or key:Effect; Effect is NoSchedule, PreferNoSchedule or NoExecute";
+
+/// An amount, or a share of the capacity.
+///
+/// # Errors
+/// A sentence.
+pub fn level(text: &str) -> Result<Bound, String> {
+    let Some(share) = text.trim().strip_suffix('%') else {
+        return Ok(Bound::Amount(amount(text)?.value()));
+    };
+    let share = share.trim().parse::<f64>().ok().filter(|s| (0.0..=100.0).contains(s));
+    let share = share.ok_or_else(|| format!("{text:?} is no share from 0% to 100%"))?;
+    Ok(Bound::Share(u32::try_from(num::round(share * 100.0)).unwrap_or(0)))
+}
 
 /// A span of time.
 ///

@@ -81,6 +81,7 @@ fn event_words(event: Event) -> &'static str {
         Event::Api(_)
         | Event::Watch { .. }
         | Event::Answer { .. }
+        | Event::Registry(_)
         | Event::Scrape
         | Event::Scheduler(_)
         | Event::Controller { .. }

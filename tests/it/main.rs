@@ -11,6 +11,7 @@ mod golden;
 mod golden_objects;
 mod golden_read;
 mod heartbeats;
+mod kubelet;
 mod manifests;
 mod often_wrong;
 mod plain;

@@ -277,7 +277,8 @@ fn plain(spec: &PodSpec) -> bool {
             && c.startup.is_none()
             && c.liveness.is_none()
             && c.readiness.is_none()
-            && c.pre_stop == Container::default().pre_stop
+            && c.post_start.is_none()
+            && c.pre_stop.is_none()
             && !c.sidecar
     };
     spec.init_containers.is_empty()

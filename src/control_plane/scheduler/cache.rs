@@ -12,7 +12,8 @@ use super::tree::{NodeTree, ZoneKey, zone_of};
 use super::volumes::VolumeIndex;
 use crate::api::node::Node;
 use crate::api::pdb::PodDisruptionBudget;
-use crate::api::pod::{Effect, Protocol};
+use crate::api::placement::{HostPort, host_ports};
+use crate::api::pod::Effect;
 use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
 use crate::api::{ByObject, Kind, LabelSet, Name, Pod, Selector};
@@ -23,9 +24,6 @@ use std::sync::Arc;
 
 /// No position, no domain.
 pub const NONE: u32 = u32::MAX;
-
-/// A host port in use: protocol, port, address (empty for all).
-pub type HostPort = (Protocol, u16, Sym);
 
 /// A node and what is on it.
 #[derive(Debug, Clone, Default)]
@@ -538,7 +536,7 @@ impl Cache {
             row.nonzero.0 -= amounts.nonzero.0;
             row.nonzero.1 -= amounts.nonzero.1;
         }
-        for port in host_ports(pod) {
+        for port in host_ports(&pod.spec) {
             // A set, as upstream: the first of several holders to go frees the port for all.
             row.ports.retain(|p| *p != port);
             if add {
@@ -582,19 +580,4 @@ impl Cache {
             None => self.owners.remove(&(kind, ns, name)),
         };
     }
-}
-
-/// Host ports of app containers and sidecars.
-pub fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
-    let sidecars = pod.spec.init_containers.iter().filter(|c| c.sidecar);
-    pod.spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|c| &c.ports)
-        .filter(|p| p.host_port != 0)
-        .map(|p| {
-            let all = p.host_ip.is_empty() || p.host_ip.as_str() == "0.0.0.0";
-            (p.protocol, p.host_port, if all { Sym::EMPTY } else { p.host_ip })
-        })
 }

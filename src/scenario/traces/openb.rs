@@ -153,6 +153,7 @@ pub fn nodes(label: &str, from: impl Read, agent: Agent) -> Result<Vec<NodeSpec>
             agent,
             boot: Dist::Constant(SimDuration::ZERO),
             joins: SimTime::ZERO,
+            kubelet: Arc::default(),
         });
         Ok(())
     })?;

@@ -120,7 +120,9 @@ fn fta(row: Row<'_>, machines: &mut Machines) -> Result<Option<Outage>, String> 
     let (from, to) = (whole(from)?, whole(to)?);
     match *kind {
         "0" if from > to => Err(format!("ends at {to}, before its begin at {from}")),
-        "0" => Ok((to > from).then(|| Outage { hit, from_ms: from * 1000, to_ms: Some(to * 1000) })),
+        "0" => {
+            Ok((to > from).then(|| Outage { hit, from_ms: from * 1000, to_ms: Some(to * 1000) }))
+        }
         "1" => Ok(None),
         other => Err(format!("event_type {other:?} is neither 0 (away) nor 1 (there)")),
     }
@@ -158,7 +160,8 @@ fn minute(text: &str) -> Result<u64, String> {
     let parsed = jiff::civil::DateTime::strptime("%m/%d/%Y %H:%M", text)
         .and_then(|t| t.to_zoned(jiff::tz::TimeZone::UTC))
         .map_err(|_e| format!("{text:?} is no time such as 6/21/2005 10:54"))?;
-    u64::try_from(parsed.timestamp().as_millisecond()).map_err(|_e| format!("{text:?} is too early"))
+    u64::try_from(parsed.timestamp().as_millisecond())
+        .map_err(|_e| format!("{text:?} is too early"))
 }
 
 /// Hands over the wanted columns of each row; the first twenty mistakes are told by line.
@@ -227,16 +230,14 @@ mod tests {
         let read = read_text(Format::Fta, text).unwrap();
         assert_eq!(read.machines, ["a", "b"]);
         let told: Vec<_> = read.list.iter().map(|o| (o.hit, o.from_ms, o.to_ms)).collect();
-        let wanted = [
-            (Hit::Machine(1), 3000, Some(9000)),
-            (Hit::Machine(0), 5000, Some(7000)),
-        ];
+        let wanted = [(Hit::Machine(1), 3000, Some(9000)), (Hit::Machine(0), 5000, Some(7000))];
         assert_eq!(told, wanted);
     }
 
     #[test]
     fn service_outages_follow_each_other() {
-        let text = "failure_interval_ms,failure_duration_ms,failure_intensity\n100,10,0.5\n50,20,1\n";
+        let text =
+            "failure_interval_ms,failure_duration_ms,failure_intensity\n100,10,0.5\n50,20,1\n";
         let read = read_text(Format::OpenDc, text).unwrap();
         let told: Vec<_> = read.list.iter().map(|o| (o.hit, o.from_ms, o.to_ms)).collect();
         assert_eq!(told, [(Hit::Share(0.5), 100, Some(110)), (Hit::Share(1.0), 150, Some(170))]);

@@ -3,6 +3,7 @@
 use crate::api::Pod;
 use crate::api::labels::Op;
 use crate::api::node::Node;
+use crate::api::placement::{meets, node_matches, required_terms};
 use crate::api::pod::{NodeSelectorTerm, PreferredNodeTerm};
 use crate::control_plane::scheduler::cache::Cache;
 use crate::control_plane::scheduler::framework::{
@@ -18,29 +19,6 @@ pub struct NodeAffinity {
     pub required: Option<Vec<NodeSelectorTerm>>,
     /// `addedAffinity.preferred…`.
     pub preferred: Vec<PreferredNodeTerm>,
-}
-
-/// Whether a node meets a term; an empty term is met by none.
-fn meets(term: &NodeSelectorTerm, node: &Node) -> bool {
-    if term.expressions.is_empty() && term.fields.is_empty() {
-        return false;
-    }
-    term.expressions.iter().all(|r| r.matches_value(node.meta.labels.get(r.key)))
-        && term.fields.iter().all(|r| {
-            r.key.as_str() == "metadata.name" && r.matches_value(Some(node.meta.name.sym()))
-        })
-}
-
-fn required_terms(pod: &Pod) -> Option<&Vec<NodeSelectorTerm>> {
-    pod.spec.affinity.as_ref()?.node_required.as_ref()
-}
-
-/// Whether a node meets the pod's nodeSelector and required node affinity.
-#[must_use]
-pub fn node_matches(pod: &Pod, node: &Node) -> bool {
-    let labels = node.meta.labels;
-    pod.spec.node_selector.iter().all(|(k, v)| labels.get(*k) == Some(*v))
-        && required_terms(pod).is_none_or(|terms| terms.iter().any(|t| meets(t, node)))
 }
 
 /// The names to which every term narrows the choice; none if some term does not.

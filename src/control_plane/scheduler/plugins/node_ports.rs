@@ -1,7 +1,8 @@
 //! `NodePorts`: host ports are not shared.
 
 use crate::api::Pod;
-use crate::control_plane::scheduler::cache::{Cache, HostPort, host_ports};
+use crate::api::placement::{host_ports, ports_conflict as conflict};
+use crate::control_plane::scheduler::cache::Cache;
 use crate::control_plane::scheduler::framework::{
     ClusterEvent, Code, CycleState, Hint, Plugin, PreFilter, Reason, Verdict, View,
 };
@@ -10,19 +11,15 @@ use crate::control_plane::scheduler::framework::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NodePorts;
 
-/// Same protocol and port, and the same address or all addresses on either side.
-fn conflict(a: HostPort, b: HostPort) -> bool {
-    (a.0, a.1) == (b.0, b.1) && (a.2 == b.2 || a.2.is_empty() || b.2.is_empty())
-}
-
 impl Plugin for NodePorts {
     fn pre_filter(&self, view: View<'_>, _state: &mut CycleState) -> PreFilter {
-        if host_ports(view.pod).next().is_some() { PreFilter::Run } else { PreFilter::Skip }
+        if host_ports(&view.pod.spec).next().is_some() { PreFilter::Run } else { PreFilter::Skip }
     }
 
     fn filter_node(&self, view: View<'_>, _state: &CycleState, at: usize) -> Verdict {
         let used = &view.cache.at(at).ports;
-        if host_ports(view.pod).any(|mine| used.iter().any(|theirs| conflict(mine, *theirs))) {
+        if host_ports(&view.pod.spec).any(|mine| used.iter().any(|theirs| conflict(mine, *theirs)))
+        {
             Verdict::reject(Code::Unschedulable, 1)
         } else {
             Verdict::PASS
@@ -37,9 +34,9 @@ impl Plugin for NodePorts {
         match event {
             ClusterEvent::NodeAdd(_) => Hint::Queue,
             ClusterEvent::PodGone(gone) => {
-                let clash = |mine| host_ports(gone).any(|theirs| conflict(mine, theirs));
+                let clash = |mine| host_ports(&gone.spec).any(|theirs| conflict(mine, theirs));
                 let there = !gone.node.is_empty() || !gone.status.nominated.is_empty();
-                Hint::of(there && host_ports(pod).any(clash))
+                Hint::of(there && host_ports(&pod.spec).any(clash))
             }
             ClusterEvent::NodeUpdate { .. }
             | ClusterEvent::NodeDelete(_)

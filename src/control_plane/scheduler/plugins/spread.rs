@@ -1,9 +1,9 @@
 //! `PodTopologySpread` (source: `plg/podtopologyspread/{common,filtering,scoring,plugin}.go`).
 
-use super::node_affinity::node_matches;
 use super::taint_toleration::tolerates;
 use crate::api::labels::{Op, Requirement};
 use crate::api::node::{Node, keys};
+use crate::api::placement::node_matches;
 use crate::api::pod::SpreadConstraint;
 use crate::api::{LabelSet, Pod, Selector};
 use crate::control_plane::scheduler::cache::{Cache, NONE, Topology};

@@ -1,0 +1,54 @@
+//! How the containers of a pod behave, each for itself.
+
+use super::pod::{Behaviour, Container, PodSpec};
+
+impl PodSpec {
+    /// The container with this number, counted over init and app containers.
+    #[must_use]
+    pub fn container(&self, i: usize) -> &Container {
+        let n = self.init_containers.len();
+        if i < n { &self.init_containers[i] } else { &self.containers[i - n] }
+    }
+
+    /// What the scenario says of this container alone.
+    fn own_behaviour(&self, i: usize) -> Option<&Behaviour> {
+        let probing = self.behaviour.probing.as_deref().filter(|p| !p.containers.is_empty())?;
+        let name = self.container(i).name;
+        probing.containers.iter().find(|(of, _)| *of == name).map(|(_, own)| own)
+    }
+
+    /// How a container behaves: as the scenario says of it, else as it says of its pod.
+    #[must_use]
+    pub fn behaviour_of(&self, i: usize) -> &Behaviour {
+        self.own_behaviour(i).unwrap_or(&self.behaviour)
+    }
+
+    /// When a container ends by itself, nanoseconds after its start, and with which exit code.
+    /// Unless the scenario says so of the container itself, a plain init container does its work
+    /// in no time, and a sidecar runs for ever.
+    #[must_use]
+    pub fn exit_of(&self, i: usize) -> Option<(u64, i32)> {
+        let own = self.own_behaviour(i);
+        let told = |b: &Behaviour| b.exit_after_ns.map(|after| (after, b.exit_code));
+        if i >= self.init_containers.len() {
+            return told(own.unwrap_or(&self.behaviour));
+        }
+        if self.init_containers[i].sidecar {
+            return own.and_then(told);
+        }
+        Some(own.map_or((0, 0), |b| (b.exit_after_ns.unwrap_or(0), b.exit_code)))
+    }
+
+    /// True if some container ends by itself or fails a probe sooner or later.
+    #[must_use]
+    pub fn restless(&self) -> bool {
+        let fails = |b: &Behaviour| {
+            b.probing.as_deref().is_some_and(|p| p.liveness.is_some() || p.readiness.is_some())
+        };
+        let n = self.init_containers.len();
+        (n..n + self.containers.len()).any(|i| {
+            let behaviour = self.behaviour_of(i);
+            behaviour.exit_after_ns.is_some() || fails(behaviour)
+        })
+    }
+}
