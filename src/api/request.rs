@@ -287,7 +287,8 @@ impl ApiError {
             Self::Forbidden(why) if name.is_empty() => format!("{resource} is forbidden: {why}"),
             Self::Forbidden(why) => format!("{resource} \"{name}\" is forbidden: {why}"),
             Self::ForbiddenNamed(own, why) => {
-                format!("{resource} \"{own}\" is forbidden: {why}")
+                let own = if own.is_empty() { name } else { own };
+                Self::Forbidden(why).message(kind, own)
             }
             Self::NotFound => format!("{resource} \"{name}\" not found"),
             Self::AlreadyExists => format!("{resource} \"{name}\" already exists"),
