@@ -298,7 +298,7 @@ pub enum VolumeSource {
     /// A claim by name, and whether the pod mounts it read-only.
     Claim(Sym, bool),
     /// An ephemeral claim made from a template: the claim is called `POD-VOLUME`.
-    Ephemeral,
+    Ephemeral(Arc<super::storage::ClaimTemplate>),
     /// GCE persistent disk (name, read-only).
     GcePd(Sym, bool),
     /// AWS EBS volume id.

@@ -203,6 +203,8 @@ pub enum ApiError {
     Unauthorized,
     /// 403, with the part of the message that says why.
     Forbidden(Sym),
+    /// 403 once the server has made up the object's name: that name, and why.
+    ForbiddenNamed(Name, Sym),
     /// 404.
     NotFound,
     /// 409: the name is taken.
@@ -220,12 +222,35 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Without the name that the server made up, which stands beside it.
+    #[must_use]
+    pub fn unnamed(self) -> (Option<Name>, Self) {
+        match self {
+            Self::ForbiddenNamed(name, why) => (Some(name), Self::Forbidden(why)),
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Conflict
+            | Self::Invalid(_)
+            | Self::TooManyRequests(..)
+            | Self::Internal(_)
+            | Self::Lost => (None, self),
+        }
+    }
+
+    /// With the name of the object, if it was refused.
+    #[must_use]
+    pub fn named(self, name: Name) -> Self {
+        if let Self::Forbidden(why) = self { Self::ForbiddenNamed(name, why) } else { self }
+    }
+
     /// The HTTP code; 0 for an answer that was lost.
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
             Self::Unauthorized => 401,
-            Self::Forbidden(_) => 403,
+            Self::Forbidden(_) | Self::ForbiddenNamed(..) => 403,
             Self::NotFound => 404,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Invalid(_) => 422,
@@ -240,7 +265,7 @@ impl ApiError {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Unauthorized => "Unauthorized",
-            Self::Forbidden(_) => "Forbidden",
+            Self::Forbidden(_) | Self::ForbiddenNamed(..) => "Forbidden",
             Self::NotFound => "NotFound",
             Self::AlreadyExists => "AlreadyExists",
             Self::Conflict => "Conflict",
@@ -262,6 +287,10 @@ impl ApiError {
             Self::Unauthorized => "Unauthorized".to_owned(),
             Self::Forbidden(why) if name.is_empty() => format!("{resource} is forbidden: {why}"),
             Self::Forbidden(why) => format!("{resource} \"{name}\" is forbidden: {why}"),
+            Self::ForbiddenNamed(own, why) => {
+                let own = if own.is_empty() { name } else { own };
+                Self::Forbidden(why).message(kind, own)
+            }
             Self::NotFound => format!("{resource} \"{name}\" not found"),
             Self::AlreadyExists => format!("{resource} \"{name}\" already exists"),
             Self::Conflict => format!(

@@ -19,6 +19,8 @@ pub struct Cache {
     revs: Vec<u64>,
     /// Objects by the identity of their controller, in order of delivery.
     owned: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
+    /// Objects by the identity of their other owners, which are rare.
+    shared: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
     /// Pods by node, in order of delivery.
     on_node: FxHashMap<Sym, Vec<ObjRef>>,
     /// Pods and `ReplicaSets` that no controller owns, by namespace and labels (slot, generation).
@@ -50,6 +52,7 @@ impl Default for Cache {
         Self {
             revs: vec![0; N_KINDS],
             owned: FxHashMap::default(),
+            shared: FxHashMap::default(),
             on_node: FxHashMap::default(),
             orphans: FxHashMap::default(),
             listed: vec![Vec::new(); N_KINDS],
@@ -77,6 +80,7 @@ impl Cache {
             return;
         }
         self.reindex(kind, change, before);
+        self.share(kind, change, before);
         if matches!(kind, Kind::Pod | Kind::ReplicaSet) {
             self.note_orphan(kind, change, before);
         }
@@ -160,6 +164,31 @@ impl Cache {
         }
     }
 
+    /// Keeps the index of owners that are no controllers.
+    fn share(&mut self, kind: Kind, change: &Change, before: Option<&Obj>) {
+        let others = |obj: &Obj| -> Vec<Uid> {
+            let owners = obj.meta().and_then(|m| m.owners.as_deref()).unwrap_or_default();
+            owners.iter().filter(|o| !o.controller).map(|o| o.uid).collect()
+        };
+        let old = before.map(others).unwrap_or_default();
+        let new = if change.deleted { Vec::new() } else { others(&change.value) };
+        if old == new {
+            return;
+        }
+        let entry = (kind, change.object);
+        for uid in old {
+            if let Some(list) = self.shared.get_mut(&uid) {
+                list.retain(|o| *o != entry);
+                if list.is_empty() {
+                    self.shared.remove(&uid);
+                }
+            }
+        }
+        for uid in new {
+            self.shared.entry(uid).or_default().push(entry);
+        }
+    }
+
     /// The revision the informer of a kind has reached.
     #[must_use]
     pub fn rev(&self, kind: Kind) -> u64 {
@@ -202,10 +231,11 @@ impl Cache {
         self.owned.get(&uid).into_iter().flatten().filter(move |(k, _)| *k == kind).map(|(_, o)| *o)
     }
 
-    /// Objects of any kind controlled by this identity.
-    #[must_use]
-    pub fn dependents(&self, uid: Uid) -> &[(Kind, ObjRef)] {
-        self.owned.get(&uid).map_or(&[], Vec::as_slice)
+    /// Objects of any kind that this identity owns: first those that it controls, each in order of
+    /// delivery.
+    pub fn dependents(&self, uid: Uid) -> impl Iterator<Item = (Kind, ObjRef)> {
+        let others = self.shared.get(&uid);
+        self.owned.get(&uid).into_iter().chain(others).flatten().copied()
     }
 
     /// Pods bound to a node, in order of delivery.

@@ -154,9 +154,10 @@ pub struct Series {
 }
 
 impl Series {
-    /// The request that tells of the event now, if any.
-    pub fn correlate(&mut self, event: &KEvent, now: SimTime) -> Option<Op> {
-        let key = kind_of(event);
+    /// The request that tells of the event now, if any. An object of another resource version is
+    /// another one here (`getKey` of `event_broadcaster.go` takes the whole reference).
+    pub fn correlate(&mut self, event: &KEvent, version: u64, now: SimTime) -> Option<Op> {
+        let key = mix(kind_of(event), version);
         let entry = || (Posted { count: 0, last: now }, event.text());
         let (posted, text) = self.posted.entry(key, entry);
         if now.since(posted.last) > SERIES {
@@ -216,8 +217,10 @@ mod tests {
         let mut tell = || told(correlator.correlate(&event("same"), now));
         assert_eq!((tell(), tell()), (Some(("create", 1)), Some(("patch", 2))));
         let mut series = Series::default();
-        let mut tell = |at| told(series.correlate(&event("same"), SimTime::from_secs(at)));
+        let mut tell = |at| told(series.correlate(&event("same"), 7, SimTime::from_secs(at)));
         assert_eq!((tell(1), tell(2), tell(3)), (Some(("create", 1)), Some(("patch", 2)), None));
         assert_eq!(tell(400), Some(("create", 1)));
+        let changed = told(series.correlate(&event("same"), 8, SimTime::from_secs(401)));
+        assert_eq!(changed, Some(("create", 1)));
     }
 }

@@ -284,7 +284,11 @@ pub(super) fn one_less(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 /// Every container has stopped: reported at once, and once more at the next list, before the
 /// DELETE.
 fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    report(node, id, None, cx);
+    // Of a pod that never got to run there is nothing new to tell until its end.
+    let ran = |w: &Worker| w.runs.iter().any(|r| r.run > 0 || r.state != RunState::Created);
+    if node.workers.get(id).is_some_and(ran) {
+        report(node, id, None, cx);
+    }
     node.workers.enter(id, Stage::Stopped);
     if let Some(worker) = node.workers.get_mut(id) {
         worker.dirty = true;

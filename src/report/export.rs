@@ -307,6 +307,7 @@ fn deployment(o: &Deployment) -> Object {
         ("unavailableReplicas", s.unavailable.into()),
         ("collisionCount", s.collisions.into()),
     ]);
+    put(&mut status, "terminatingReplicas", s.terminating);
     put(&mut status, "conditions", conditions(&s.conditions, None));
     whole(doc, spec, status)
 }
@@ -325,6 +326,7 @@ fn replica_set(o: &ReplicaSet) -> Object {
         ("availableReplicas", s.available.into()),
     ]);
     status.insert("replicas".into(), s.replicas.into());
+    put(&mut status, "terminatingReplicas", s.terminating);
     put(&mut status, "conditions", conditions(&s.conditions, None));
     whole(doc, spec, status)
 }

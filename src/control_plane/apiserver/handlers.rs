@@ -52,7 +52,7 @@ pub(super) struct NameOrdinals {
     of: FxHashMap<(Sym, Sym), u64>,
 }
 
-/// A write of another object that comes before a request's own.
+/// A write of this or another object that comes before a request's last one.
 pub(super) type Before = (Compare, Write, Kind);
 
 /// Validation that does not need the store; files are validated in full where they are read.
@@ -203,7 +203,7 @@ impl ApiServer {
     }
 
     /// `generateName`: five letters, tried again if taken.
-    fn free_name(&mut self, object: &Obj, cx: &Context<'_>) -> Result<Name, ApiError> {
+    pub(super) fn free_name(&mut self, object: &Obj, cx: &Context<'_>) -> Result<Name, ApiError> {
         let (ns, base) = object.key();
         let base = base.sym();
         let ordinal = self.names.of.entry((ns, base)).or_default();

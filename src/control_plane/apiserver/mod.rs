@@ -231,6 +231,7 @@ impl ApiServer {
             let user = in_flight.request.user;
             self.stages(&mut Request { user, kind, ns, name, target: None, op }, access, cx)
         };
+        let verdict = verdict.map_err(|error| self.named(id, error, cx));
         if verdict.is_err() && self.admission.awaits_account() && self.looks_again(id, cx) {
             return;
         }
@@ -273,6 +274,17 @@ impl ApiServer {
         self.serve(id, level, cx);
         // It may have been refused at last and given its seat back.
         self.serve_waiting(cx);
+    }
+
+    /// What validating admission refuses of a pod without a name has one by then.
+    fn named(&mut self, id: Id, error: ApiError, cx: &Context<'_>) -> ApiError {
+        let ApiError::ForbiddenNamed(_, why) = error else { return error };
+        let request = cx.in_flight(id).map(|f| &f.request.op);
+        let Some(Op::Create { object, generate: true }) = request else {
+            return ApiError::Forbidden(why);
+        };
+        let object = object.clone();
+        self.free_name(&object, cx).map_or_else(|e| e, |name| ApiError::ForbiddenNamed(name, why))
     }
 
     /// A quota's charge is committed before the object is handed to etcd.
@@ -339,7 +351,9 @@ impl ApiServer {
             Err(error) => {
                 let (user, verb, kind, ns, name) = about;
                 self.counts.refused += 1;
-                cx.record(What::Refused { user, verb, kind, ns, name, error });
+                let (made, plain) = error.unnamed();
+                let name = made.unwrap_or(name);
+                cx.record(What::Refused { user, verb, kind, ns, name, error: plain });
                 // Only evictions are refused so late and told when to come again.
                 let late = matches!(error, ApiError::TooManyRequests(..)) && verb.1 == "/eviction";
                 if late && let Some(in_flight) = cx.in_flight_mut(id) {
@@ -360,7 +374,9 @@ impl ApiServer {
         if let Some(request) = cx.in_flight(id).map(|f| &f.request) {
             let (user, verb) =
                 (request.user, self.authorizer.refused(request, cx.versions()).words());
-            let (kind, ns, name) = (request.kind, request.ns, request.name);
+            let (kind, ns) = (request.kind, request.ns);
+            let (made, error) = error.unnamed();
+            let name = made.unwrap_or(request.name);
             cx.record(What::Refused { user, verb, kind, ns, name, error });
         }
         if !retry::again(id, error, cx) {
@@ -383,8 +399,11 @@ impl ApiServer {
     fn execute(&mut self, request: Request, cx: &mut Context<'_>) -> Outcome {
         let (kind, user, verb) = (request.kind, request.user, request.op.verb());
         let mut plan = self.plan(request, cx)?;
-        if let Plan::First((compare, write, of), then) = plan {
-            self.write(compare, write, of, (User::ApiServer, ("update", "/status")), cx)?;
+        while let Plan::First((compare, write, of), then) = plan {
+            // What belongs to the request's own object is no request of its own.
+            let own = of == kind;
+            let who = if own { (user, verb) } else { (User::ApiServer, ("update", "/status")) };
+            self.write(compare, write, of, who, cx)?;
             plan = *then;
         }
         let plan = sabotage::sabotage(plan, cx);
@@ -403,7 +422,8 @@ impl ApiServer {
             Plan::Unchanged(success) => Ok(success),
             Plan::Put(object, compare, value) => {
                 if cx.versions().count(Kind::ResourceQuota) > 0 {
-                    self.charge(object, &value, cx)?;
+                    let name = value.key().1;
+                    self.charge(object, &value, cx).map_err(|error| error.named(name))?;
                 }
                 self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
             }

@@ -64,13 +64,17 @@ pub(super) fn counts<'a>(
         ..DeploymentStatus::default()
     };
     let mut wanted = 0;
+    // Unknown as long as one of the sets has not said it.
+    let mut terminating = Some(0);
     for (_, rs) in all {
+        terminating = terminating.zip(rs.status.terminating).map(|(sum, n)| sum + n);
         wanted += rs.replicas;
         status.replicas += rs.status.replicas;
         status.ready += rs.status.ready;
         status.available += rs.status.available;
     }
     status.unavailable = (wanted - status.available).max(0);
+    status.terminating = terminating;
     status
 }
 

@@ -295,19 +295,13 @@ pub(super) fn text(message: &str) -> Text {
     Text::Plain(Sym::new(message))
 }
 
-/// An error as it reads in an event.
-pub(super) fn error_text(error: ApiError) -> String {
-    match error {
-        ApiError::Unauthorized => "Unauthorized".into(),
-        ApiError::Forbidden(message)
-        | ApiError::Invalid(message)
-        | ApiError::TooManyRequests(message, _)
-        | ApiError::Internal(message) => message.to_string(),
-        ApiError::NotFound => "not found".into(),
-        ApiError::AlreadyExists => "already exists".into(),
-        ApiError::Conflict => "the object has been modified".into(),
-        ApiError::Lost => "the server did not answer".into(),
+/// An error about a pod whose name the server makes up from this base, as it reads in an event:
+/// what is refused before that names the base (source: `apiserver/pkg/admission/errors.go`).
+pub(super) fn unnamed_text(error: ApiError, base: Name) -> String {
+    if let ApiError::Forbidden(why) = error {
+        return format!("pods \"{base}-\" is forbidden: {why}");
     }
+    error.message(Kind::Pod, base)
 }
 
 /// The namespace is going away: nothing more is to be done in it, and nothing to be reported

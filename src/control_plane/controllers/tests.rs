@@ -215,6 +215,27 @@ fn scaling_a_deployment_scales_its_set() {
     assert!(kit.events.iter().any(|e| e.ends_with("from 2 to 5")), "{:?}", kit.events);
 }
 
+/// Pods that are to go are told of until they have ended, by the set and by the Deployment
+/// (`terminatingReplicas`, since 1.33 behind a gate that is on in 1.35).
+#[test]
+fn terminating_pods_are_counted_in_1_35() {
+    for (version, counts) in [(KubeVersion::V1_35, true), (KubeVersion::V1_29, false)] {
+        let mut kit = Kit::new(version);
+        node(&mut kit, "n1");
+        deployment(&mut kit, 3, Strategy::default());
+        kit.run(1.0);
+        kit.kubelets();
+        kit.run(1.0);
+        kit.user(Kind::Deployment, "web", Op::Scale(1));
+        kit.run(1.0);
+        assert_eq!(status_of(&kit).terminating, counts.then_some(2), "{version:?}");
+        kit.kubelets();
+        kit.run(1.0);
+        assert_eq!(status_of(&kit).terminating, counts.then_some(0), "{version:?}");
+        assert_eq!(status_of(&kit).replicas, 1);
+    }
+}
+
 #[test]
 fn recreate_ends_the_old_pods_first() {
     let mut kit = Kit::new(KubeVersion::V1_35);
