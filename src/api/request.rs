@@ -216,9 +216,27 @@ pub enum ApiError {
     Internal(Sym),
     /// No answer came: the outcome is unknown.
     Lost,
+    /// Nobody listens: connection refused, nothing was sent.
+    Unreachable,
 }
 
 impl ApiError {
+    /// True if it says nothing about the request: whoever can, asks again later.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Lost | Self::Unreachable => true,
+            Self::Internal(text) => text.as_str().starts_with("etcdserver: "),
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Conflict
+            | Self::Invalid(_)
+            | Self::TooManyRequests(..) => false,
+        }
+    }
+
     /// The HTTP code; 0 for an answer that was lost.
     #[must_use]
     pub fn code(self) -> u16 {
@@ -230,7 +248,7 @@ impl ApiError {
             Self::Invalid(_) => 422,
             Self::TooManyRequests(..) => 429,
             Self::Internal(_) => 500,
-            Self::Lost => 0,
+            Self::Lost | Self::Unreachable => 0,
         }
     }
 
@@ -247,6 +265,7 @@ impl ApiError {
             Self::TooManyRequests(..) => "TooManyRequests",
             Self::Internal(_) => "InternalError",
             Self::Lost => "Lost",
+            Self::Unreachable => "Unreachable",
         }
     }
 
@@ -272,6 +291,7 @@ impl ApiError {
             }
             Self::TooManyRequests(why, _) | Self::Internal(why) => why.to_string(),
             Self::Lost => "no answer came".to_owned(),
+            Self::Unreachable => "connection refused: no API server answers".to_owned(),
         }
     }
 }

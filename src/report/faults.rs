@@ -64,14 +64,26 @@ impl FaultRow {
     pub fn new(fault: &Fault) -> Self {
         let zone = match &fault.whom {
             Whom::Zone(zone) => Some(*zone),
-            Whom::Names(_) | Whom::Selector(..) | Whom::Count(_) | Whom::Component(_) => None,
+            Whom::Names(_)
+            | Whom::Selector(..)
+            | Whom::Count(_)
+            | Whom::Component(_)
+            | Whom::Process(..)
+            | Whom::ControlPlane
+            | Whom::All => None,
         };
         Self {
             name: fault.name.clone(),
             what: fault.what,
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
-                Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
+                Whom::Process(process, _) => process.name(),
+                Whom::Names(_)
+                | Whom::Zone(_)
+                | Whom::Selector(..)
+                | Whom::Count(_)
+                | Whom::ControlPlane
+                | Whom::All => "",
             },
             zone,
             begun: None,
@@ -123,5 +135,7 @@ impl FaultRow {
 /// not its end (`machine boots`, `kubelet starts`).
 #[must_use]
 pub fn begins(step: &str) -> bool {
-    ["crash", "stop", "lost", "loses", "dies", "power off"].iter().any(|word| step.contains(word))
+    ["crash", "stop", "lost", "loses", "dies", "power off", "alarm: "]
+        .iter()
+        .any(|word| step.contains(word))
 }

@@ -57,6 +57,7 @@ fn plan(nodes: u32) -> Plan {
         until: secs(1800.0),
         until_idle: false,
         cluster: ClusterSpec {
+            control_plane: None,
             explicit_heartbeats: false,
             version: KubeVersion::V1_35,
             epoch_s: 1_700_000_000,

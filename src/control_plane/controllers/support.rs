@@ -319,6 +319,7 @@ pub(super) fn error_text(error: ApiError) -> String {
         ApiError::AlreadyExists => "already exists".into(),
         ApiError::Conflict => "the object has been modified".into(),
         ApiError::Lost => "the server did not answer".into(),
+        ApiError::Unreachable => "connect: connection refused".into(),
     }
 }
 
