@@ -96,7 +96,6 @@ fn object(process: StaticPod, node: Sym, state: &State, cx: &Context<'_>) -> Pod
         node,
         spec: Arc::new(spec),
         status: status(process, state, cx),
-        ..Pod::default()
     }
 }
 

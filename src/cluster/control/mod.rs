@@ -294,22 +294,22 @@ impl Cluster {
     /// A kubelet's process runs: it starts its static pods, and registers if it can. False if it
     /// has to wait for an API server.
     pub(super) fn kubelet_begins(&mut self, node: u32, seq: u64) -> bool {
+        let name = self.nodes[node as usize].name();
         let Some(control) = &mut self.control else { return true };
         let host = control.host_of(node);
-        let name = self.nodes[node as usize].name();
-        let connects = self.api.dial(name, &self.shared.context(seq)).is_some();
-        if connects {
-            control.waiting.remove(&node);
-        } else {
-            control.waiting.insert(node);
-        }
-        if let Some(host) = host {
-            for process in StaticPod::ALL {
-                if let Some(pod) = self.pod(host, process).filter(|p| !p.up) {
-                    pod.ends = 0;
-                }
-                self.start_later(host, process, seq);
+        control.waiting.insert(node);
+        control.relist.remove(&node);
+        let all = host.into_iter().flat_map(|host| StaticPod::ALL.map(|process| (host, process)));
+        for (host, process) in all {
+            if let Some(pod) = self.pod(host, process).filter(|p| !p.up) {
+                pod.ends = 0;
             }
+            self.start_later(host, process, seq);
+        }
+        self.api.hang_up(name);
+        let connects = self.api.dial(name, &self.shared.context(seq)).is_some();
+        if let Some(control) = self.control.as_mut().filter(|_| connects) {
+            control.waiting.remove(&node);
         }
         connects
     }

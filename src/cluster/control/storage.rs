@@ -54,7 +54,7 @@ impl Cluster {
         match what {
             FaultKind::Shutdown => self.shut_down(at, process, hop),
             FaultKind::Pause if process.component().is_some() => {
-                self.pause(at, process, until, hop)
+                self.pause(at, process, until, hop);
             }
             FaultKind::SlowDisk(factor) => {
                 self.api.member_slow(at, factor, &mut self.shared.context(hop));

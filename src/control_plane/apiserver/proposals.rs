@@ -26,7 +26,7 @@ impl ApiServer {
             cx.schedule(at, Event::Api(ApiEvent::Commit(id)));
             return;
         };
-        let commit = hosted.quorum.propose(id, about, at, cx.draws());
+        let commit = hosted.quorum.propose(id, about.0, at, cx.draws());
         let term = hosted.quorum.term();
         let deadline = at + PATIENCE;
         hosted.pending.insert(id, Pending { commit: None, timeout: None, deadline, term });

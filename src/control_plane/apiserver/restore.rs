@@ -65,10 +65,10 @@ impl ApiServer {
         if let Some(hosted) = &mut self.hosted {
             let dropped = hosted.quorum.restore(cx.now());
             for id in dropped {
-                if let Some(pending) = hosted.pending.remove(&id) {
-                    for event in pending.commit.map(|c| c.1).into_iter().chain(pending.timeout) {
-                        cx.cancel(event);
-                    }
+                let pending = hosted.pending.remove(&id);
+                let commit = pending.and_then(|p| p.commit).map(|(_, event)| event);
+                for event in commit.into_iter().chain(pending.and_then(|p| p.timeout)) {
+                    cx.cancel(event);
                 }
                 cx.take_request(id);
             }

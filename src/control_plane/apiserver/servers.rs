@@ -190,6 +190,13 @@ impl ApiServer {
         known.is_some_and(|c| usize::from(c.server) == server && c.found.is_none())
     }
 
+    /// The client has started anew, and has no connection.
+    pub fn hang_up(&mut self, client: Sym) {
+        if let Some(hosted) = &mut self.hosted {
+            hosted.connections.remove(&client);
+        }
+    }
+
     /// The client will find at this instant that its connection is dead.
     pub fn half_open(&mut self, client: Sym, found: SimTime) {
         let hosted = self.hosted.as_mut();

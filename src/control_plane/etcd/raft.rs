@@ -60,8 +60,8 @@ struct Member {
 #[derive(Debug, Clone)]
 struct Entry {
     request: Option<Id>,
-    /// Stable hash of the object, and whether it is a heartbeat.
-    about: (u64, bool),
+    /// Stable hash of the object it is about.
+    about: u64,
     /// Position in the log; none while it waits for a leader.
     position: Option<u64>,
     /// When each member has it on disk.
@@ -171,10 +171,10 @@ impl Quorum {
         self.leader(at).is_some() && self.voters(at) >= self.majority()
     }
 
-    /// True if every disk is as fast as usual.
+    /// True if every member that runs has what the leader has, a vote, and its usual disk.
     #[must_use]
     pub fn calm(&self, at: SimTime) -> bool {
-        self.members.iter().all(|m| !m.up || m.slow == 1 && m.behind <= at)
+        self.members.iter().all(|m| !m.up || m.slow == 1 && m.behind <= at && m.votes <= at)
     }
 
     /// Proposals that were committed and then missing at a leader: a bug if there are any.
@@ -197,7 +197,7 @@ impl Quorum {
     pub fn propose(
         &mut self,
         request: Id,
-        about: (u64, bool),
+        about: u64,
         at: SimTime,
         draws: &Draws,
     ) -> Option<SimTime> {
@@ -233,7 +233,7 @@ impl Quorum {
     /// The leader takes an entry in and sends it to the others.
     fn send(&mut self, i: usize, at: SimTime, draws: &Draws) {
         let Some(leader) = self.leader else { return };
-        let (object, heartbeat) = self.entries[i].about;
+        let object = self.entries[i].about;
         for m in 0..self.members.len() {
             if !self.members[m].up {
                 continue;
@@ -245,10 +245,8 @@ impl Quorum {
             }
             let done = (from + self.disk(m, object, at, draws)).max(self.members[m].flushed);
             self.entries[i].disks[m] = done;
-            // A heartbeat waits for those before it, but holds up nobody.
-            if !heartbeat {
-                self.members[m].flushed = done;
-            }
+            // A log is written in order.
+            self.members[m].flushed = done;
         }
         self.entries[i].position = Some(self.next);
         self.next += 1;
@@ -271,17 +269,16 @@ impl Quorum {
             Some(nth) => others.get(nth).copied().unwrap_or(NEVER),
         };
         let commit = own.max(acknowledged).max(self.last_commit).max(now);
-        let heartbeat = entry.about.1;
         self.entries[i].commit = commit;
-        if !heartbeat && commit != NEVER {
+        if commit != NEVER {
             self.last_commit = commit;
         }
     }
 
     /// The request's transaction has been carried out, or will never be.
     pub fn settle(&mut self, request: Id, now: SimTime) {
-        if let Some(entry) = self.entries.iter_mut().find(|e| e.request == Some(request)) {
-            entry.applied = true;
+        if let Some(i) = self.open(request) {
+            self.entries[i].applied = true;
         }
         // What is done and on the disk of every running member need not be kept apart.
         while let Some(front) = self.entries.front().filter(|e| e.applied && e.commit <= now) {
@@ -296,9 +293,7 @@ impl Quorum {
     /// The client has been told that it took too long. Gives true if the proposal may still be
     /// committed, and is from now on known as `orphan`.
     pub fn abandon(&mut self, request: Id, orphan: Id) -> bool {
-        let Some(i) = self.entries.iter().position(|e| e.request == Some(request)) else {
-            return false;
-        };
+        let Some(i) = self.open(request) else { return false };
         if self.entries[i].position.is_none() {
             self.entries.remove(i);
             return false;
@@ -307,10 +302,9 @@ impl Quorum {
         true
     }
 
-    /// True if the request's proposal is open.
-    #[must_use]
-    pub fn holds(&self, request: Id) -> bool {
-        self.entries.iter().any(|e| e.request == Some(request) && !e.applied)
+    /// The open proposal of a request: it may have had others before.
+    fn open(&self, request: Id) -> Option<usize> {
+        self.entries.iter().position(|e| e.request == Some(request) && !e.applied)
     }
 
     /// The member stops: what has not reached its disk never will.
@@ -359,13 +353,14 @@ impl Quorum {
         self.members[member].up = true;
         self.members[member].flushed = now;
         self.members[member].campaign = NEVER;
+        // It has what it had, whatever the others have by now.
+        self.members[member].behind = NEVER;
         if self.leader.is_some() {
             self.catch_up(member, bytes, now, draws);
             if self.voters(now) >= self.majority() {
                 self.until = NEVER;
             }
         } else {
-            self.members[member].behind = NEVER;
             self.arm(member, now, draws);
         }
         self.plan_all(now);
@@ -381,7 +376,7 @@ impl Quorum {
         it.last = last;
         it.behind = done;
         it.flushed = it.flushed.max(done);
-        if blank {
+        if it.votes > now {
             it.votes = done;
         }
         for entry in self.entries.iter_mut().filter(|e| e.position.is_some()) {
@@ -418,14 +413,14 @@ impl Quorum {
             if !it.up {
                 continue;
             }
+            if it.votes > now {
+                it.votes = NEVER;
+            }
             if it.behind > now {
                 // What was on its way to it is cut short.
                 it.behind = NEVER;
-                for entry in &mut self.entries {
-                    if entry.disks[m] > now {
-                        entry.disks[m] = NEVER;
-                    }
-                }
+                let late = self.entries.iter_mut().filter(|e| e.disks[m] > now);
+                late.for_each(|e| e.disks[m] = NEVER);
             }
             self.arm(m, now, draws);
         }
@@ -449,9 +444,8 @@ impl Quorum {
         if !it.up || it.behind > now {
             return it.last;
         }
-        let seen = (self.entries.iter().rev())
-            .find(|e| e.disks[member] <= now && !e.about.1)
-            .and_then(|e| e.position);
+        let seen =
+            (self.entries.iter().rev()).find(|e| e.disks[member] <= now).and_then(|e| e.position);
         seen.unwrap_or(0).max(self.base).max(it.last)
     }
 
@@ -506,7 +500,7 @@ impl Quorum {
         self.members[winner].last = self.members[winner].last.max(self.base);
         self.last_commit = now;
         let disks = smallvec![NEVER; self.members.len()];
-        let (about, commit) = ((self.term, false), NEVER);
+        let (about, commit) = (self.term, NEVER);
         let first = Entry { request: None, about, position: None, disks, commit, applied: true };
         let waiting = self.entries.iter().position(|e| e.position.is_none());
         let at = waiting.unwrap_or(self.entries.len());
