@@ -219,6 +219,8 @@ pub enum ApiError {
     Internal(Sym),
     /// No answer came: the outcome is unknown.
     Lost,
+    /// Nobody listens: connection refused, nothing was sent.
+    Unreachable,
 }
 
 impl ApiError {
@@ -235,6 +237,7 @@ impl ApiError {
             | Self::Invalid(_)
             | Self::TooManyRequests(..)
             | Self::Internal(_)
+            | Self::Unreachable
             | Self::Lost => (None, self),
         }
     }
@@ -243,6 +246,23 @@ impl ApiError {
     #[must_use]
     pub fn named(self, name: Name) -> Self {
         if let Self::Forbidden(why) = self { Self::ForbiddenNamed(name, why) } else { self }
+    }
+
+    /// True if it says nothing about the request: whoever can, asks again later.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Lost | Self::Unreachable => true,
+            Self::Internal(text) => text.as_str().starts_with("etcdserver: "),
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Conflict
+            | Self::Invalid(_)
+            | Self::ForbiddenNamed(..)
+            | Self::TooManyRequests(..) => false,
+        }
     }
 
     /// The HTTP code; 0 for an answer that was lost.
@@ -256,7 +276,7 @@ impl ApiError {
             Self::Invalid(_) => 422,
             Self::TooManyRequests(..) => 429,
             Self::Internal(_) => 500,
-            Self::Lost => 0,
+            Self::Lost | Self::Unreachable => 0,
         }
     }
 
@@ -273,6 +293,7 @@ impl ApiError {
             Self::TooManyRequests(..) => "TooManyRequests",
             Self::Internal(_) => "InternalError",
             Self::Lost => "Lost",
+            Self::Unreachable => "Unreachable",
         }
     }
 
@@ -302,6 +323,7 @@ impl ApiError {
             }
             Self::TooManyRequests(why, _) | Self::Internal(why) => why.to_string(),
             Self::Lost => "no answer came".to_owned(),
+            Self::Unreachable => "connection refused: no API server answers".to_owned(),
         }
     }
 }

@@ -1,9 +1,39 @@
 //! Faults of a plan: whom they strike is drawn when they begin, keyed by the fault's row.
 
-use super::spec::{Fault, Whom};
+use super::spec::{Fault, FaultKind, Whom};
 use crate::engine::{Purpose, Sym, num};
 use crate::event::Context;
 use crate::node::NodeAgent;
+
+/// What of a node a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blow {
+    /// The machine.
+    Machine,
+    /// The machine, told to shut down.
+    Orderly,
+    /// The kubelet alone.
+    Kubelet,
+    /// The kubelet's watches.
+    Connection,
+}
+
+/// What a fault does to a node. Faults of processes and stores strike none.
+pub(super) const fn blow(what: FaultKind) -> Blow {
+    match what {
+        FaultKind::NodeCrash | FaultKind::Blackout(_) => Blow::Machine,
+        FaultKind::Shutdown => Blow::Orderly,
+        FaultKind::WatchLoss => Blow::Connection,
+        FaultKind::KubeletStop
+        | FaultKind::Restart
+        | FaultKind::Terminate
+        | FaultKind::RegistryDown
+        | FaultKind::Pause
+        | FaultKind::SlowDisk(_)
+        | FaultKind::LoseLog
+        | FaultKind::SpaceAlarm => Blow::Kubelet,
+    }
+}
 
 /// The nodes that a fault strikes, by index, in order of the cluster's list.
 pub(super) fn victims(
@@ -26,7 +56,12 @@ pub(super) fn victims(
                 None => matching,
             }
         }
-        Whom::Component(_) | Whom::Registry(_) => Vec::new(),
+        // Processes are no nodes, and blackouts have victims of their own.
+        Whom::Component(_)
+        | Whom::Registry(_)
+        | Whom::Process(..)
+        | Whom::ControlPlane
+        | Whom::All => Vec::new(),
         Whom::Count(count) => draw_some(row, all, *count, cx),
     }
 }

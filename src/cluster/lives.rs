@@ -73,7 +73,7 @@ const SCHEDULER_KINDS: &[Kind] = &[
 ];
 
 impl Cluster {
-    fn life(&mut self, component: Component) -> &mut Life {
+    pub(super) fn life(&mut self, component: Component) -> &mut Life {
         match component {
             Component::Scheduler => &mut self.lives.scheduler,
             Component::ControllerManager => &mut self.lives.controllers,

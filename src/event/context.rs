@@ -27,7 +27,12 @@ pub struct InFlight {
     pub outcome: Option<Outcome>,
     /// How often the client has sent it again.
     pub tries: u8,
+    /// The API server that has it, of several; [`NOWHERE`] while none has.
+    pub server: u8,
 }
+
+/// No API server.
+pub const NOWHERE: u8 = u8::MAX;
 
 /// What all components share: time, queue, chance, requests in flight, records, versions.
 #[derive(Debug, Clone)]
@@ -271,7 +276,13 @@ impl Context<'_> {
 
     fn send(&mut self, at: SimTime, request: Request, reply: Option<(Address, u32)>) -> Id {
         let arrival = at.max(self.shared.now) + self.shared.network;
-        let id = self.shared.requests.insert(InFlight { request, reply, outcome: None, tries: 0 });
+        let id = self.shared.requests.insert(InFlight {
+            request,
+            reply,
+            outcome: None,
+            tries: 0,
+            server: NOWHERE,
+        });
         self.schedule(arrival, Event::Api(ApiEvent::Arrive(id)));
         id
     }
@@ -297,6 +308,18 @@ impl Context<'_> {
     /// A request in flight, for the API server to fill in the outcome.
     pub fn in_flight_mut(&mut self, id: Id) -> Option<&mut InFlight> {
         self.shared.requests.get_mut(id)
+    }
+
+    /// A copy of a request that lives on without anybody who waits for it.
+    pub fn orphan(&mut self, request: Request) -> Id {
+        let (reply, outcome, tries, server) = (None, None, 0, NOWHERE);
+        self.shared.requests.insert(InFlight { request, reply, outcome, tries, server })
+    }
+
+    /// All requests in flight, in the order of their places.
+    #[must_use]
+    pub fn all_in_flight(&self) -> Vec<Id> {
+        self.shared.requests.ids()
     }
 
     /// Takes a request out: whoever gets the answer (or the API server, if nobody does) frees it.

@@ -378,6 +378,13 @@ pub(super) fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut
     node.submit(Kind::Pod, ns, name, Some(object), Op::PodStatus(status), token, cx);
 }
 
+/// Tells a pod's status as it is by now (source: `status_manager.go` `syncBatch`).
+pub(super) fn tell_again(node: &mut NodeAgent, object: ObjRef, cx: &mut Context<'_>) {
+    let Some(id) = node.workers.find(object) else { return };
+    let last = node.workers.get(id).is_some_and(|w| w.final_patch);
+    report(node, id, last.then_some(id | FINAL_PATCH), cx);
+}
+
 /// A Kubernetes Event about the pod.
 pub(super) fn event(
     node: &mut NodeAgent,

@@ -332,6 +332,16 @@ impl NodeAgent {
         }
     }
 
+    /// The kubelet runs, and tries to register after a span: it could not reach an API server.
+    pub fn schedule_register(&self, after: SimDuration, cx: &mut Context<'_>) {
+        self.schedule(after, NodeEvent::Register, cx);
+    }
+
+    /// A pod's status could not be told: it is told again, as it is now.
+    pub fn tell_again(&mut self, object: ObjRef, cx: &mut Context<'_>) {
+        kubelet::tell_again(self, object, cx);
+    }
+
     /// The node joins the cluster later: until then its kubelet has not been started.
     pub fn join_at(&mut self, at: SimTime, cx: &mut Context<'_>) {
         self.kubelet_up = false;

@@ -68,15 +68,24 @@ impl FaultRow {
             | Whom::Selector(..)
             | Whom::Count(_)
             | Whom::Component(_)
-            | Whom::Registry(_) => None,
+            | Whom::Registry(_)
+            | Whom::Process(..)
+            | Whom::ControlPlane
+            | Whom::All => None,
         };
         Self {
             name: fault.name.clone(),
             what: fault.what,
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
-                Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
                 Whom::Registry(_) => "image registry",
+                Whom::Process(process, _) => process.name(),
+                Whom::Names(_)
+                | Whom::Zone(_)
+                | Whom::Selector(..)
+                | Whom::Count(_)
+                | Whom::ControlPlane
+                | Whom::All => "",
             },
             zone,
             begun: None,
@@ -128,7 +137,7 @@ impl FaultRow {
 /// not its end (`machine boots`, `kubelet starts`).
 #[must_use]
 pub fn begins(step: &str) -> bool {
-    ["crash", "stop", "shut", "lost", "loses", "dies", "power off"]
+    ["crash", "stop", "shut", "lost", "loses", "dies", "power off", "alarm: "]
         .iter()
         .any(|word| step.contains(word))
 }

@@ -394,20 +394,20 @@ impl Metrics {
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
         let of_nodes = [FaultKind::NodeCrash, FaultKind::Shutdown, FaultKind::KubeletStop];
-        if !of_nodes.contains(&row.what) {
+        if !of_nodes.contains(&row.what) && !matches!(row.what, FaultKind::Blackout(_)) {
             // No node goes down with it.
             if begins(step) {
                 row.begun = row.begun.or(Some(now));
             } else {
                 row.ended = Some(now);
             }
-            if row.component.is_empty() {
+            if row.component.is_empty() && row.what == FaultKind::WatchLoss {
                 row.nodes.insert(self.nodes.index(node));
             }
             return;
         }
         let index = self.nodes.index(node);
-        let crash = row.what == FaultKind::NodeCrash;
+        let crash = row.what != FaultKind::KubeletStop;
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
             row.strike(index, now);

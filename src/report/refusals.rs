@@ -87,7 +87,8 @@ fn plain(error: ApiError) -> ApiError {
         | ApiError::NotFound
         | ApiError::AlreadyExists
         | ApiError::Conflict
-        | ApiError::Lost => error,
+        | ApiError::Lost
+        | ApiError::Unreachable => error,
     }
 }
 

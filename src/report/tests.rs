@@ -58,6 +58,7 @@ fn plan(nodes: u32) -> Plan {
         until: secs(1800.0),
         until_idle: false,
         cluster: ClusterSpec {
+            control_plane: None,
             explicit_heartbeats: false,
             images: Vec::new(),
             registry_bytes_per_s: None,

@@ -133,6 +133,10 @@ fn fault(f: &FaultSummary, s: &Summary) -> Vec<String> {
         Some(end) => format!("for {}", span(end - at)),
         None => "until the end of the run".to_owned(),
     };
+    if f.nodes == 0 {
+        // A process, or the store: no node goes down with it.
+        return vec![format!("{} at {} {lasted}.", f.what, clock(at))];
+    }
     let mut lines = vec![format!(
         "{} at {} {lasted}: {} of {}, {} on them.",
         f.what,

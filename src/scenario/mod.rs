@@ -37,6 +37,7 @@ mod kinds;
 mod lines;
 pub mod manifest;
 mod path;
+mod planes;
 mod readers;
 mod scheduler;
 pub mod source;

@@ -82,6 +82,8 @@ type Key = (Kind, &'static str, String);
 pub(crate) struct Known {
     /// Nodes, in order of registration.
     pub(crate) nodes: Vec<NodeSpec>,
+    /// Names of the nodes that run the control plane.
+    pub(crate) control_plane: Vec<Sym>,
     node_names: BTreeSet<&'static str>,
     namespaces: BTreeSet<String>,
     objects: BTreeMap<Key, Obj>,

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{expect, faults, names, pools, scheduler, steps, usage};
+use super::{expect, faults, names, planes, pools, scheduler, steps, usage};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
@@ -24,6 +24,8 @@ const EPOCH_S: u32 = 1_767_225_600;
 const IDLE_CAP: SimTime = SimTime::from_secs(7 * 86_400);
 /// `--metric-resolution` as released manifests of metrics-server pass it.
 const METRICS_RESOLUTION: SimDuration = SimDuration::from_secs(15);
+/// Round trip between members of etcd on nodes of their own (unsourced: that of zones of a region).
+const MEMBERS_RTT: SimDuration = SimDuration::from_millis(1);
 /// `--event-ttl`.
 const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
 /// What the report says about shares of GPUs.
@@ -37,7 +39,11 @@ fn top(field: &str) -> Place {
 pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report) -> Plan {
     header(file, report);
     let (until, until_idle) = until(&file.until, report);
-    let latency = latencies(&file.cluster.latencies, report);
+    let mut latency = latencies(&file.cluster.latencies, report);
+    let members = file.cluster.control_plane.as_ref().map_or(1, |c| c.nodes);
+    if members > 1 && file.cluster.latencies.raft_rtt.is_none() {
+        latency.raft_rtt = MEMBERS_RTT;
+    }
     let mut known = Known::default();
     nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
@@ -71,7 +77,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         pins: each(&file.pin, "pin", |p, at| Some(expect::pin(p, known, at, report))),
         warm: objects.warm.clone(),
         not_modelled: not_modelled(&objects, shares),
-        cluster: cluster(file, latency, report),
+        cluster: cluster(file, latency, known, report),
     };
     let limits = plan.cluster.limits.scheduler;
     plan.cluster.scheduler =
@@ -112,7 +118,12 @@ fn until(from: &Until, report: &mut Report) -> (SimTime, bool) {
     (end, idle)
 }
 
-fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> ClusterSpec {
+fn cluster(
+    file: &ScenarioFile,
+    latency: Latencies,
+    known: &Known,
+    report: &mut Report,
+) -> ClusterSpec {
     let from = &file.cluster;
     let at = top("cluster");
     let version = from.kubernetes_version.as_ref().and_then(|v| {
@@ -150,6 +161,10 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
         pod_cidr,
         metrics_resolution,
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
+        control_plane: from
+            .control_plane
+            .as_ref()
+            .map(|c| planes::control_plane(c, known, &at.key("controlPlane"), report)),
     }
 }
 
@@ -303,6 +318,12 @@ fn nodes(
             let place = top("traces").item(i).key("openb").key("nodes");
             trace_nodes(written, openb.agent, &place, known, files, report);
         }
+    }
+    if let Some(control) = &file.cluster.control_plane {
+        let place = at.key("controlPlane");
+        let nodes = planes::nodes(control, latency.image_bytes, &place, report);
+        known.control_plane = nodes.iter().map(|n| n.name).collect();
+        known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod causes;
 mod cli;
 mod controllers;
+mod controlplane;
 mod determinism;
 mod explain;
 mod golden;

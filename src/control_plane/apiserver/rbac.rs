@@ -292,6 +292,9 @@ pub(super) fn user_name(user: User) -> String {
         User::Admin => "kubernetes-admin".to_owned(),
         User::ApiServer => "system:apiserver".to_owned(),
         User::Scheduler => "system:kube-scheduler".to_owned(),
+        User::Controller(name) if name.as_str() == "kube-controller-manager" => {
+            "system:kube-controller-manager".to_owned()
+        }
         User::Controller(name) => format!("{ACCOUNT}kube-system:{name}"),
         User::Kubelet(node) => format!("system:node:{node}"),
         User::Person { name, .. } => name.to_string(),

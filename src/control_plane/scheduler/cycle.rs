@@ -591,6 +591,7 @@ fn bind_error(error: ApiError, pod: &Pod) -> String {
                 .to_owned()
         }
         ApiError::Lost => "context deadline exceeded".to_owned(),
+        ApiError::Unreachable => "connect: connection refused".to_owned(),
     }
 }
 
