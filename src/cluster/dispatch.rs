@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::control::mirror::is_mirror;
 use super::faults::{Blow, blow, victims};
+use super::outages::Part;
 use super::spec::{Component, Fault, FaultKind, Whom};
 use crate::api::Kind;
 use crate::api::versions::Change;
@@ -44,6 +45,9 @@ impl Hasher for Fold {
         self.write_u64(n.unsigned_abs() as u64);
     }
 }
+
+/// A fault is over, but what it struck stays away for another one.
+pub const HELD: &str = "fault over, another one lasts";
 
 /// What [`Canary::Unstable`] lets a run depend on.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
@@ -119,6 +123,7 @@ impl Cluster {
             }
             Event::Registry(event) => self.registry.handle(event, cx),
             Event::Scrape => self.metrics.scrape(cx),
+            Event::Outage(event) => self.outage(event, entry.seq),
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
                 let riders = self.api.watches.take_riders(watch);
@@ -325,6 +330,10 @@ impl Cluster {
         let (node, restarts) = (Sym::new(component.name()), what == FaultKind::Restart);
         let step = if restarts { "process stops" } else { "connection lost" };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        let part = if restarts { Part::Process } else { Part::Link };
+        if !self.away.goes(part, component as u32) {
+            return;
+        }
         if restarts {
             self.stop_component(component);
         } else {
@@ -335,8 +344,17 @@ impl Cluster {
     fn heal_component(&mut self, row: u32, what: FaultKind, component: Component, seq: u64) {
         let cx = &mut self.shared.context(seq);
         let (node, restarts) = (Sym::new(component.name()), what == FaultKind::Restart);
-        let step = if restarts { "process starts" } else { "network back" };
+        let part = if restarts { Part::Process } else { Part::Link };
+        let last = self.away.comes(part, component as u32);
+        let step = match (last, restarts) {
+            (false, _) => HELD,
+            (true, true) => "process starts",
+            (true, false) => "network back",
+        };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        if !last {
+            return;
+        }
         if restarts {
             self.restart_component(component, hop);
         } else {
@@ -344,13 +362,15 @@ impl Cluster {
         }
     }
 
-    fn strike(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+    pub(super) fn strike(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+        let hits = blow(what);
+        self.away.goes(hits.part(), index);
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
-        let hits = blow(what);
-        // A kubelet that waits for an API server is lost with its machine all the same.
-        let waits = hits == Blow::Machine && self.control.is_some() && agent.machine_up();
-        if !agent.kubelet_up() && !waits {
+        // A kubelet that is stopped, boots or waits for an API server is lost with its machine all
+        // the same.
+        let there = if hits == Blow::Machine { agent.machine_up() } else { agent.kubelet_up() };
+        if !there {
             return;
         }
         let (node, address) = (agent.name(), agent.address());
@@ -386,11 +406,16 @@ impl Cluster {
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
     }
 
-    fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+    pub(super) fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+        let hits = blow(what);
+        let last = self.away.comes(hits.part(), index);
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
         let (node, address) = (agent.name(), agent.address());
-        let hits = blow(what);
+        if !last {
+            cx.hop(0, What::Fault { fault: row, node, step: HELD });
+            return;
+        }
         let step = match hits {
             Blow::Machine | Blow::Orderly => "machine gets power",
             Blow::Kubelet => "kubelet starts again",

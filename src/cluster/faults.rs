@@ -1,5 +1,6 @@
 //! Faults of a plan: whom they strike is drawn when they begin, keyed by the fault's row.
 
+use super::outages::Part;
 use super::spec::{Fault, FaultKind, Whom};
 use crate::engine::{Purpose, Sym, num};
 use crate::event::Context;
@@ -16,6 +17,17 @@ pub(super) enum Blow {
     Kubelet,
     /// The kubelet's watches.
     Connection,
+}
+
+impl Blow {
+    /// What it keeps away.
+    pub(super) const fn part(self) -> Part {
+        match self {
+            Self::Machine | Self::Orderly => Part::Machine,
+            Self::Kubelet => Part::Kubelet,
+            Self::Connection => Part::Connection,
+        }
+    }
 }
 
 /// What a fault does to a node. Faults of processes and stores strike none.
@@ -67,7 +79,12 @@ pub(super) fn victims(
 }
 
 /// `count` of the candidates, each subset equally likely, in the candidates' order.
-fn draw_some(row: u32, mut candidates: Vec<u32>, count: u32, cx: &Context<'_>) -> Vec<u32> {
+pub(super) fn draw_some(
+    row: u32,
+    mut candidates: Vec<u32>,
+    count: u32,
+    cx: &Context<'_>,
+) -> Vec<u32> {
     let count = (count as usize).min(candidates.len());
     for i in 0..count {
         let left = (candidates.len() - i) as u64;

@@ -6,9 +6,12 @@ mod dispatch;
 mod faults;
 pub mod invariants;
 mod lives;
+mod outages;
 mod policy;
 pub mod spec;
 mod user;
+
+pub use dispatch::HELD;
 
 use crate::addons::metrics_server::MetricsServer;
 use crate::api::workload::Namespace;
@@ -47,6 +50,8 @@ pub struct Cluster {
     registry: Registry,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
+    /// What overlapping faults keep away.
+    away: outages::Away,
     lives: lives::Lives,
     /// The nodes of the control plane, if it runs on nodes.
     control: Option<Box<control::Control>>,
@@ -115,6 +120,7 @@ impl Cluster {
             metrics: MetricsServer::new(&loads, spec.metrics_resolution, &shared.draws),
             registry: Registry::new(spec.registry_bytes_per_s, spec.latency.pull_bytes_per_s),
             struck: vec![Vec::new(); plan.faults.len()],
+            away: outages::Away::default(),
             lives: lives::Lives::default(),
             control: None,
             faults_open: plan.faults.len(),
@@ -188,6 +194,7 @@ impl Cluster {
         for (i, fault) in plan.faults.iter().enumerate() {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
         }
+        self.start_outages();
     }
 
     /// The plan it runs.

@@ -33,6 +33,8 @@ pub struct Plan {
     pub arrivals: Vec<Arrival>,
     /// Faults.
     pub faults: Vec<Fault>,
+    /// Machines that fail again and again.
+    pub outages: Vec<Outages>,
     /// Assertions over the outcome.
     pub expect: Vec<Expect>,
     /// Pods pinned to a node by a regular name pattern: `(prefix of the pod's name, nodes in
@@ -45,6 +47,55 @@ pub struct Plan {
     pub usage: Vec<crate::event::usage::Load>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
+}
+
+/// A source of outages: each is a crash of one machine and its return.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outages {
+    /// Name for the report.
+    pub name: String,
+    /// Nodes that may be struck, by index.
+    pub nodes: Arc<[u32]>,
+    /// When.
+    pub how: How,
+}
+
+/// When machines fail.
+#[derive(Debug, Clone, PartialEq)]
+pub enum How {
+    /// By a record, in order of begin.
+    Record(Arc<[Recorded]>),
+    /// By a record that tells how many are hit at a time; which ones is drawn.
+    Shares(Arc<[Shared]>),
+    /// By chance, each machine for itself.
+    Renewal {
+        /// From its return to its next failure.
+        up: Dist,
+        /// From a failure to its return.
+        down: Dist,
+    },
+}
+
+/// A recorded outage of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its begin.
+    pub from: SimTime,
+    /// Its end; none for a machine that never came back.
+    pub to: Option<SimTime>,
+    /// The node, by index.
+    pub node: u32,
+}
+
+/// A recorded outage of many machines.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shared {
+    /// Its begin.
+    pub from: SimTime,
+    /// Its end.
+    pub to: SimTime,
+    /// Share of the machines, 0 to 1.
+    pub share: f64,
 }
 
 /// Placement taken from a recording.

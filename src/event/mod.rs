@@ -111,6 +111,8 @@ pub enum Event {
     Registry(RegistryEvent),
     /// The metrics server looks at what pods use.
     Scrape,
+    /// Machines fail by a record, or by chance.
+    Outage(OutageEvent),
     /// The scenario's user does something.
     User(UserEvent),
     /// A fault begins or ends.
@@ -122,6 +124,36 @@ pub enum Event {
     },
     /// Something about the processes of the control plane.
     Control(ControlEvent),
+}
+
+/// Events about outages. `source` is the row of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutageEvent {
+    /// The next outage of a record begins.
+    Next {
+        /// Of which source.
+        source: u32,
+        /// Its number.
+        number: u32,
+    },
+    /// A machine fails.
+    Fails {
+        /// Of which source.
+        source: u32,
+        /// The node.
+        node: u32,
+        /// How often it has failed before.
+        number: u32,
+    },
+    /// A machine comes back.
+    Back {
+        /// Of which source.
+        source: u32,
+        /// The node.
+        node: u32,
+        /// How often it had failed before.
+        number: u32,
+    },
 }
 
 /// Events of an API server.

@@ -116,6 +116,8 @@ pub struct NodeAgent {
     /// Counts the kubelet's lives: watches belong to one of them.
     kubelet_life: u16,
     boots: u32,
+    /// It has power, and its kubelet will register.
+    booting: bool,
     limiter: RateLimiter,
     workers: Workers,
     images: Images,
@@ -152,6 +154,7 @@ impl NodeAgent {
             kubelet_up: true,
             kubelet_life: 0,
             boots: 0,
+            booting: false,
             limiter,
             workers: Workers::default(),
             images,
@@ -319,6 +322,7 @@ impl NodeAgent {
         }
         self.machine = Machine::Up;
         self.boots += 1;
+        self.booting = true;
         let entity = self.setup.name.stable_hash();
         let boot =
             self.setup.boot.sample(&mut cx.draw(entity, Purpose("boot"), u64::from(self.boots)));
@@ -327,7 +331,7 @@ impl NodeAgent {
 
     /// The kubelet starts again on a machine that stayed up.
     pub fn start_kubelet(&mut self, cx: &mut Context<'_>) {
-        if self.machine == Machine::Up && !self.kubelet_up {
+        if self.machine == Machine::Up && !self.kubelet_up && !self.booting {
             self.schedule(SimDuration::ZERO, NodeEvent::Register, cx);
         }
     }
@@ -357,6 +361,7 @@ impl NodeAgent {
     /// The kubelet starts: it renews its lease, reports the node and takes up its pods. The caller
     /// opens its watch and hands it the pods listed for the node.
     pub fn register(&mut self, cx: &mut Context<'_>) {
+        self.booting = false;
         self.kubelet_up = true;
         let (node, now) = (self.setup.name, cx.now());
         let reports = !self.setup.fake;

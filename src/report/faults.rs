@@ -88,6 +88,18 @@ impl FaultRow {
                 | Whom::All => "",
             },
             zone,
+            ..Self::again("")
+        }
+    }
+
+    /// Outages of machines that come again and again.
+    #[must_use]
+    pub fn again(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            what: FaultKind::NodeCrash,
+            component: "",
+            zone: None,
             begun: None,
             ended: None,
             nodes: BTreeSet::new(),

@@ -18,6 +18,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
+use crate::cluster::HELD;
 use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
@@ -98,7 +99,9 @@ impl Metrics {
         let mut metrics = Self {
             series: TimeSeries::new(nodes.zones.len(), nodes.rows.len()),
             nodes,
-            faults: plan.faults.iter().map(FaultRow::new).collect(),
+            faults: (plan.faults.iter().map(FaultRow::new))
+                .chain(plan.outages.iter().map(|o| FaultRow::again(&o.name)))
+                .collect(),
             plan: Box::new(slim(plan)),
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
@@ -422,6 +425,9 @@ impl Metrics {
             self.crashed.1.insert(num::u32_of(index));
         } else {
             row.relieve(index, now);
+            if step == HELD {
+                return;
+            }
             machine.down = false;
             if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
@@ -493,6 +499,7 @@ fn slim(plan: &Plan) -> Plan {
     kept.arrivals.clear();
     kept.warm.clear();
     kept.pins.clear();
+    kept.outages.clear();
     kept
 }
 

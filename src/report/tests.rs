@@ -75,6 +75,7 @@ fn plan(nodes: u32) -> Plan {
         },
         steps: Vec::new(),
         arrivals: Vec::new(),
+        outages: Vec::new(),
         faults: vec![Fault {
             name: "zone-b".into(),
             what: FaultKind::NodeCrash,

@@ -103,7 +103,12 @@ fn strikes(
     None
 }
 
-fn whom(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> Option<Whom> {
+pub(super) fn whom(
+    from: &file::Whom,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Whom> {
     let names = [from.node.is_some(), from.nodes.is_some()];
     let domains = [from.zone.is_some(), from.selector.is_some()];
     let ways = names.iter().chain(&domains).filter(|given| **given).count();

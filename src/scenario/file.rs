@@ -55,6 +55,9 @@ pub struct ScenarioFile {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Machines that fail again and again, by a record of real ones or by chance.
+    #[serde(default)]
+    pub outages: Vec<Outages>,
     /// Assertions over the outcome: they decide the exit code of `run`.
     #[serde(default)]
     pub expect: Vec<Expect>,
@@ -649,6 +652,42 @@ pub enum RestartName {
     OnFailure,
     /// Never restart.
     Never,
+}
+
+/// Machines that fail again and again: by `record`, or by chance with `mtbf` and `repair`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outages {
+    /// Name for the report.
+    #[serde(default)]
+    pub name: String,
+    /// A record of real outages.
+    pub record: Option<Record>,
+    /// Time from a machine's return to its next failure.
+    pub mtbf: Option<DistSpec>,
+    /// Time from a failure to the machine's return; with a record, where that does not tell.
+    pub repair: Option<DistSpec>,
+    /// The nodes that may fail; by default all.
+    pub whom: Option<Whom>,
+}
+
+/// A record of real outages; exactly one file is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Record {
+    /// An event trace of the Failure Trace Archive (Grid'5000 and others).
+    pub fta: Option<String>,
+    /// Failures of LANL, 1996 to 2005.
+    pub lanl: Option<String>,
+    /// REMOVE events of Google's trace of 2011.
+    #[serde(rename = "google2011")]
+    pub google_2011: Option<String>,
+    /// Service outages as OpenDC keeps them.
+    pub opendc: Option<String>,
+    /// The second of the record's clock at which the run begins; by default its first outage.
+    pub from: Option<u64>,
+    /// Times are divided by this.
+    pub speed_up: Option<f64>,
 }
 
 /// A recorded workload; exactly one importer is given.

@@ -36,6 +36,7 @@ mod files;
 mod kinds;
 mod lines;
 pub mod manifest;
+mod outages;
 mod path;
 mod planes;
 mod readers;

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{expect, faults, names, planes, pools, scheduler, steps, usage};
+use super::{expect, faults, names, outages, planes, pools, scheduler, steps, usage};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
@@ -67,6 +67,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         steps: steps::steps(file, &objects, report),
         arrivals,
         faults: each(&file.faults, "faults", |f, at| faults::fault(f, known, at, report)),
+        outages: Vec::new(),
         usage: file
             .usage
             .iter()
@@ -82,6 +83,12 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     let limits = plan.cluster.limits.scheduler;
     plan.cluster.scheduler =
         scheduler(&file.scheduler, limits, files, &mut plan.not_modelled, report);
+    let read =
+        each(&file.outages, "outages", |o, at| outages::outages(o, known, at, files, report));
+    for (outages, beyond) in read {
+        plan.not_modelled.extend(beyond);
+        plan.outages.push(outages);
+    }
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
     plan

@@ -9,8 +9,8 @@ use crate::cluster::spec::Plan;
 use crate::engine::{SimTime, Sym};
 use crate::event::record::Stage;
 use crate::event::{
-    ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, Record, SchedulerEvent, UserEvent,
-    What,
+    ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, Record, SchedulerEvent,
+    UserEvent, What,
 };
 
 /// One link of a chain.
@@ -166,6 +166,8 @@ fn event_words(event: Event) -> String {
         Event::Watch { .. } => "changes reach a watch",
         Event::Registry(_) => "the image registry transfers an image",
         Event::Scrape => "the metrics server scrapes",
+        Event::Outage(OutageEvent::Back { .. }) => "a machine gets power again",
+        Event::Outage(_) => "a machine fails",
         Event::Answer { to, .. } => return format!("an answer reaches {}", to.role.name()),
         Event::Scheduler(SchedulerEvent::Cycle) => "a scheduling cycle begins",
         Event::Scheduler(SchedulerEvent::Bind) => "a scheduling cycle ends",

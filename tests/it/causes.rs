@@ -91,6 +91,7 @@ fn event_words(event: Event) -> &'static str {
         | Event::Watch { .. }
         | Event::Answer { .. }
         | Event::Registry(_)
+        | Event::Outage(_)
         | Event::Scrape
         | Event::Scheduler(_)
         | Event::Controller { .. }

@@ -218,6 +218,7 @@ impl Cluster {
             | Event::Node { .. }
             | Event::Scrape
             | Event::Registry(_)
+            | Event::Outage(_)
             | Event::User(_)
             | Event::Fault { .. }
             | Event::Control(_) => return None,
