@@ -133,6 +133,9 @@ fn fault(f: &FaultSummary, s: &Summary) -> Vec<String> {
         Some(end) => format!("for {}", span(end - at)),
         None => "until the end of the run".to_owned(),
     };
+    if f.nodes == 0 {
+        return vec![format!("{} at {} {lasted}.", f.what, clock(at))];
+    }
     let mut lines = vec![format!(
         "{} at {} {lasted}: {} of {}, {} on them.",
         f.what,
