@@ -1,6 +1,32 @@
 //! How the containers of a pod behave, each for itself.
 
 use super::pod::{Behaviour, Container, PodSpec};
+use std::fmt;
+
+impl fmt::Debug for Container {
+    /// Template hashes are those of this text: what came later is left out where nobody sets it, so
+    /// that names stay as they were.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Container");
+        out.field("name", &self.name)
+            .field("image", &self.image)
+            .field("requests", &self.requests)
+            .field("requests_named", &self.requests_named)
+            .field("limits", &self.limits)
+            .field("limits_named", &self.limits_named)
+            .field("ports", &self.ports)
+            .field("pull", &self.pull)
+            .field("sidecar", &self.sidecar)
+            .field("startup", &self.startup)
+            .field("liveness", &self.liveness)
+            .field("readiness", &self.readiness)
+            .field("pre_stop", &self.pre_stop);
+        if let Some(hook) = &self.post_start {
+            out.field("post_start", hook);
+        }
+        out.finish()
+    }
+}
 
 impl PodSpec {
     /// The container with this number, counted over init and app containers.

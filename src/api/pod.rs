@@ -129,7 +129,7 @@ pub enum Hook {
 }
 
 /// A container (app, init or sidecar).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Container {
     /// Name.
     pub name: Sym,

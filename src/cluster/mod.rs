@@ -26,7 +26,7 @@ use crate::engine::{Purpose, SimTime, Sym, Tabled, num};
 use crate::event::lease::{Beat, PERIOD};
 use crate::event::usage::Load;
 use crate::event::{Address, Event, Record, Role, Shared};
-use crate::node::{Catalog, NodeAgent, NodeLatencies, Registry, Setup};
+use crate::node::{Catalog, NodeAgent, NodeLatencies, Registry, RuntimeName, Setup};
 use rustc_hash::FxHashMap;
 use spec::{Agent, ClusterSpec, Component, NodeSpec, Plan};
 use std::sync::Arc;
@@ -86,17 +86,12 @@ impl Cluster {
     pub fn new(plan: Arc<Plan>) -> Self {
         let spec = &plan.cluster;
         let shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
-        let latencies = Arc::new(NodeLatencies {
-            mount: Tabled::new(spec.latency.mount, Purpose("mount")),
-            sandbox: Tabled::new(spec.latency.sandbox, Purpose("sandbox")),
-            container: Tabled::new(spec.latency.container, Purpose("container")),
-            pull_bytes_per_s: spec.latency.pull_bytes_per_s,
-        });
         let loads: Arc<[Load]> = plan.usage.clone().into();
         let catalog = Arc::new(Catalog {
             described: spec.images.iter().cloned().collect(),
             default_bytes: i64::try_from(spec.latency.image_bytes).unwrap_or(i64::MAX),
         });
+        let latencies = RUNTIMES.map(|runtime| Arc::new(latencies(spec, runtime)));
         let world = World { latencies, loads: Arc::clone(&loads), catalog };
         let nodes: Vec<NodeAgent> = spec
             .nodes
@@ -185,6 +180,11 @@ impl Cluster {
         }
         for object in &plan.warm {
             preload(&mut self.api, object.clone(), cx);
+        }
+        for node in &mut self.nodes {
+            if node.kubelet_up() {
+                node.start_statics(cx);
+            }
         }
         self.start_control();
         let cx = &mut self.shared.context(0);
@@ -306,9 +306,27 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
 
 /// What all nodes share.
 struct World {
-    latencies: Arc<NodeLatencies>,
+    /// By runtime.
+    latencies: [Arc<NodeLatencies>; 3],
     loads: Arc<[Load]>,
     catalog: Arc<Catalog>,
+}
+
+const RUNTIMES: [RuntimeName; 3] =
+    [RuntimeName::Containerd, RuntimeName::CriO, RuntimeName::Docker];
+
+fn latencies(spec: &ClusterSpec, runtime: RuntimeName) -> NodeLatencies {
+    let latency = &spec.latency;
+    let (sandbox, container) = match runtime.percent() {
+        100 => (latency.sandbox, latency.container),
+        percent => (latency.sandbox.stretched(percent), latency.container.stretched(percent)),
+    };
+    NodeLatencies {
+        mount: Tabled::new(latency.mount, Purpose("mount")),
+        sandbox: Tabled::new(sandbox, Purpose("sandbox")),
+        container: Tabled::new(container, Purpose("container")),
+        pull_bytes_per_s: latency.pull_bytes_per_s,
+    }
 }
 
 fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
@@ -323,8 +341,9 @@ fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
         explicit: spec.explicit_heartbeats,
         boot: node.boot,
         limits: spec.limits.kubelet,
-        latencies: Arc::clone(&world.latencies),
+        latencies: Arc::clone(&world.latencies[node.runtime as usize]),
         kubelet: Arc::clone(&node.kubelet),
+        statics: Arc::clone(&node.statics),
         loads: Arc::clone(&world.loads),
         catalog: Arc::clone(&world.catalog),
         shared_registry: spec.registry_bytes_per_s.is_some(),

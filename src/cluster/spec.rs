@@ -189,6 +189,10 @@ pub struct NodeSpec {
     pub joins: SimTime,
     /// Configuration of its kubelet.
     pub kubelet: Arc<crate::node::KubeletConfig>,
+    /// Container runtime.
+    pub runtime: crate::node::RuntimeName,
+    /// Static pods, under their own names, without the node's.
+    pub statics: Arc<[Arc<crate::api::Pod>]>,
 }
 
 /// Client-side rate limits: requests per second and burst.

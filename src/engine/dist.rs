@@ -39,6 +39,20 @@ pub enum Dist {
 }
 
 impl Dist {
+    /// The same distribution with all values so many percent as long.
+    #[must_use]
+    pub fn stretched(self, percent: u64) -> Self {
+        let s = |d: SimDuration| SimDuration(d.times(percent).0 / 100);
+        match self {
+            Self::Constant(d) => Self::Constant(s(d)),
+            Self::Uniform(low, high) => Self::Uniform(s(low), s(high)),
+            Self::Exponential(mean) => Self::Exponential(s(mean)),
+            Self::LogNormal { median, sigma } => Self::LogNormal { median: s(median), sigma },
+            Self::Weibull { scale, shape } => Self::Weibull { scale: s(scale), shape },
+            Self::Gamma { scale, shape } => Self::Gamma { scale: s(scale), shape },
+        }
+    }
+
     /// A value of this distribution.
     #[must_use]
     pub fn sample(&self, draw: &mut Draw) -> SimDuration {

@@ -1,8 +1,8 @@
 //! The end of a pod: by deletion, by its own containers, or because the kubelet ends it. App
 //! containers stop at once, sidecars after them, the last one first; each has its hook, its SIGTERM
 //! and what is left of the pod's grace. Sources: behaviour reference §4.8;
-//! `kuberuntime_container.go` `killContainersWithSyncResult`, `kuberuntime_termination_order.go`; `status_manager.go`
-//! `mergePodStatus`.
+//! `kuberuntime_container.go` `killContainersWithSyncResult`, `kuberuntime_termination_order.go`;
+//! `status_manager.go` `mergePodStatus`.
 
 use super::kubelet::{FINAL_PATCH, KILLING, event, report, trace};
 use super::runtime::{Exit, Run, RunState};

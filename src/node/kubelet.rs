@@ -10,7 +10,7 @@ use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
 use super::{
     NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, shutdown,
-    status,
+    statics, status,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -43,6 +43,9 @@ pub(super) const FINAL_PATCH: u32 = 1 << 31;
 
 /// A pod of this node was added, changed or removed.
 pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    if statics::on_pod(node, change, pod, cx) {
+        return;
+    }
     let known = node.workers.find(change.object);
     if change.deleted {
         // A pod force-deleted from the store: its containers are killed without ado.
@@ -86,7 +89,7 @@ fn check_in(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Conte
 }
 
 /// Takes a pod in: first status, volumes.
-fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
     let restarted = !pod.status.start.is_none();
     let n = pod.spec.init_containers.len() + pod.spec.containers.len();
     let mut runs: SmallVec<[Run; 1]> = smallvec::smallvec![Run::default(); n];
@@ -374,6 +377,9 @@ fn delete_object(
 pub(super) fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let (object, ns, name) = (worker.object, worker.ns, worker.name);
+    if statics::unmirrored(object) {
+        return;
+    }
     let status = Box::new(status::of(worker, cx));
     node.submit(Kind::Pod, ns, name, Some(object), Op::PodStatus(status), token, cx);
 }
@@ -431,6 +437,7 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
             worker.cause = cx.seq();
         }
     }
+    statics::start(node, cx);
     pressure::forget(node, cx);
     node.arm_relist(cx);
 }

@@ -19,6 +19,7 @@ pub mod registry;
 mod restarts;
 mod runtime;
 mod shutdown;
+mod statics;
 mod status;
 mod worker;
 
@@ -28,13 +29,13 @@ use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, PodSpec, Uid};
+use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Pod, PodSpec, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
 use crate::event::usage::Load;
 use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
-pub use config::{KubeletConfig, Level, Signal, Threshold};
+pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
 use pressure::{Pressure, Short};
@@ -90,6 +91,8 @@ pub struct Setup {
     pub kubelet: Arc<KubeletConfig>,
     /// What pods use.
     pub loads: Arc<[Load]>,
+    /// What lies in its manifest directory: pods under their own names, without the node's.
+    pub statics: Arc<[Arc<Pod>]>,
     /// What is known of images.
     pub catalog: Arc<Catalog>,
     /// True if the registry's bandwidth is shared by all nodes.
@@ -448,6 +451,13 @@ impl NodeAgent {
         }
     }
 
+    /// What lies in its manifest directory starts, on a node that is there from the start.
+    pub fn start_statics(&mut self, cx: &mut Context<'_>) {
+        if !self.setup.fake && !self.setup.statics.is_empty() {
+            statics::start(self, cx);
+        }
+    }
+
     /// A registry stops to answer, or answers again; empty text for all of them.
     pub fn registry(&mut self, host: Sym, up: bool, cx: &mut Context<'_>) {
         pulls::registry(self, host, up, cx);
@@ -470,7 +480,8 @@ impl NodeAgent {
     /// containers are killed (source: `kubelet_pods.go` `HandlePodCleanups`).
     pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>) {
         for id in self.workers.ids() {
-            if self.workers.get(id).is_some_and(|w| !listed.contains(&w.object)) {
+            let gone = self.workers.get(id).is_some_and(|w| !listed.contains(&w.object));
+            if gone && !statics::is_static(self, id) {
                 self.workers.remove(id);
             }
         }

@@ -207,6 +207,14 @@ impl Workers {
         }
     }
 
+    /// Another object stands for the pod from now on.
+    pub(super) fn rename(&mut self, id: u32, object: ObjRef) {
+        let Some(worker) = self.get_mut(id) else { return };
+        let old = std::mem::replace(&mut worker.object, object);
+        self.by_object.remove(&old);
+        self.by_object.insert(object, id);
+    }
+
     /// A pod comes to this stage.
     pub(super) fn enter(&mut self, id: u32, stage: Stage) {
         let Some(worker) = self.get_mut(id) else { return };

@@ -51,6 +51,8 @@ fn plan(nodes: u32) -> Plan {
         boot: Dist::Constant(SimDuration::ZERO),
         joins: SimTime::ZERO,
         kubelet: Arc::default(),
+        statics: Arc::default(),
+        runtime: Default::default(),
     });
     Plan {
         name: "zone-loss".into(),

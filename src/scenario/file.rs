@@ -228,6 +228,13 @@ pub struct Pool {
     /// Extended resources: `nvidia.com/gpu: 8`.
     #[serde(default)]
     pub resources: BTreeMap<String, Quantity>,
+    /// `kubernetes.io/os`; `linux` by default.
+    pub os: Option<String>,
+    /// `kubernetes.io/arch`; `amd64` by default.
+    pub arch: Option<String>,
+    /// Container runtime; `containerd` by default.
+    #[serde(default)]
+    pub runtime: RuntimeChoice,
     /// Labels besides hostname, zone, os and arch.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -251,6 +258,22 @@ pub struct Pool {
     /// Configuration of the kubelets.
     #[serde(default)]
     pub kubelet: super::kubelet::Kubelet,
+    /// Static pods: files of Pod manifests, relative to this one.
+    #[serde(default)]
+    pub static_pods: Vec<String>,
+}
+
+/// A container runtime.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeChoice {
+    /// containerd: `latencies` describes it.
+    #[default]
+    Containerd,
+    /// CRI-O: as containerd.
+    CriO,
+    /// Docker behind its shim: sandboxes and containers take 1.9 times as long.
+    Docker,
 }
 
 /// A control plane that runs on nodes of its own: each runs etcd, kube-apiserver, kube-scheduler

@@ -13,11 +13,12 @@ use super::report::Report;
 use super::target::Target;
 use crate::api::request::User;
 use crate::api::workload::PodTemplate;
-use crate::api::{Kind, Name, Obj};
+use crate::api::{Kind, Name, Obj, Pod};
 use crate::cluster::spec::{Action, NodeSpec, Step};
 use crate::engine::{SimTime, Sym};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Namespaces that are always there.
 const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -520,7 +521,7 @@ fn namespace(name: &str) -> Obj {
     let label = (Sym::new("kubernetes.io/metadata.name"), Sym::new(name));
     let meta = crate::api::Meta { labels: crate::api::LabelSet::new([label]), ..meta };
     let object = crate::api::workload::Namespace { meta, ..Default::default() };
-    Obj::Namespace(std::sync::Arc::new(object))
+    Obj::Namespace(Arc::new(object))
 }
 
 /// The kind as its document spells it.
@@ -551,6 +552,27 @@ fn from_file(written: &str, place: &Place, files: &mut Files, report: &mut Repor
         found(l, origin)
     };
     read.objects.into_iter().map(found).collect()
+}
+
+/// The pods of static manifests.
+pub(crate) fn pods_of(
+    list: &[String],
+    at: &Place,
+    files: &mut Files,
+    report: &mut Report,
+) -> Arc<[Arc<Pod>]> {
+    let mut pods = Vec::new();
+    for (i, written) in list.iter().enumerate() {
+        let place = at.item(i);
+        for found in from_file(written, &place, files, report) {
+            if let Obj::Pod(pod) = &found.obj {
+                pods.push(Arc::clone(pod));
+            } else {
+                report.error(&place, "holds something else than pods", "a kubelet runs pods alone");
+            }
+        }
+    }
+    pods.into()
 }
 
 /// What a cluster wrote carries resource versions; what a person writes does not.
@@ -626,7 +648,7 @@ pub(crate) fn pod_template(document: &Document, ends: bool) -> Result<PodTemplat
     pod.map(|pod| PodTemplate {
         labels: pod.meta.labels,
         annotations: pod.meta.annotations.clone(),
-        spec: std::sync::Arc::clone(&pod.spec),
+        spec: Arc::clone(&pod.spec),
     })
     .ok_or_else(|| {
         vec![InputError::new("", "is no pod template").hint("write metadata: and spec:")]

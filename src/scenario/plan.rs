@@ -312,7 +312,8 @@ fn nodes(
     let at = top("cluster");
     for (i, pool) in file.cluster.nodes.iter().enumerate() {
         let place = at.key("nodes").item(i);
-        let nodes = pools::pool_nodes(pool, latency.image_bytes, &place, report);
+        let statics = objects::pods_of(&pool.static_pods, &place.key("staticPods"), files, report);
+        let nodes = pools::pool_nodes(pool, latency.image_bytes, &statics, &place, report);
         known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
     if let Some(from) = &file.cluster.nodes_from {

@@ -8,6 +8,7 @@ use super::report::Report;
 use super::value::{self, QUANTITY_HINT, Quantity, SPAN_HINT};
 use crate::cluster::spec::{ControlPlane, FaultKind, NodeSpec, Restore, StaticPod, Which, Whom};
 use crate::engine::{SimTime, Sym};
+use std::sync::Arc;
 
 /// Label of the nodes that run the control plane.
 const ROLE: &str = "node-role.kubernetes.io/control-plane";
@@ -51,7 +52,7 @@ pub(crate) fn nodes(
         agent: AgentName::Kubelet,
         ..Pool::default()
     };
-    pools::pool_nodes(&pool, image_bytes, at, report)
+    pools::pool_nodes(&pool, image_bytes, &Arc::default(), at, report)
 }
 
 /// What the plan says about the control plane.

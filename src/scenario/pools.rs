@@ -1,9 +1,10 @@
 //! Node pools, trace nodes and Node objects to the list of nodes.
 
-use super::file::{AgentName, Allocatable, Image, Pool};
+use super::file::{AgentName, Allocatable, Image, Pool, RuntimeChoice};
 use super::place::Place;
 use super::report::Report;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, Quantity, TAINT_HINT};
+use crate::api::Pod;
 use crate::api::labels::LabelSet;
 use crate::api::meta::Stamp;
 use crate::api::node::{Node, NodeImage, keys};
@@ -12,7 +13,7 @@ use crate::api::quantity::Quantity as Exact;
 use crate::api::resources::Resources;
 use crate::cluster::spec::{Agent, NodeSpec};
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
-use crate::node::KubeletConfig;
+use crate::node::{KubeletConfig, RuntimeName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,6 +47,14 @@ pub(crate) fn agent(name: AgentName) -> Agent {
     }
 }
 
+fn runtime(name: RuntimeChoice) -> RuntimeName {
+    match name {
+        RuntimeChoice::Containerd => RuntimeName::Containerd,
+        RuntimeChoice::CriO => RuntimeName::CriO,
+        RuntimeChoice::Docker => RuntimeName::Docker,
+    }
+}
+
 /// Allocatable where nobody says otherwise.
 pub(crate) fn default_allocatable(
     capacity: &Resources,
@@ -62,10 +71,10 @@ pub(crate) fn default_allocatable(
 pub(crate) fn node_labels(
     name: &str,
     zone: &str,
+    (os, arch): (&str, &str),
     others: impl IntoIterator<Item = (Sym, Sym)>,
 ) -> LabelSet {
-    let always =
-        [(keys::HOSTNAME, name), ("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")];
+    let always = [(keys::HOSTNAME, name), ("kubernetes.io/os", os), ("kubernetes.io/arch", arch)];
     let zone = (!zone.is_empty()).then_some((keys::ZONE, zone));
     LabelSet::new(
         always.into_iter().chain(zone).map(|(k, v)| (Sym::new(k), Sym::new(v))).chain(others),
@@ -216,6 +225,7 @@ fn node_name(pool: &Pool, number: usize) -> String {
 pub(crate) fn pool_nodes(
     pool: &Pool,
     image_bytes: u64,
+    statics: &Arc<[Arc<Pod>]>,
     at: &Place,
     report: &mut Report,
 ) -> Vec<NodeSpec> {
@@ -245,6 +255,7 @@ pub(crate) fn pool_nodes(
     let joins = pool.joins.as_ref().map(|text| value::span(&text.0));
     let joins = joins.and_then(|span| report.take(&at.key("joins"), span, value::SPAN_HINT));
     let joins = SimTime::ZERO + joins.unwrap_or(SimDuration::ZERO);
+    let machine = (pool.os.as_deref().unwrap_or("linux"), pool.arch.as_deref().unwrap_or("amd64"));
     let others: Vec<(Sym, Sym)> =
         pool.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
     super::names::labels(&pool.labels, &at.key("labels"), report);
@@ -252,7 +263,7 @@ pub(crate) fn pool_nodes(
         .filter_map(|i| {
             let zone = zones.get(i % zones.len().max(1))?;
             let name = node_name(pool, i);
-            let labels = node_labels(&name, zone, others.iter().copied());
+            let labels = node_labels(&name, zone, machine, others.iter().copied());
             Some(NodeSpec {
                 name: name.as_str().into(),
                 labels,
@@ -265,6 +276,8 @@ pub(crate) fn pool_nodes(
                 boot,
                 joins,
                 kubelet: Arc::clone(&kubelet),
+                statics: Arc::clone(statics),
+                runtime: runtime(pool.runtime),
             })
         })
         .collect()
@@ -326,5 +339,7 @@ pub(crate) fn of_object(node: &Node) -> NodeSpec {
         boot: Dist::Constant(SimDuration::ZERO),
         joins: SimTime::ZERO,
         kubelet: Arc::default(),
+        statics: Arc::default(),
+        runtime: Default::default(),
     }
 }

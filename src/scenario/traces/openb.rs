@@ -144,7 +144,7 @@ pub fn nodes(label: &str, from: impl Read, agent: Agent) -> Result<Vec<NodeSpec>
         let model = (!row.model.is_empty()).then(|| (Sym::new(GPU_MODEL), Sym::new(&row.model)));
         list.push(NodeSpec {
             name: Sym::new(&row.sn),
-            labels: pools::node_labels(&row.sn, "", model),
+            labels: pools::node_labels(&row.sn, "", ("linux", "amd64"), model),
             zone: Sym::EMPTY,
             taints: Vec::new(),
             allocatable: Arc::clone(&capacity),
@@ -154,6 +154,8 @@ pub fn nodes(label: &str, from: impl Read, agent: Agent) -> Result<Vec<NodeSpec>
             boot: Dist::Constant(SimDuration::ZERO),
             joins: SimTime::ZERO,
             kubelet: Arc::default(),
+            statics: Arc::default(),
+            runtime: Default::default(),
         });
         Ok(())
     })?;

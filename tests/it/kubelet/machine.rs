@@ -87,3 +87,38 @@ fn a_kubelet_that_crashes_is_back_before_anybody_notices() {
         seen.changes.iter().any(|(at, o)| matches!(o, Obj::Node(_)) && (130.0..130.5).contains(at));
     assert!(reports);
 }
+
+const STATIC: &str = "{apiVersion: v1, kind: Pod, metadata: {name: proxy, namespace: kube-system}, spec: {containers: [{name: c, image: 'c:1'}]}}";
+
+#[test]
+fn a_static_pod_runs_whatever_becomes_of_its_mirror() {
+    let seen = super::run_with(
+        &[("proxy.yaml", STATIC)],
+        "until: 10m
+cluster: {nodes: [{name: node, count: 2, cpu: 4, memory: 8Gi, staticPods: [proxy.yaml]}]}
+workload:
+  - {at: 2m, delete: pod/kube-system/proxy-node-0}
+faults:
+  - {crash: {node: node-1}, at: 4m, for: 1m}
+  - {kubeletCrash: {node: node-0}, at: 5m}
+",
+    );
+    let started: Vec<f64> =
+        seen.events("Started").into_iter().filter(|e| e.1 == "proxy-node-0").map(|e| e.0).collect();
+    assert_eq!(started.len(), 1, "nothing was started again: {started:?}");
+    let gone: Vec<&(f64, String)> = seen.gone.iter().filter(|g| g.1 == "proxy-node-0").collect();
+    assert!(gone.len() == 1 && (120.0..121.0).contains(&gone[0].0), "{gone:?}");
+    for name in ["proxy-node-0", "proxy-node-1"] {
+        let mirror = seen.last(name);
+        assert!(mirror.ready(), "{name}");
+        assert!(mirror.meta.annotation("kubernetes.io/config.mirror").is_some());
+        assert_eq!(mirror.meta.controller().unwrap().name.to_string(), name[6..]);
+    }
+    // The mirror that was made again shows the start of the pod behind it.
+    let (first, second) = (seen.pod("proxy-node-0"), seen.last("proxy-node-0"));
+    assert_ne!(first[0].1.meta.uid, second.meta.uid);
+    assert_eq!(first.iter().find(|p| p.1.ready()).unwrap().1.status.start, second.status.start);
+    // A machine that was away starts its own again.
+    let again = seen.events("Started").into_iter().filter(|e| e.1 == "proxy-node-1").count();
+    assert_eq!(again, 2);
+}

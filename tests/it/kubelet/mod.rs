@@ -68,9 +68,18 @@ impl Seen {
 
 /// Runs a scenario given without its first two lines.
 fn run(text: &str) -> Seen {
+    run_with(&[], text)
+}
+
+/// The same with files beside it.
+fn run_with(files: &[(&str, &str)], text: &str) -> Seen {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = scratch(&format!("kubelet-{number}")).join("scenario.yaml");
+    let folder = scratch(&format!("kubelet-{number}"));
+    for (name, content) in files {
+        fs::write(folder.join(name), content).unwrap();
+    }
+    let path = folder.join("scenario.yaml");
     fs::write(&path, format!("apiVersion: wavetank.dev/v1\nkind: Scenario\n{text}")).unwrap();
     let loaded = load_with(&path, &LoadOptions::default());
     let plan = Arc::new(loaded.unwrap_or_else(|errors| panic!("{}\n{text}", errors[0])).plan);

@@ -112,8 +112,8 @@ fn short_of_memory_the_pod_furthest_above_its_request_goes_first() {
     // A new one is made, which does not go where memory is short while the condition lasts.
     let turns = conditions(&seen, ConditionType::MemoryPressure);
     assert!(turns.len() >= 2 && turns[0].1, "{turns:?}");
-    let lasts = turns[1].0 - turns[0].0;
-    assert!((300.0..330.0).contains(&lasts), "{turns:?}");
+    let last = evicted.iter().map(|e| e.0).filter(|at| *at < turns[1].0).fold(0.0, f64::max);
+    assert!((300.0..330.0).contains(&(turns[1].0 - last)), "{turns:?} {evicted:?}");
     assert_eq!(
         seen.at("EvictionThresholdMet", "Attempting to reclaim memory").len(),
         evicted.len()
