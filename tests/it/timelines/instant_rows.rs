@@ -40,8 +40,7 @@ fn ended(c: &Change) -> bool {
 }
 
 /// From the first instant of one thing to the first of another from there on.
-fn span(run: &Timeline, cause: Vec<f64>, effect: &[f64]) -> f64 {
-    let _ = run;
+fn span(cause: &[f64], effect: &[f64]) -> f64 {
     cause.first().map_or(f64::NAN, |c| from(effect, *c) - c)
 }
 
@@ -180,7 +179,7 @@ pub(super) const ROWS: &[Row] = &[
             let is = |c: &Change, why: &str| c.get(failed) == Some(why);
             let last = at(run, "deployments", "stuck", |c| is(c, "ReplicaSetUpdated"));
             let late = at(run, "deployments", "stuck", |c| is(c, "ProgressDeadlineExceeded"));
-            vec![span(run, last, &late)]
+            vec![span(&last, &late)]
         },
     ),
     row(
@@ -192,7 +191,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(("02c", "A: first NoExecute"), "first NoSchedule", (MONITOR, 5.0), &[5.07], |run| {
         let first = at(run, "nodes", "n", |c| c.at > 15.0 && tainted("NoSchedule")(c));
-        vec![span(run, first, &evicting(run, (15.0, 111.0)))]
+        vec![span(&first, &evicting(run, (15.0, 111.0)))]
     }),
     row(
         ("02c", "A: pods of the first node deleted"),
@@ -201,7 +200,7 @@ pub(super) const ROWS: &[Row] = &[
         &[5.04],
         |run| {
             let first = evicting(run, (15.0, 111.0));
-            vec![span(run, first, &at(run, "pods", "", marked))]
+            vec![span(&first, &at(run, "pods", "", marked))]
         },
     ),
     row(
@@ -223,7 +222,7 @@ pub(super) const ROWS: &[Row] = &[
         &[0.01, 0.01],
         |run| {
             let next = |before: &str, next: &str| {
-                span(run, at(run, "pods", before, ready), &at(run, "pods", next, born))
+                span(&at(run, "pods", before, ready), &at(run, "pods", next, born))
             };
             vec![
                 next("s-orderedready-0", "s-orderedready-1"),
@@ -356,7 +355,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(("07", "a slice is written"), "first pod ready", (PROMPT, 0.2), &[0.01], |run| {
         let ready = at(run, "pods", "web-", ready);
-        vec![span(run, ready, &at(run, "endpointslices", "svc", |_| true))]
+        vec![span(&ready, &at(run, "endpointslices", "svc", |_| true))]
     }),
     row(
         ("07", "last of 110 pods marked"),
@@ -378,7 +377,7 @@ pub(super) const ROWS: &[Row] = &[
     row(("08", "first sweep of the namespace"), "Terminating", ("5 s", 0.2), &[5.01], |run| {
         let phase = at(run, "namespaces", "exp8", |c| phase(c, "Terminating"));
         let swept = run.writes.iter().filter(|w| w.verb == "deletecollection");
-        vec![span(run, phase, &swept.map(|w| w.at).collect::<Vec<_>>())]
+        vec![span(&phase, &swept.map(|w| w.at).collect::<Vec<_>>())]
     }),
     row(
         ("08", "second pass over the namespace"),
@@ -389,7 +388,7 @@ pub(super) const ROWS: &[Row] = &[
             let path = "status.conditions[NamespaceContentRemaining].status";
             let is = |said: &'static str| move |c: &Change| c.get(path) == Some(said);
             let remains = at(run, "namespaces", "exp8", is("True"));
-            vec![span(run, remains, &at(run, "namespaces", "exp8", is("False")))]
+            vec![span(&remains, &at(run, "namespaces", "exp8", is("False")))]
         },
     ),
     row(

@@ -147,32 +147,37 @@ fn out_of_order(timeline: &Timeline) -> String {
 /// Most exceptions that one order may need.
 const MOST_EDITS: usize = 3;
 
+/// The orders that an exception makes of one, wherever its writes stand in it.
+fn exchanged(labels: &[String], edit: &Order) -> Vec<Vec<String>> {
+    let n = edit.these.len();
+    let is = |w: &[String]| w.iter().map(String::as_str).eq(edit.these.iter().copied());
+    let places = labels.windows(n).enumerate().filter(|(_, w)| is(w));
+    places
+        .map(|(from, _)| {
+            let mut new = labels.to_vec();
+            new.splice(from..from + n, edit.those.iter().map(|s| (*s).to_owned()));
+            new
+        })
+        .collect()
+}
+
 /// The exceptions, by number, that turn an order into one of the other side's; none if none do.
 fn explained(order: &str, edits: &[(usize, &Order)], other: &Found) -> Option<BTreeSet<usize>> {
+    // Nothing at all is what the other side has if its actor wrote nothing.
+    let there =
+        |new: &[String]| new.is_empty() && other.is_empty() || other.contains_key(&new.join(ARROW));
     let mut tried: Vec<(Vec<String>, BTreeSet<usize>)> =
         vec![(order.split(ARROW).map(str::to_owned).collect(), BTreeSet::new())];
     for _ in 0..MOST_EDITS {
         let mut next = Vec::new();
         for (labels, used) in &tried {
             for (number, edit) in edits {
-                for (from, _) in labels
-                    .windows(edit.these.len())
-                    .enumerate()
-                    .filter(|(_, w)| w.iter().map(String::as_str).eq(edit.these.iter().copied()))
-                {
-                    let mut new = labels.clone();
-                    let those = edit.those.iter().map(|s| (*s).to_owned());
-                    new.splice(from..from + edit.these.len(), those);
-                    let mut used = used.clone();
-                    used.insert(*number);
-                    // Nothing at all is what the other side has if its actor wrote nothing.
-                    let nothing = new.is_empty() && other.is_empty();
-                    if nothing || other.contains_key(&new.join(ARROW)) {
-                        return Some(used);
-                    }
-                    next.push((new, used));
-                }
+                let used: BTreeSet<usize> = used.iter().copied().chain([*number]).collect();
+                next.extend(exchanged(labels, edit).into_iter().map(|new| (new, used.clone())));
             }
+        }
+        if let Some((_, used)) = next.iter().find(|(new, _)| there(new)) {
+            return Some(used.clone());
         }
         tried = next;
     }
