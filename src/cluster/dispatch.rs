@@ -263,6 +263,7 @@ impl Cluster {
             FaultKind::Shutdown => "machine is told to shut down",
             FaultKind::KubeletStop | FaultKind::Restart => "kubelet stops",
             FaultKind::WatchLoss => "kubelet's connection lost",
+            FaultKind::DeviceFailure(..) => "devices fail",
             FaultKind::RegistryDown => return,
         };
         // The plan says so: a first cause.
@@ -272,6 +273,9 @@ impl Cluster {
             FaultKind::Shutdown => return cx.at_hop(hop, |cx| agent.shut_down(cx)),
             FaultKind::KubeletStop | FaultKind::Restart => agent.stop_kubelet(hop, cx),
             FaultKind::WatchLoss => return self.connect(address, false, hop),
+            FaultKind::DeviceFailure(resource, n) => {
+                return cx.at_hop(hop, |cx| agent.devices(resource, -i64::from(n), cx));
+            }
             FaultKind::RegistryDown => return,
         }
         self.api.watches.close(address);
@@ -297,12 +301,14 @@ impl Cluster {
             FaultKind::NodeCrash | FaultKind::Shutdown => "machine gets power",
             FaultKind::KubeletStop | FaultKind::Restart => "kubelet starts again",
             FaultKind::WatchLoss => "kubelet's network back",
+            FaultKind::DeviceFailure(..) => "devices are well again",
             FaultKind::RegistryDown => return,
         };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
         cx.at_hop(hop, |cx| match what {
             FaultKind::NodeCrash | FaultKind::Shutdown => agent.power_on(cx),
             FaultKind::KubeletStop | FaultKind::Restart => agent.start_kubelet(cx),
+            FaultKind::DeviceFailure(resource, n) => agent.devices(resource, i64::from(n), cx),
             FaultKind::WatchLoss | FaultKind::RegistryDown => {}
         });
         if what == FaultKind::WatchLoss {

@@ -474,6 +474,9 @@ pub enum FaultKind {
     WatchLoss,
     /// An image registry does not answer.
     RegistryDown,
+    /// So many devices of an extended resource are unhealthy: pods that have them run on, the node
+    /// offers fewer.
+    DeviceFailure(Sym, u32),
 }
 
 /// A component of the control plane that watches.
