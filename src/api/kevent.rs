@@ -61,41 +61,121 @@ impl Text {
     }
 }
 
-/// A Kubernetes Event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A Kubernetes Event. A run makes five per pod and keeps each for an hour, so it is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KEvent {
     /// Namespace of the event (that of the object; `default` for cluster-scoped ones).
     pub ns: Sym,
-    /// Kind of the object it is about.
-    pub kind: Kind,
-    /// True for type Warning, false for Normal.
-    pub warning: bool,
-    /// How often it happened.
-    pub count: u16,
+    /// Reason, CamelCase.
+    pub reason: Sym,
     /// Name of the object.
     pub name: Name,
     /// Identity of the object.
     pub uid: Uid,
-    /// Reason, CamelCase.
-    pub reason: Sym,
-    /// Text.
-    pub text: Text,
-    /// Who says so.
-    pub source: Source,
     /// First time.
     pub first: Stamp,
     /// Last time.
     pub last: Stamp,
-    /// What tells it from other Events about its object, so that repetitions can be folded into it;
-    /// 0 if there will be none.
-    pub key: u32,
+    /// The words of the text, and what else it has: milliseconds, or the tail of a name.
+    words: (Sym, u32),
+    /// The node of a kubelet, the name of a controller.
+    source: Sym,
+    /// Kind of the object it is about.
+    pub kind: Kind,
+    /// Form of the text, form of the source, and whether it is a warning.
+    forms: u8,
+    /// How often it happened.
+    pub count: u16,
 }
 
+const _: () = assert!(size_of::<KEvent>() == 48, "Events are most of what a store holds");
+
+/// Where `forms` keeps what.
+const TEXT_FORM: u8 = 0xf;
+const SOURCE_SHIFT: u8 = 4;
+const WARNING: u8 = 0x80;
+
+/// What an Event is about: kind, namespace, name, identity.
+pub type About = (Kind, Sym, Name, Uid);
+
 impl KEvent {
+    /// An Event that happens for the first time.
+    #[must_use]
+    pub fn new(
+        (kind, ns, name, uid): About,
+        (warning, reason, text): (bool, Sym, Text),
+        source: Source,
+        at: Stamp,
+    ) -> Self {
+        let (form, voice) = match source {
+            Source::Scheduler => (0, Sym::EMPTY),
+            Source::Kubelet(node) => (1, node),
+            Source::Controller(name) => (2, name),
+        };
+        let forms = form << SOURCE_SHIFT | if warning { WARNING } else { 0 };
+        let (first, last, count) = (at, at, 1);
+        let words = (Sym::EMPTY, 0);
+        let bare =
+            Self { ns, reason, name, uid, first, last, words, source: voice, kind, forms, count };
+        bare.with_text(text)
+    }
+
+    /// The same Event with another text.
+    #[must_use]
+    pub fn with_text(self, text: Text) -> Self {
+        let (form, words) = match text {
+            Text::Plain(text) => (0, (text, 0)),
+            Text::Assigned(node) => (1, (node, 0)),
+            Text::ImagePresent(image) => (2, (image, 0)),
+            Text::Pulling(image) => (3, (image, 0)),
+            Text::Pulled(image, ms) => (4, (image, ms)),
+            Text::Created(container) => (5, (container, 0)),
+            Text::Started(container) => (6, (container, 0)),
+            Text::Stopping(container) => (7, (container, 0)),
+            Text::CreatedPod(pod) => (8, pod.parts()),
+            Text::DeletedPod(pod) => (9, pod.parts()),
+        };
+        Self { words, forms: self.forms & !TEXT_FORM | form, ..self }
+    }
+
+    /// Text.
+    #[must_use]
+    pub fn text(&self) -> Text {
+        let (word, more) = self.words;
+        match self.forms & TEXT_FORM {
+            1 => Text::Assigned(word),
+            2 => Text::ImagePresent(word),
+            3 => Text::Pulling(word),
+            4 => Text::Pulled(word, more),
+            5 => Text::Created(word),
+            6 => Text::Started(word),
+            7 => Text::Stopping(word),
+            8 => Text::CreatedPod(Name::of_parts(word, more)),
+            9 => Text::DeletedPod(Name::of_parts(word, more)),
+            _plain => Text::Plain(word),
+        }
+    }
+
+    /// Who says so.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self.forms >> SOURCE_SHIFT & 3 {
+            0 => Source::Scheduler,
+            1 => Source::Kubelet(self.source),
+            _two => Source::Controller(self.source),
+        }
+    }
+
+    /// True for type Warning, false for Normal.
+    #[must_use]
+    pub fn warning(&self) -> bool {
+        self.forms & WARNING != 0
+    }
+
     /// The message, rendered.
     #[must_use]
     pub fn message(&self) -> String {
-        match self.text {
+        match self.text() {
             Text::Plain(text) => text.to_string(),
             Text::Assigned(node) => {
                 format!("Successfully assigned {}/{} to {node}", self.ns, self.name)
@@ -118,10 +198,42 @@ impl KEvent {
     /// `default-scheduler`, `kubelet`, `replicaset-controller`.
     #[must_use]
     pub fn component(&self) -> Sym {
-        match self.source {
+        match self.source() {
             Source::Scheduler => Sym::new("default-scheduler"),
             Source::Kubelet(_) => Sym::new("kubelet"),
             Source::Controller(name) => name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_unpacked() {
+        let s = Sym::new;
+        let texts = [
+            Text::Plain(s("x")),
+            Text::Assigned(s("n1")),
+            Text::ImagePresent(s("i")),
+            Text::Pulling(s("i")),
+            Text::Pulled(s("i"), 1234),
+            Text::Created(s("c")),
+            Text::Started(s("c")),
+            Text::Stopping(s("c")),
+            Text::CreatedPod(Name::new("web-x7k2p")),
+            Text::DeletedPod(Name::new("web-12")),
+        ];
+        let about = (Kind::Pod, s("ns"), Name::new("web-1"), Uid(7));
+        let sources = [Source::Scheduler, Source::Kubelet(s("n")), Source::Controller(s("c"))];
+        for text in texts {
+            for source in sources {
+                for warning in [false, true] {
+                    let e = KEvent::new(about, (warning, s("R"), text), source, Stamp(3));
+                    assert_eq!((e.text(), e.source(), e.warning()), (text, source, warning));
+                }
+            }
         }
     }
 }

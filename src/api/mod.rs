@@ -6,6 +6,8 @@
 pub mod amounts;
 pub mod autoscaling;
 pub mod behaviour;
+pub mod by_object;
+pub mod conditions;
 pub mod cronjob;
 pub mod kevent;
 pub mod kind;
@@ -29,6 +31,7 @@ pub mod version;
 pub mod versions;
 pub mod workload;
 
+pub use by_object::ByObject;
 pub use kind::Kind;
 pub use labels::{LabelSet, Selector};
 pub use lease::Lease;

@@ -69,6 +69,18 @@ impl Name {
         (self.base, self.tail != 0)
     }
 
+    /// Base and tail code: for columns that keep names in two words.
+    #[must_use]
+    pub fn parts(self) -> (Sym, u32) {
+        (self.base, self.tail)
+    }
+
+    /// The name of [`Name::parts`].
+    #[must_use]
+    pub fn of_parts(base: Sym, tail: u32) -> Self {
+        Self { base, tail }
+    }
+
     /// The decimal tail, if that is what the name has (`web-7` has 7).
     #[must_use]
     pub fn number(self) -> Option<u32> {

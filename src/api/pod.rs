@@ -1,10 +1,10 @@
 //! Pods: an immutable spec shared by every pod of a template, and a small status by value.
 
+pub use super::conditions::{Condition, ConditionType, Conditions, Truth};
 use super::labels::{Requirement, Selector};
 use super::meta::{Meta, Stamp};
 use super::resources::{DEFAULT_MEMORY, DEFAULT_MILLI_CPU, Named, Resources};
 use crate::engine::Sym;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A pod.
@@ -298,7 +298,7 @@ pub enum VolumeSource {
     /// A claim by name, and whether the pod mounts it read-only.
     Claim(Sym, bool),
     /// An ephemeral claim made from a template: the claim is called `POD-VOLUME`.
-    Ephemeral,
+    Ephemeral(Arc<super::storage::ClaimTemplate>),
     /// GCE persistent disk (name, read-only).
     GcePd(Sym, bool),
     /// AWS EBS volume id.
@@ -555,180 +555,6 @@ pub enum Qos {
     Guaranteed,
 }
 
-/// Type of a condition of a pod, node or workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConditionType {
-    /// Pod: bound to a node.
-    PodScheduled,
-    /// Pod: sandbox and network are there.
-    PodReadyToStartContainers,
-    /// Pod: init containers are done.
-    Initialized,
-    /// Pod: all containers are ready.
-    ContainersReady,
-    /// Pod or node: ready.
-    Ready,
-    /// Pod: about to be ended by a disruption.
-    DisruptionTarget,
-    /// Node: memory pressure.
-    MemoryPressure,
-    /// Node: disk pressure.
-    DiskPressure,
-    /// Node: PID pressure.
-    PidPressure,
-    /// Node: network not set up.
-    NetworkUnavailable,
-    /// Deployment: minimum availability.
-    Available,
-    /// Deployment: progressing.
-    Progressing,
-    /// Deployment, ReplicaSet: pods could not be made or deleted.
-    ReplicaFailure,
-    /// Job: done.
-    Complete,
-    /// Job: failed.
-    Failed,
-    /// Job: suspended.
-    Suspended,
-    /// Job: will be Complete once all pods have ended.
-    SuccessCriteriaMet,
-    /// Job: will be Failed once all pods have ended.
-    FailureTarget,
-    /// Any other type, by name.
-    Other(Sym),
-}
-
-impl ConditionType {
-    /// As the API prints it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PodScheduled => "PodScheduled",
-            Self::PodReadyToStartContainers => "PodReadyToStartContainers",
-            Self::Initialized => "Initialized",
-            Self::ContainersReady => "ContainersReady",
-            Self::Ready => "Ready",
-            Self::DisruptionTarget => "DisruptionTarget",
-            Self::MemoryPressure => "MemoryPressure",
-            Self::DiskPressure => "DiskPressure",
-            Self::PidPressure => "PIDPressure",
-            Self::NetworkUnavailable => "NetworkUnavailable",
-            Self::Available => "Available",
-            Self::Progressing => "Progressing",
-            Self::ReplicaFailure => "ReplicaFailure",
-            Self::Complete => "Complete",
-            Self::Failed => "Failed",
-            Self::Suspended => "Suspended",
-            Self::SuccessCriteriaMet => "SuccessCriteriaMet",
-            Self::FailureTarget => "FailureTarget",
-            Self::Other(name) => name.as_str(),
-        }
-    }
-
-    /// A number for the type, the same in every run: what digests fold.
-    #[must_use]
-    pub fn stable_code(self) -> u64 {
-        match self {
-            Self::PodScheduled => 1,
-            Self::PodReadyToStartContainers => 2,
-            Self::Initialized => 3,
-            Self::ContainersReady => 4,
-            Self::Ready => 5,
-            Self::DisruptionTarget => 6,
-            Self::MemoryPressure => 7,
-            Self::DiskPressure => 8,
-            Self::PidPressure => 9,
-            Self::NetworkUnavailable => 10,
-            Self::Available => 11,
-            Self::Progressing => 12,
-            Self::ReplicaFailure => 13,
-            Self::Complete => 14,
-            Self::Failed => 15,
-            Self::Suspended => 16,
-            Self::SuccessCriteriaMet => 17,
-            Self::FailureTarget => 18,
-            Self::Other(name) => name.stable_hash(),
-        }
-    }
-}
-
-/// Status of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Truth {
-    /// True.
-    True,
-    /// False.
-    False,
-    /// Unknown.
-    Unknown,
-}
-
-impl Truth {
-    /// As the API prints it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-}
-
-/// A condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Condition {
-    /// Type.
-    pub kind: ConditionType,
-    /// Status.
-    pub status: Truth,
-    /// Machine-readable reason; may be empty.
-    pub reason: Sym,
-    /// Text for people; may be empty.
-    pub message: Sym,
-    /// When the status last changed.
-    pub transition: Stamp,
-}
-
-/// A list of conditions with Kubernetes' rule for the transition time.
-#[derive(Debug, PartialEq, Eq, Hash, Default)]
-pub struct Conditions(pub SmallVec<[Condition; 5]>);
-
-impl Clone for Conditions {
-    fn clone(&self) -> Self {
-        // One copy of memory, where the derived form would push element by element.
-        Self(SmallVec::from_slice(&self.0))
-    }
-}
-
-impl Conditions {
-    /// The condition of a type.
-    #[must_use]
-    pub fn get(&self, kind: ConditionType) -> Option<&Condition> {
-        self.0.iter().find(|c| c.kind == kind)
-    }
-
-    /// Sets a condition; the transition time is kept if the status does not change. Says whether
-    /// anything changed.
-    pub fn set(&mut self, mut condition: Condition) -> bool {
-        if let Some(old) = self.0.iter_mut().find(|c| c.kind == condition.kind) {
-            if old.status == condition.status {
-                condition.transition = old.transition;
-            }
-            let changed = *old != condition;
-            *old = condition;
-            return changed;
-        }
-        self.0.push(condition);
-        true
-    }
-
-    /// Removes a condition.
-    pub fn remove(&mut self, kind: ConditionType) {
-        self.0.retain(|c| c.kind != kind);
-    }
-}
-
 /// State of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContainerState {
@@ -775,7 +601,7 @@ pub struct ContainerStatus {
 }
 
 /// Pod status.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodStatus {
     /// Phase.
     pub phase: Phase,
@@ -814,7 +640,7 @@ pub struct Resized {
 impl PodStatus {
     /// The condition of a type.
     #[must_use]
-    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+    pub fn condition(&self, kind: ConditionType) -> Option<Condition> {
         self.conditions.get(kind)
     }
 }

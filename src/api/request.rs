@@ -70,11 +70,12 @@ pub enum Op {
         /// True: the object's name is the base (without dash) of a generated one.
         generate: bool,
     },
-    /// POST of a Kubernetes Event.
-    CreateEvent(Arc<KEvent>),
+    /// POST of a Kubernetes Event, with what tells it from others about its object, so that
+    /// repetitions can be folded into it; 0 if there will be none.
+    CreateEvent(Arc<KEvent>, u32),
     /// PATCH of a Kubernetes Event with the same object and key: a higher count. If it has expired,
     /// it is made again, as client-go does after a 404.
-    PatchEvent(Arc<KEvent>),
+    PatchEvent(Arc<KEvent>, u32),
     /// PUT of the whole object; its `resource_version` is compared unless 0.
     Update(Obj),
     /// PUT to `/status`; only the status is taken.
@@ -148,11 +149,11 @@ impl Op {
     #[must_use]
     pub fn verb(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Create { .. } | Self::CreateEvent(_) => ("create", ""),
+            Self::Create { .. } | Self::CreateEvent(..) => ("create", ""),
             Self::Update(_) | Self::Apply(Obj::Lease(_)) => ("update", ""),
             Self::UpdateStatus(_) => ("update", "/status"),
             Self::Apply(_)
-            | Self::PatchEvent(_)
+            | Self::PatchEvent(..)
             | Self::NodeTaints { .. }
             | Self::Cordon(_)
             | Self::SetImage(..)
@@ -202,6 +203,8 @@ pub enum ApiError {
     Unauthorized,
     /// 403, with the part of the message that says why.
     Forbidden(Sym),
+    /// 403 once the server has made up the object's name: that name, and why.
+    ForbiddenNamed(Name, Sym),
     /// 404.
     NotFound,
     /// 409: the name is taken.
@@ -216,21 +219,64 @@ pub enum ApiError {
     Internal(Sym),
     /// No answer came: the outcome is unknown.
     Lost,
+    /// Nobody listens: connection refused, nothing was sent.
+    Unreachable,
 }
 
 impl ApiError {
+    /// Without the name that the server made up, which stands beside it.
+    #[must_use]
+    pub fn unnamed(self) -> (Option<Name>, Self) {
+        match self {
+            Self::ForbiddenNamed(name, why) => (Some(name), Self::Forbidden(why)),
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Conflict
+            | Self::Invalid(_)
+            | Self::TooManyRequests(..)
+            | Self::Internal(_)
+            | Self::Unreachable
+            | Self::Lost => (None, self),
+        }
+    }
+
+    /// With the name of the object, if it was refused.
+    #[must_use]
+    pub fn named(self, name: Name) -> Self {
+        if let Self::Forbidden(why) = self { Self::ForbiddenNamed(name, why) } else { self }
+    }
+
+    /// True if it says nothing about the request: whoever can, asks again later.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Lost | Self::Unreachable => true,
+            Self::Internal(text) => text.as_str().starts_with("etcdserver: "),
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Conflict
+            | Self::Invalid(_)
+            | Self::ForbiddenNamed(..)
+            | Self::TooManyRequests(..) => false,
+        }
+    }
+
     /// The HTTP code; 0 for an answer that was lost.
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
             Self::Unauthorized => 401,
-            Self::Forbidden(_) => 403,
+            Self::Forbidden(_) | Self::ForbiddenNamed(..) => 403,
             Self::NotFound => 404,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Invalid(_) => 422,
             Self::TooManyRequests(..) => 429,
             Self::Internal(_) => 500,
-            Self::Lost => 0,
+            Self::Lost | Self::Unreachable => 0,
         }
     }
 
@@ -239,7 +285,7 @@ impl ApiError {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Unauthorized => "Unauthorized",
-            Self::Forbidden(_) => "Forbidden",
+            Self::Forbidden(_) | Self::ForbiddenNamed(..) => "Forbidden",
             Self::NotFound => "NotFound",
             Self::AlreadyExists => "AlreadyExists",
             Self::Conflict => "Conflict",
@@ -247,6 +293,7 @@ impl ApiError {
             Self::TooManyRequests(..) => "TooManyRequests",
             Self::Internal(_) => "InternalError",
             Self::Lost => "Lost",
+            Self::Unreachable => "Unreachable",
         }
     }
 
@@ -261,6 +308,10 @@ impl ApiError {
             Self::Unauthorized => "Unauthorized".to_owned(),
             Self::Forbidden(why) if name.is_empty() => format!("{resource} is forbidden: {why}"),
             Self::Forbidden(why) => format!("{resource} \"{name}\" is forbidden: {why}"),
+            Self::ForbiddenNamed(own, why) => {
+                let own = if own.is_empty() { name } else { own };
+                Self::Forbidden(why).message(kind, own)
+            }
             Self::NotFound => format!("{resource} \"{name}\" not found"),
             Self::AlreadyExists => format!("{resource} \"{name}\" already exists"),
             Self::Conflict => format!(
@@ -272,6 +323,7 @@ impl ApiError {
             }
             Self::TooManyRequests(why, _) | Self::Internal(why) => why.to_string(),
             Self::Lost => "no answer came".to_owned(),
+            Self::Unreachable => "connection refused: no API server answers".to_owned(),
         }
     }
 }

@@ -269,6 +269,19 @@ pub struct PersistentVolumeClaim {
     pub doc: Option<Arc<serde_json::Value>>,
 }
 
+/// What the claim of an ephemeral volume is made from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClaimTemplate(pub PersistentVolumeClaim);
+
+// Nothing in a claim is unequal to itself.
+impl Eq for ClaimTemplate {}
+
+impl std::hash::Hash for ClaimTemplate {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.0.request, self.0.class, self.0.meta.labels).hash(state);
+    }
+}
+
 impl PersistentVolumeClaim {
     /// The class in force (source: `GetPersistentVolumeClaimClass`).
     #[must_use]

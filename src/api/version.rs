@@ -70,6 +70,27 @@ impl KubeVersion {
         self >= Self::V1_35
     }
 
+    /// Victims are ended beside the scheduling cycles (`SchedulerAsyncPreemption`, since 1.33);
+    /// before, within the preemptor's own.
+    #[must_use]
+    pub fn asynchronous_preemption(self) -> bool {
+        self >= Self::V1_35
+    }
+
+    /// The status of `ReplicaSets` and Deployments counts terminating pods
+    /// (`DeploymentReplicaSetTerminatingReplicas`).
+    #[must_use]
+    pub fn terminating_replicas(self) -> bool {
+        self >= Self::V1_35
+    }
+
+    /// The node is written as nominated before a `PreBind` that takes long
+    /// (`NominatedNodeNameForExpectation`).
+    #[must_use]
+    pub fn nominates_before_binding(self) -> bool {
+        self >= Self::V1_35
+    }
+
     /// A pod worker that waits for a container's back-off aims at its end (`MinBackoffExpiration`).
     #[must_use]
     pub fn wakes_at_back_off(self) -> bool {

@@ -11,8 +11,10 @@ use super::name::Name;
 use super::object::Obj;
 use crate::engine::table::Table;
 use crate::engine::{SimTime, Sym, num};
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
 /// One incarnation of an object: a same-named successor has another `ObjRef`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -53,24 +55,67 @@ impl Change {
     }
 }
 
+/// A revision in six bytes: rows are many.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rev([u16; 3]);
+
+impl Rev {
+    fn new(rev: u64) -> Self {
+        assert!(rev < 1 << 48, "fewer than 281 trillion revisions");
+        let b = rev.to_le_bytes();
+        Self([0, 2, 4].map(|i| u16::from_le_bytes([b[i], b[i + 1]])))
+    }
+
+    fn get(self) -> u64 {
+        self.0.iter().rev().fold(0, |rev, part| rev << 16 | u64::from(*part))
+    }
+}
+
+/// 1 + log index of a version that is still in the log, or nothing: the lower bits alone, for a log
+/// is shorter than 2³¹ entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Head(u32);
+
+impl Head {
+    const NONE: Self = Self(0);
+    const MASK: u64 = (1 << 31) - 1;
+
+    fn new(link: u64) -> Self {
+        Self(num::u32_of(num::index((link & Self::MASK) << 1 | 1)))
+    }
+
+    /// The link, given the index of the log's first entry; 0 for none.
+    fn link(self, base: u64) -> u64 {
+        if self == Self::NONE {
+            return 0;
+        }
+        base + (u64::from(self.0 >> 1).wrapping_sub(base) & Self::MASK)
+    }
+}
+
+/// A row of a kind's table.
 #[derive(Debug, Clone, Default)]
 struct Slot {
+    value: Option<Obj>,
     generation: u32,
     /// Versions since creation (etcd's per-key `version`).
     version: u32,
-    create_rev: u64,
-    mod_rev: u64,
-    /// 1 + log index of the newest version; 0 if compacted away or never written.
-    head: u64,
-    value: Option<Obj>,
+    /// Where the newest version stands in the log.
+    head: Head,
+    create_rev: Rev,
+    mod_rev: Rev,
 }
+
+const _: () = assert!(size_of::<Slot>() == 40, "there are five rows and more for each pod");
 
 /// All objects of one kind: the current ones and the log of changes.
 #[derive(Debug, Clone, Default)]
 struct KindTable {
     slots: Table<Slot>,
     free: Vec<u32>,
-    by_name: FxHashMap<(Sym, Name), u32>,
+    /// Rows by the hash of their names; a deleted one stays until its last version is freed, for
+    /// clients that have not heard of it yet. Events are not found by name.
+    by_name: HashTable<u32>,
     log: VecDeque<Change>,
     /// Log index of the first entry still there.
     base: u64,
@@ -115,8 +160,23 @@ impl Versions {
     #[must_use]
     pub fn find(&self, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
         let table = &self.kinds[kind.index()];
-        let slot = *table.by_name.get(&(ns, name))?;
+        let is = |slot: &u32| table.live_name(*slot) == Some((ns, name));
+        let slot = *table.by_name.find(hash_of(ns, name), is)?;
         Some(ObjRef { slot, generation: table.slots[slot as usize].generation })
+    }
+
+    /// The object that had a name at a revision, as far as its versions are still there.
+    #[must_use]
+    pub fn find_at(&self, kind: Kind, ns: Sym, name: Name, rev: u64) -> Option<ObjRef> {
+        let table = &self.kinds[kind.index()];
+        let named = table.by_name.iter_hash(hash_of(ns, name)).filter_map(|&slot| {
+            let generation = table.slots[slot as usize].generation;
+            let object = ObjRef { slot, generation };
+            let then = self.at(kind, object, rev)?;
+            (then.key() == (ns, name)).then_some(object)
+        });
+        // Two of one name never lived at one time, so the order of the table does not show.
+        named.into_iter().next()
     }
 
     /// The newest content of an object; none once deleted.
@@ -131,11 +191,11 @@ impl Versions {
     #[must_use]
     pub fn at(&self, kind: Kind, object: ObjRef, rev: u64) -> Option<&Obj> {
         let slot = self.slot(kind, object)?;
-        if slot.mod_rev <= rev {
+        if slot.mod_rev.get() <= rev {
             return slot.value.as_ref();
         }
         let table = &self.kinds[kind.index()];
-        let mut link = slot.head;
+        let mut link = slot.head.link(table.base);
         while link > table.base {
             let change = &table.log[num::index(link - 1 - table.base)];
             if change.rev <= rev {
@@ -157,8 +217,8 @@ impl Versions {
         let slot = self.slot(kind, object)?;
         slot.value.as_ref()?;
         Some(KeyRevisions {
-            create: slot.create_rev,
-            modified: slot.mod_rev,
+            create: slot.create_rev.get(),
+            modified: slot.mod_rev.get(),
             version: slot.version,
         })
     }
@@ -189,7 +249,7 @@ impl Versions {
     pub fn listed(&self, kind: Kind, object: ObjRef) -> Option<Change> {
         let slot = self.slot(kind, object)?;
         let value = slot.value.clone()?;
-        let (rev, time) = (slot.mod_rev, SimTime::ZERO);
+        let (rev, time) = (slot.mod_rev.get(), SimTime::ZERO);
         Some(Change { rev, seq: 0, time, object, deleted: false, prev: 0, before: None, value })
     }
 
@@ -243,9 +303,9 @@ impl Versions {
         let link = table.base + table.log.len() as u64 + 1;
         let slot = &mut table.slots[object.slot as usize];
         assert_eq!(slot.generation, object.generation, "write to a dead object");
-        let prev = slot.head;
-        slot.head = link;
-        slot.mod_rev = rev;
+        let prev = slot.head.link(table.base);
+        slot.head = Head::new(link);
+        slot.mod_rev = Rev::new(rev);
         slot.version += 1;
         let before = slot.value.replace(value.clone());
         let change = Change { rev, seq, time, object, deleted: false, prev, before, value };
@@ -261,13 +321,13 @@ impl Versions {
         let link = table.base + table.log.len() as u64 + 1;
         let slot = &mut table.slots[object.slot as usize];
         assert_eq!(slot.generation, object.generation, "deletion of a dead object");
-        let value = slot.value.take().expect("deletion of an object that is gone");
-        let prev = slot.head;
+        let value = slot.value.clone().expect("deletion of an object that is gone");
+        let prev = slot.head.link(table.base);
         let before = Some(value.clone());
-        slot.head = link;
-        slot.mod_rev = rev;
+        slot.head = Head::new(link);
+        slot.mod_rev = Rev::new(rev);
         table.live -= 1;
-        table.by_name.remove(&value.key());
+        slot.value = None;
         let value = stamped(value, rev);
         let change = Change { rev, seq, time, object, deleted: true, prev, before, value };
         table.log.push_back(change);
@@ -340,6 +400,11 @@ impl Versions {
     }
 }
 
+/// The hash of a name, for tables that keep rows by it.
+fn hash_of(ns: Sym, name: Name) -> u64 {
+    FxBuildHasher.hash_one((ns, name))
+}
+
 /// The object with its `resourceVersion` set.
 fn stamped(mut value: Obj, rev: u64) -> Obj {
     if let Some(meta) = value.meta_mut() {
@@ -353,26 +418,54 @@ impl KindTable {
         let index =
             self.free.pop().unwrap_or_else(|| num::u32_of(self.slots.push(Slot::default())));
         let slot = &mut self.slots[index as usize];
-        slot.create_rev = rev;
+        slot.create_rev = Rev::new(rev);
         slot.version = 0;
-        slot.head = 0;
+        slot.head = Head::NONE;
+        let object = ObjRef { slot: index, generation: slot.generation };
         self.live += 1;
         if kind != Kind::Event {
-            let twin = self.by_name.insert(value.key(), index);
+            let (ns, name) = value.key();
+            let is = |slot: &u32| self.live_name(*slot) == Some((ns, name));
+            let twin = self.by_name.find(hash_of(ns, name), is);
             assert!(twin.is_none(), "two live objects of one name: {:?}", value.key());
+            let mut by_name = std::mem::take(&mut self.by_name);
+            let hash = |&slot: &u32| self.name_of(slot).map_or(0, |(ns, name)| hash_of(ns, name));
+            by_name.insert_unique(hash_of(ns, name), index, hash);
+            self.by_name = by_name;
         }
-        ObjRef { slot: index, generation: slot.generation }
+        object
+    }
+
+    /// Namespace and name of a live row.
+    fn live_name(&self, slot: u32) -> Option<(Sym, Name)> {
+        self.slots[slot as usize].value.as_ref().map(Obj::key)
+    }
+
+    /// Namespace and name of a row, be it live or deleted and still in the log.
+    fn name_of(&self, slot: u32) -> Option<(Sym, Name)> {
+        self.live_name(slot).or_else(|| {
+            let link = self.slots[slot as usize].head.link(self.base);
+            let change = self.log.get(num::index(link.checked_sub(self.base + 1)?))?;
+            Some(change.value.key())
+        })
     }
 
     fn drop_front(&mut self) {
         let Some(change) = self.log.pop_front() else { return };
         self.base += 1;
         let slot = &mut self.slots[change.object.slot as usize];
-        if slot.generation == change.object.generation && slot.head == self.base {
-            slot.head = 0;
+        if slot.generation == change.object.generation && slot.head == Head::new(self.base) {
+            slot.head = Head::NONE;
             if change.deleted {
                 slot.generation += 1;
                 self.free.push(change.object.slot);
+                if change.value.kind() != Kind::Event {
+                    let (ns, name) = change.value.key();
+                    let is = |slot: &u32| *slot == change.object.slot;
+                    if let Ok(entry) = self.by_name.find_entry(hash_of(ns, name), is) {
+                        entry.remove();
+                    }
+                }
             }
         }
     }

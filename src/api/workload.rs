@@ -109,6 +109,8 @@ pub struct DeploymentStatus {
     pub available: i32,
     /// Unavailable pods.
     pub unavailable: i32,
+    /// `terminatingReplicas`; none before 1.35.
+    pub terminating: Option<i32>,
     /// `collisionCount`.
     pub collisions: u32,
     /// Conditions.
@@ -147,6 +149,8 @@ pub struct ReplicaSetStatus {
     pub ready: i32,
     /// Available pods.
     pub available: i32,
+    /// `terminatingReplicas`: pods that are to go and have not ended; none before 1.35.
+    pub terminating: Option<i32>,
     /// Conditions.
     pub conditions: Conditions,
 }

@@ -163,7 +163,7 @@ fn policy_of(text: &str) -> Result<Vec<String>, InputErrors> {
 }
 
 /// `1..20` (both ends included) or `3,5,7`.
-fn seeds(text: &str) -> Result<Vec<u64>, InputError> {
+pub(super) fn seeds(text: &str) -> Result<Vec<u64>, InputError> {
     let bad = || {
         InputError::new("", format!("--seeds {text}: not a list of seeds"))
             .hint("write 1..20 (both ends included) or 3,5,7")

@@ -2,6 +2,7 @@
 
 mod compare;
 mod explain;
+mod fuzz;
 mod load;
 mod replay;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Options),
     /// Compare policies or variants on the same arrivals and failures.
     Compare(compare::Options),
+    /// Draw storms at random and check every invariant after every event.
+    Fuzz(fuzz::Options),
     /// Step through a run, forwards and backwards (commands from standard input).
     Step(step::Options),
     /// Why did an object change last? The chain of causes, in sentences.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(options) => run::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Step(options) => step::run(&options),
         Command::Why(options) => why::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -2,6 +2,7 @@
 
 use super::load::{Input, input};
 use super::{EXPECTATION, Format, Source, terminal};
+use crate::api::Kind;
 use crate::cluster::Cluster;
 use crate::control_plane::scheduler::timed;
 use crate::engine::num;
@@ -60,6 +61,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let bar = terminal::progress(plan.until.0 / 1_000_000, options.quiet, &plan.name);
     let clock = Clock::start();
     let mut session = Session::new(plan);
+    let empty_kib = memory_kib("VmRSS:");
     session.trace(options.record);
     let ticks: Arc<dyn timed::Clock> = Arc::new(Clock::start());
     let tallies = if options.profile { session.time_plugins(&ticks) } else { Vec::new() };
@@ -87,7 +89,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         let text = options.format == Format::Text;
         let say = if text { terminal::line } else { terminal::complain };
         say(&profile(session.cluster(), &summary));
-        say(&machine(session.steps(), &summary, spent));
+        say(&machine(&session, &summary, spent, empty_kib));
         say(&plugins(&tallies, summary.pods.bound, spent));
     }
     Ok(if summary.passed() { 0 } else { EXPECTATION })
@@ -155,20 +157,31 @@ fn plugins(tallies: &[Arc<timed::Tally>], bound: u64, spent: f64) -> String {
 }
 
 /// What the run took on this machine, today.
-fn machine(events: u64, summary: &Summary, spent: f64) -> String {
-    let rate = num::float_u(events) / spent.max(1e-9) / 1e6;
-    let peak = peak_kib().map_or_else(String::new, |kib| {
-        let bytes = num::float_u(kib * 1024) / num::float_u(summary.pods.created.max(1));
-        format!(", peak memory {} MiB ({bytes:.0} bytes per pod created)", kib >> 10)
+fn machine(session: &Session, summary: &Summary, spent: f64, empty_kib: Option<u64>) -> String {
+    let rate = num::float_u(session.steps()) / spent.max(1e-9) / 1e6;
+    let live = session.cluster().shared().versions.count(Kind::Pod) as u64;
+    let peak = memory_kib("VmHWM:").map_or_else(String::new, |kib| {
+        let each = |kib: u64, pods: u64| num::float_u(kib * 1024) / num::float_u(pods.max(1));
+        let created = each(kib, summary.pods.created);
+        let above = empty_kib.filter(|_| live > 0).map_or_else(String::new, |empty| {
+            let bytes = each(kib.saturating_sub(empty), live);
+            format!(
+                "; {bytes:.0} bytes for each of {live} live pods above the {} MiB of the cluster \
+                 without them",
+                empty >> 10
+            )
+        });
+        format!(", peak memory {} MiB ({created:.0} bytes per pod created{above})", kib >> 10)
     });
     format!("on this machine: {spent:.2} s, {rate:.2} million events/s{peak}")
 }
 
-/// Peak resident memory as the system tells it; none where it does not.
-fn peak_kib() -> Option<u64> {
+/// Resident memory (`VmRSS:` now, `VmHWM:` at its peak) as the system tells it; none where it does
+/// not.
+fn memory_kib(field: &str) -> Option<u64> {
     let bytes = std::fs::read("/proc/self/status").ok()?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let line = text.lines().find(|l| l.starts_with(field))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 

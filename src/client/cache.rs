@@ -17,9 +17,10 @@ type Orphans = FxHashMap<LabelSet, BTreeSet<(u32, u32)>>;
 #[derive(Debug, Clone)]
 pub struct Cache {
     revs: Vec<u64>,
-    by_name: FxHashMap<(Kind, Sym, Name), ObjRef>,
     /// Objects by the identity of their controller, in order of delivery.
     owned: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
+    /// Objects by the identity of their other owners, which are rare.
+    shared: FxHashMap<Uid, Vec<(Kind, ObjRef)>>,
     /// Pods by node, in order of delivery.
     on_node: FxHashMap<Sym, Vec<ObjRef>>,
     /// Pods and `ReplicaSets` that no controller owns, by namespace and labels (slot, generation).
@@ -50,8 +51,8 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             revs: vec![0; N_KINDS],
-            by_name: FxHashMap::default(),
             owned: FxHashMap::default(),
+            shared: FxHashMap::default(),
             on_node: FxHashMap::default(),
             orphans: FxHashMap::default(),
             listed: vec![Vec::new(); N_KINDS],
@@ -66,14 +67,11 @@ impl Cache {
         // A cold start lists in key order: the revisions of a list go up and down.
         let rev = &mut self.revs[kind.index()];
         *rev = change.rev.max(*rev);
-        let (ns, name) = change.value.key();
         if change.deleted {
-            self.by_name.remove(&(kind, ns, name));
             if is_listed(kind) {
                 self.listed[kind.index()].retain(|o| *o != change.object);
             }
         } else if before.is_none() {
-            self.by_name.insert((kind, ns, name), change.object);
             if is_listed(kind) {
                 self.listed[kind.index()].push(change.object);
             }
@@ -82,6 +80,7 @@ impl Cache {
             return;
         }
         self.reindex(kind, change, before);
+        self.share(kind, change, before);
         if matches!(kind, Kind::Pod | Kind::ReplicaSet) {
             self.note_orphan(kind, change, before);
         }
@@ -165,16 +164,47 @@ impl Cache {
         }
     }
 
+    /// Keeps the index of owners that are no controllers.
+    fn share(&mut self, kind: Kind, change: &Change, before: Option<&Obj>) {
+        let others = |obj: &Obj| -> Vec<Uid> {
+            let owners = obj.meta().and_then(|m| m.owners.as_deref()).unwrap_or_default();
+            owners.iter().filter(|o| !o.controller).map(|o| o.uid).collect()
+        };
+        let old = before.map(others).unwrap_or_default();
+        let new = if change.deleted { Vec::new() } else { others(&change.value) };
+        if old == new {
+            return;
+        }
+        let entry = (kind, change.object);
+        for uid in old {
+            if let Some(list) = self.shared.get_mut(&uid) {
+                list.retain(|o| *o != entry);
+                if list.is_empty() {
+                    self.shared.remove(&uid);
+                }
+            }
+        }
+        for uid in new {
+            self.shared.entry(uid).or_default().push(entry);
+        }
+    }
+
     /// The revision the informer of a kind has reached.
     #[must_use]
     pub fn rev(&self, kind: Kind) -> u64 {
         self.revs[kind.index()]
     }
 
+    /// Everything up to this revision has been told: what a list was read at.
+    pub fn reached(&mut self, kind: Kind, rev: u64) {
+        let at = &mut self.revs[kind.index()];
+        *at = rev.max(*at);
+    }
+
     /// The object of a name, as this cache knows it.
     #[must_use]
-    pub fn find(&self, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
-        self.by_name.get(&(kind, ns, name)).copied()
+    pub fn find(&self, versions: &Versions, kind: Kind, ns: Sym, name: Name) -> Option<ObjRef> {
+        versions.find_at(kind, ns, name, self.rev(kind))
     }
 
     /// The content of an object as this cache knows it.
@@ -192,7 +222,7 @@ impl Cache {
         ns: Sym,
         name: Name,
     ) -> Option<(ObjRef, &'v Obj)> {
-        let object = self.find(kind, ns, name)?;
+        let object = self.find(versions, kind, ns, name)?;
         self.get(versions, kind, object).map(|value| (object, value))
     }
 
@@ -201,10 +231,11 @@ impl Cache {
         self.owned.get(&uid).into_iter().flatten().filter(move |(k, _)| *k == kind).map(|(_, o)| *o)
     }
 
-    /// Objects of any kind controlled by this identity.
-    #[must_use]
-    pub fn dependents(&self, uid: Uid) -> &[(Kind, ObjRef)] {
-        self.owned.get(&uid).map_or(&[], Vec::as_slice)
+    /// Objects of any kind that this identity owns: first those that it controls, each in order of
+    /// delivery.
+    pub fn dependents(&self, uid: Uid) -> impl Iterator<Item = (Kind, ObjRef)> {
+        let others = self.shared.get(&uid);
+        self.owned.get(&uid).into_iter().chain(others).flatten().copied()
     }
 
     /// Pods bound to a node, in order of delivery.

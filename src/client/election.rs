@@ -75,6 +75,44 @@ impl Elector {
         Self { election, observed, since, renewed, attempts: 0, fast: false }
     }
 
+    /// The holder of a lease that was taken before the run began.
+    #[must_use]
+    pub fn leading(election: Election, lease: Lease, now: SimTime) -> Self {
+        let observed = Some((lease, now));
+        Self { observed, since: Some(now), renewed: now, ..Self::new(election) }
+    }
+
+    /// Its attempts have not been spelled out for a while: it has seen this record at this instant,
+    /// and if it is the holder, has written it then.
+    pub fn recall(&mut self, lease: &Lease, at: SimTime) {
+        self.observed = Some((lease.clone(), at));
+        if self.leads() {
+            self.renewed = at;
+        }
+    }
+
+    /// Its attempts have not been spelled out for a while, and it has yet to see the last record.
+    pub fn forget(&mut self) {
+        self.observed = None;
+    }
+
+    /// When a candidate that waits tries next, and when it has tried last, if nobody has looked for
+    /// a while.
+    pub fn between(&mut self, now: SimTime, draws: &Draws) -> (SimTime, SimTime) {
+        self.attempts += 1;
+        let pause = self.pause(self.attempts, draws);
+        let mut draw =
+            draws.draw(self.election.identity.stable_hash(), Purpose("between"), self.attempts);
+        let passed = SimDuration(draw.below(pause.0));
+        (now - passed, now - passed + pause)
+    }
+
+    /// An attempt whose request was not answered.
+    pub fn missed(&mut self, now: SimTime, draws: &Draws) -> Step {
+        self.fast = false;
+        self.failed(now, draws)
+    }
+
     /// True while it holds the lease.
     #[must_use]
     pub fn leads(&self) -> bool {
@@ -129,6 +167,12 @@ impl Elector {
         let (lease, _) = self.observed.as_ref().filter(|_| self.leads())?;
         let (holder, acquired) = (Sym::EMPTY, Some(now));
         Some(Lease { holder, duration_s: 1, renewed: now, acquired, ..lease.clone() })
+    }
+
+    /// The record as it was seen last.
+    #[must_use]
+    pub fn record_seen(&self) -> Option<&Lease> {
+        self.observed.as_ref().map(|(lease, _)| lease)
     }
 
     /// When a holder that led at `now` has renewed last, if nothing came between.

@@ -74,7 +74,7 @@ fn object_of(event: &KEvent) -> u64 {
 
 /// What similar Events have in common.
 fn kind_of(event: &KEvent) -> u64 {
-    mix(object_of(event), mix(event.reason.stable_hash(), u64::from(event.warning)))
+    mix(object_of(event), mix(event.reason.stable_hash(), u64::from(event.warning())))
 }
 
 /// What tells an Event from others about its object; never 0.
@@ -95,13 +95,13 @@ impl Correlator {
     /// The request that tells of the event now; none if nobody hears of it.
     pub fn correlate(&mut self, event: &KEvent, now: SimTime) -> Option<Op> {
         let kind = kind_of(event);
-        let text = mix(kind, event.text.stable_hash());
+        let text = mix(kind, event.text().stable_hash());
         let folded = self.too_many_texts(kind, text, now);
         let (key, text) = if folded {
             let text = format!("(combined from similar events): {}", event.message());
             (kind, Text::Plain(Sym::new(&text)))
         } else {
-            (text, event.text)
+            (text, event.text())
         };
         let posted = self.posted.entry(key, || Posted { count: 0, last: now });
         posted.count = posted.count.saturating_add(1);
@@ -110,8 +110,11 @@ impl Correlator {
         if !self.admit(object_of(event), now) {
             return None;
         }
-        let event = Arc::new(KEvent { text, count, key: key_of(key), ..*event });
-        Some(if count == 1 { Op::CreateEvent(event) } else { Op::PatchEvent(event) })
+        let mut event = event.with_text(text);
+        event.count = count;
+        let event = Arc::new(event);
+        let key = key_of(key);
+        Some(if count == 1 { Op::CreateEvent(event, key) } else { Op::PatchEvent(event, key) })
     }
 
     /// Notes the text; true once there are too many of its kind.
@@ -151,21 +154,24 @@ pub struct Series {
 }
 
 impl Series {
-    /// The request that tells of the event now, if any.
-    pub fn correlate(&mut self, event: &KEvent, now: SimTime) -> Option<Op> {
-        let key = kind_of(event);
-        let entry = || (Posted { count: 0, last: now }, event.text);
+    /// The request that tells of the event now, if any. An object of another resource version is
+    /// another one here (`getKey` of `event_broadcaster.go` takes the whole reference).
+    pub fn correlate(&mut self, event: &KEvent, version: u64, now: SimTime) -> Option<Op> {
+        let key = mix(kind_of(event), version);
+        let entry = || (Posted { count: 0, last: now }, event.text());
         let (posted, text) = self.posted.entry(key, entry);
         if now.since(posted.last) > SERIES {
             posted.count = 0;
-            *text = event.text;
+            *text = event.text();
         }
         posted.count = posted.count.saturating_add(1);
         posted.last = now;
-        let event = KEvent { count: posted.count, key: key_of(key), text: *text, ..*event };
+        let mut event = event.with_text(*text);
+        event.count = posted.count;
+        let key = key_of(key);
         match posted.count {
-            1 => Some(Op::CreateEvent(Arc::new(event))),
-            2 => Some(Op::PatchEvent(Arc::new(event))),
+            1 => Some(Op::CreateEvent(Arc::new(event), key)),
+            2 => Some(Op::PatchEvent(Arc::new(event), key)),
             _more => None,
         }
     }
@@ -178,25 +184,14 @@ mod tests {
     use crate::api::{Kind, Name, Stamp, Uid};
 
     fn event(text: &str) -> KEvent {
-        KEvent {
-            ns: Sym::EMPTY,
-            kind: Kind::ReplicaSet,
-            warning: false,
-            count: 1,
-            name: Name::new("web"),
-            uid: Uid(7),
-            reason: "SuccessfulCreate".into(),
-            text: Text::Plain(text.into()),
-            source: Source::Scheduler,
-            first: Stamp(1),
-            last: Stamp(1),
-            key: 0,
-        }
+        let about = (Kind::ReplicaSet, Sym::EMPTY, Name::new("web"), Uid(7));
+        let said = (false, "SuccessfulCreate".into(), Text::Plain(text.into()));
+        KEvent::new(about, said, Source::Scheduler, Stamp(1))
     }
 
     fn told(op: Option<Op>) -> Option<(&'static str, u16)> {
         let op = op?;
-        let (Op::CreateEvent(event) | Op::PatchEvent(event)) = &op else { panic!("{op:?}") };
+        let (Op::CreateEvent(event, _) | Op::PatchEvent(event, _)) = &op else { panic!("{op:?}") };
         Some((op.verb().0, event.count))
     }
 
@@ -222,8 +217,10 @@ mod tests {
         let mut tell = || told(correlator.correlate(&event("same"), now));
         assert_eq!((tell(), tell()), (Some(("create", 1)), Some(("patch", 2))));
         let mut series = Series::default();
-        let mut tell = |at| told(series.correlate(&event("same"), SimTime::from_secs(at)));
+        let mut tell = |at| told(series.correlate(&event("same"), 7, SimTime::from_secs(at)));
         assert_eq!((tell(1), tell(2), tell(3)), (Some(("create", 1)), Some(("patch", 2)), None));
         assert_eq!(tell(400), Some(("create", 1)));
+        let changed = told(series.correlate(&event("same"), 8, SimTime::from_secs(401)));
+        assert_eq!(changed, Some(("create", 1)));
     }
 }

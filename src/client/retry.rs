@@ -5,6 +5,7 @@
 use crate::api::request::ApiError;
 use crate::engine::SimDuration;
 use crate::engine::id::Id;
+use crate::event::context::NOWHERE;
 use crate::event::{ApiEvent, Context, Event};
 
 /// Times a request is sent again.
@@ -19,6 +20,7 @@ pub fn again(id: Id, error: ApiError, cx: &mut Context<'_>) -> bool {
         return false;
     };
     in_flight.tries += 1;
+    in_flight.server = NOWHERE;
     // The answer travels to the client, which waits and sends the request anew.
     let after = network + SimDuration::from_secs(u64::from(after_s)) + network;
     cx.after(after, Event::Api(ApiEvent::Arrive(id)));

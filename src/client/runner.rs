@@ -10,7 +10,7 @@ use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name, Obj, Pod};
 use crate::engine::{SimDuration, SimTime, Sym, num};
-use crate::event::{Address, Context, ControllerEvent, Event, What};
+use crate::event::{Address, Canary, Context, ControllerEvent, Event, What};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -118,6 +118,17 @@ pub trait Reconcile {
         cx: &mut Context<'_>,
     ) -> Next;
 
+    /// How many reads its client makes before this request: they take tokens of its limit, too, and
+    /// nothing else here.
+    fn reads(&self, _op: &Op) -> u32 {
+        0
+    }
+
+    /// How many times the manager's limit its own client has.
+    fn haste(&self) -> u64 {
+        1
+    }
+
     /// A tick that the controller armed for itself.
     fn on_tick(
         &mut self,
@@ -188,6 +199,7 @@ impl<C: Reconcile> Runner<C> {
     /// A controller as row `id` of the manager at `address`.
     #[must_use]
     pub fn new(inner: C, id: u8, address: Address, limiter: RateLimiter) -> Self {
+        let limiter = limiter.faster(inner.haste());
         let busy = (0..inner.workers()).map(|_| None).collect();
         Self {
             inner,
@@ -259,7 +271,7 @@ impl<C: Reconcile> Runner<C> {
     fn post_event(&mut self, cx: &mut Context<'_>) {
         self.posting = false;
         while let Some((hop, mut request)) = self.events.pop_front() {
-            if let Op::CreateEvent(event) = &request.op {
+            if let Op::CreateEvent(event, _) = &request.op {
                 let Some(op) = self.correlator.correlate(event, cx.now()) else { continue };
                 request.op = op;
             }
@@ -316,6 +328,9 @@ impl<C: Reconcile> Runner<C> {
                 if let Some(due) = self.due[slot as usize].take() {
                     self.slots.remove(&due.key);
                     self.due_free.push(slot);
+                    if cx.strikes(Canary::ForgottenKey, 3) {
+                        return;
+                    }
                     self.queue.add(due.key, due.cause);
                     self.arm(cx);
                 }
@@ -385,6 +400,9 @@ impl<C: Reconcile> Runner<C> {
         }
         for (i, call) in calls.into_iter().enumerate() {
             let Call { kind, ns, name, target, op } = call;
+            for _ in 0..self.inner.reads(&op) {
+                self.limiter.reserve(cx.now());
+            }
             let at = self.limiter.reserve(cx.now());
             let token = num::u32_of(worker) << 16 | num::u32_of(i);
             let request = Request { user, kind, ns, name, target, op };

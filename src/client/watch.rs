@@ -11,7 +11,7 @@ use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, Versions};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
-use crate::event::{Address, Context, Event};
+use crate::event::{Address, Canary, Context, Event};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -39,6 +39,8 @@ struct Broken {
     since: SimTime,
     /// The attempt that will succeed; none while the network is away.
     again: Option<SimTime>,
+    /// The server's watch cache begins at this revision: what came before cannot be had from it.
+    floor: u64,
 }
 
 /// A reflector's back-off between attempts: 800 ms, doubled up to 30 s, each with a jitter of up to
@@ -129,7 +131,7 @@ impl Watches {
         for watch in self.all.iter_mut().filter(|w| w.open && w.to == to) {
             // An armed watch is left alone by commits.
             watch.armed = true;
-            watch.broken.get_or_insert(Broken { since: now, again: None });
+            watch.broken.get_or_insert(Broken { since: now, again: None, floor: 0 });
         }
     }
 
@@ -142,6 +144,30 @@ impl Watches {
             let id = num::u32_of(id);
             let at = attempt(u64::from(id), broken.since, cx);
             broken.again = Some(at);
+            cx.schedule(at, Event::Watch { watch: id });
+        }
+    }
+
+    /// The server at the other end is gone: an attempt under way is in vain, too.
+    pub fn cut(&mut self, to: Address, now: SimTime) {
+        for watch in self.all.iter_mut().filter(|w| w.open && w.to == to) {
+            watch.armed = true;
+            let since = watch.broken.map_or(now, |b| b.since);
+            watch.broken = Some(Broken { since, again: None, floor: 0 });
+        }
+    }
+
+    /// The client finds another server, whose watch cache begins at the revision `floor`: its
+    /// reflectors come after their first back-off.
+    pub fn reopen(&mut self, to: Address, floor: u64, cx: &mut Context<'_>) {
+        for (id, watch) in self.all.iter_mut().enumerate().filter(|(_, w)| w.open && w.to == to) {
+            let Some(broken) = watch.broken.as_mut().filter(|b| b.again.is_none()) else {
+                continue;
+            };
+            let id = num::u32_of(id);
+            let jitter = cx.draw(u64::from(id), Purpose("reopen"), cx.now().0).below(BACKOFF.0);
+            let at = cx.now() + BACKOFF + SimDuration(jitter);
+            (broken.again, broken.floor) = (Some(at), floor);
             cx.schedule(at, Event::Watch { watch: id });
         }
     }
@@ -240,7 +266,7 @@ impl Watches {
         if !watch.open {
             return Due::Nothing;
         }
-        let reconnects = watch.broken.is_some();
+        let reconnects = watch.broken.map(|b| b.floor);
         if let Some(broken) = watch.broken {
             if broken.again.is_none_or(|at| at > cx.now()) {
                 return Due::Nothing;
@@ -258,7 +284,8 @@ impl Watches {
         let Some(change) = cx.versions().change(watch.kind, index) else { return Due::Nothing };
         // Only a watch that is opened anew asks for a revision: a stream that flows has already
         // been sent what is on its way.
-        if reconnects && change.rev <= cx.versions().compacted_rev(watch.kind) {
+        let oldest = reconnects.map(|floor| floor.max(cx.versions().compacted_rev(watch.kind)));
+        if oldest.is_some_and(|rev| change.rev <= rev) {
             return Due::Gone(watch.kind);
         }
         let visible = change.time + lag(watch.lag, change.time, cx);
@@ -273,7 +300,7 @@ impl Watches {
                 !inbox.is_empty()
             }
             None => {
-                watch.cursor += 1;
+                watch.cursor += 1 + u64::from(cx.strikes(Canary::SkippedEntry, 50));
                 watch.cursor < cx.versions().log_end(watch.kind)
             }
         };

@@ -1,16 +1,19 @@
 //! The wiring: who gets which event. One exhaustive match; nothing else connects components.
 
 use super::Cluster;
-use super::faults::victims;
-use super::spec::{Component, FaultKind, Whom};
+use super::control::mirror::is_mirror;
+use super::faults::{Blow, blow, victims};
+use super::outages::Part;
+use super::spec::{Component, Fault, FaultKind, Whom};
 use crate::api::Kind;
 use crate::api::versions::Change;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimTime, Sym};
-use crate::event::{Address, Event, NodeEvent, Role, What};
+use crate::event::{Address, Canary, Event, NodeEvent, Role, What};
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::AtomicU64;
 
 /// A hasher that gives the same number everywhere: events are folded into the digest through it.
 #[derive(Debug, Default)]
@@ -43,27 +46,71 @@ impl Hasher for Fold {
     }
 }
 
+/// A fault is over, but what it struck stays away for another one.
+pub const HELD: &str = "fault over, another one lasts";
+
+/// What [`Canary::Unstable`] lets a run depend on.
+static BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// The bug that loses deliveries to a kind of component.
+const fn lost(role: Role) -> Option<Canary> {
+    match role {
+        Role::Scheduler => Some(Canary::LostSchedulerEvent),
+        Role::ControllerManager => Some(Canary::LostControllerEvent),
+        Role::Kubelet => Some(Canary::LostKubeletEvent),
+        Role::User | Role::ApiServer | Role::MetricsServer | Role::Candidate => None,
+    }
+}
+
 impl Cluster {
     /// Handles the next event; gives it, or none if nothing is pending.
     pub fn step(&mut self) -> Option<Entry<Event>> {
-        let entry = self.shared.pop()?;
+        let entry = self.pop()?;
+        self.carry_out(&entry);
+        Some(entry)
+    }
+
+    /// Takes the next event, which must then be carried out.
+    pub fn pop(&mut self) -> Option<Entry<Event>> {
+        self.shared.pop()
+    }
+
+    /// Handles an event.
+    pub fn carry_out(&mut self, entry: &Entry<Event>) {
         self.events += 1;
         let mut fold = Fold(entry.time.0);
         entry.event.hash(&mut fold);
         self.shared.digest.word(fold.finish());
         if self.shared.tracing {
-            let Entry { seq, cause, time, event } = entry;
+            let Entry { seq, cause, time, event } = *entry;
             let what = What::Event(event);
             self.shared.records.push(crate::event::Record { seq, time, cause, what });
         }
-        self.dispatch(&entry);
-        Some(entry)
+        if self.shared.planted == Some(Canary::Unstable) {
+            self.shared.digest.word(BEFORE.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        }
+        self.dispatch(entry);
+    }
+
+    /// How a storm is: events at one instant in another order, a bug planted.
+    pub fn weather(&mut self, shuffle: bool, planted: Option<Canary>) {
+        self.shared.shuffle = shuffle.then(|| mix(self.plan.seed, 0x0057_0238));
+        self.shared.planted = planted;
     }
 
     fn dispatch(&mut self, entry: &Entry<Event>) {
+        if let Some(until) = self.deferred(&entry.event) {
+            self.shared.context(entry.seq).schedule(until, entry.event);
+            return;
+        }
         let cx = &mut self.shared.context(entry.seq);
         match entry.event {
-            Event::Api(event) => self.api.handle(event, cx),
+            Event::Api(event) => {
+                self.api.handle(event, cx);
+                if self.api.take_changed() {
+                    self.recheck(entry.seq);
+                }
+            }
             Event::Scheduler(event) => {
                 if self.lives.scheduler.hears(entry.seq) {
                     self.scheduler.handle(event, cx);
@@ -76,6 +123,7 @@ impl Cluster {
             }
             Event::Registry(event) => self.registry.handle(event, cx),
             Event::Scrape => self.metrics.scrape(cx),
+            Event::Outage(event) => self.outage(event, entry.seq),
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
                 let riders = self.api.watches.take_riders(watch);
@@ -89,7 +137,7 @@ impl Cluster {
             Event::Node { node, incarnation, event } => {
                 if self.nodes[node as usize].lives(incarnation) {
                     if event == NodeEvent::Register {
-                        self.register(node, entry.seq);
+                        self.begin_register(node, entry.seq);
                     } else if event == NodeEvent::PowerOff {
                         self.power_off(node, entry.seq);
                     } else {
@@ -98,6 +146,7 @@ impl Cluster {
                 }
             }
             Event::Fault { fault, end } => self.fault(fault, end, entry.seq),
+            Event::Control(event) => self.control_event(event, entry.seq),
         }
     }
 
@@ -105,6 +154,9 @@ impl Cluster {
     pub(super) fn hand_over(&mut self, client: Address, change: &Change, hop: u64) {
         let before = change.before.as_ref();
         let cx = &mut self.shared.context(hop);
+        if lost(client.role).is_some_and(|canary| cx.strikes(canary, 40)) {
+            return;
+        }
         match client.role {
             Role::Scheduler => {
                 let kind = change.value.kind();
@@ -119,13 +171,14 @@ impl Cluster {
             Role::ControllerManager => self.controllers.on_change(change, before, cx),
             Role::Kubelet => {
                 let node = &mut self.nodes[client.index as usize];
-                if node.address() == client && node.kubelet_up() {
-                    node.on_pod(change, cx);
+                if node.address() == client && node.kubelet_up() && !self.hides(change) {
+                    let cx = &mut self.shared.context(hop);
+                    self.nodes[client.index as usize].on_pod(change, cx);
                 }
             }
             Role::User => self.driver.on_pod(change, before, cx),
             Role::MetricsServer => self.metrics.on_pod(change),
-            Role::ApiServer => {}
+            Role::ApiServer | Role::Candidate => {}
         }
     }
 
@@ -151,22 +204,38 @@ impl Cluster {
                 }
             }
             Role::User => self.driver.on_answer(token, &outcome, cx),
+            Role::Candidate => self.candidate_answer(to, token, &outcome, seq),
             Role::ApiServer | Role::MetricsServer => {}
         }
     }
 
+    /// A kubelet knows its static pods from files, whatever the API shows of them.
+    fn hides(&self, change: &Change) -> bool {
+        self.control.is_some() && change.value.as_pod().is_some_and(|p| is_mirror(p))
+    }
+
     /// A kubelet starts: it lists its pods, then watches from there on.
-    fn register(&mut self, index: u32, seq: u64) {
+    pub(super) fn register(&mut self, index: u32, seq: u64) {
         let lag = self.plan.cluster.latency.watch;
         let agent = &mut self.nodes[index as usize];
         let cx = &mut self.shared.context(seq);
         agent.register(cx);
         let (name, address) = (agent.name(), agent.address());
         self.api.watches.open_node(name, address, lag);
+        self.list_node(index, seq);
+    }
+
+    /// A kubelet lists the pods of its node: what it runs besides is to go.
+    pub(super) fn list_node(&mut self, index: u32, seq: u64) {
+        let name = self.nodes[index as usize].name();
+        let hosted = self.control.is_some();
+        let cx = &mut self.shared.context(seq);
         let mut pods: Vec<_> = cx
             .versions()
             .iter(Kind::Pod)
-            .filter(|(_, obj)| obj.as_pod().is_some_and(|p| p.node == name))
+            .filter(|(_, obj)| {
+                obj.as_pod().is_some_and(|p| p.node == name && !(hosted && is_mirror(p)))
+            })
             .map(|(object, obj)| (obj.key(), object))
             .collect();
         pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
@@ -174,8 +243,12 @@ impl Cluster {
         let agent = &mut self.nodes[index as usize];
         agent.forget_others(&pods.iter().map(|(_, object)| *object).collect());
         for (_, object) in pods {
+            let known = agent.knows(object);
             if let Some(change) = cx.versions().listed(Kind::Pod, object) {
                 agent.on_pod(&change, cx);
+            }
+            if known && hosted {
+                agent.tell_again(object, cx);
             }
         }
     }
@@ -186,32 +259,37 @@ impl Cluster {
         let fault = &plan.faults[row as usize];
         if end {
             self.faults_open -= 1;
-            if let Whom::Component(component) = fault.whom {
-                self.heal_component(row, fault.what, component, seq);
-            } else if let Whom::Registry(host) = fault.whom {
-                self.switch_registry(row, host, true, seq);
-            }
-            for node in std::mem::take(&mut self.struck[row as usize]) {
-                self.heal(row, fault.what, node, seq);
-            }
+            self.fault_ends(row, fault, seq);
             return;
         }
         let cx = &mut self.shared.context(seq);
         let zone = |i: u32| plan.cluster.nodes[i as usize].zone;
-        let struck = victims(row, fault, &self.nodes, zone, cx);
+        let mut struck = victims(row, fault, &self.nodes, zone, cx);
+        let until = fault.lasts.map_or(SimTime::MAX, |span| cx.now() + span);
         match fault.lasts {
             Some(span) => {
                 cx.after(span, Event::Fault { fault: row, end: true });
             }
             None => self.faults_open -= 1,
         }
-        if let Whom::Component(component) = fault.whom {
+        if fault.what == FaultKind::SpaceAlarm {
+            self.space_alarm(row, true);
+        } else if let Whom::Process(process, which) = &fault.whom {
+            struck = self.struck_hosts(*process, which);
+            for &host in &struck {
+                self.strike_process(row, (fault.what, *process), host, until);
+            }
+        } else if let Whom::Component(component) = fault.whom {
             self.strike_component(row, fault.what, component);
         } else if let Whom::Registry(host) = fault.whom {
             self.switch_registry(row, host, false, seq);
-        }
-        for &node in &struck {
-            self.strike(row, fault.what, node, seq);
+        } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
+            self.switch_devices(row, (resource, -i64::from(n)), &struck, seq);
+        } else {
+            struck.extend(self.blacked_out(&fault.whom));
+            for &node in &struck {
+                self.strike(row, fault.what, node, seq);
+            }
         }
         self.struck[row as usize] = struck;
     }
@@ -227,11 +305,50 @@ impl Cluster {
         }
     }
 
+    /// Devices of nodes become well again, or unhealthy (a negative number).
+    fn switch_devices(&mut self, row: u32, (what, more): (Sym, i64), nodes: &[u32], seq: u64) {
+        let step = if more < 0 { "devices fail" } else { "devices are well again" };
+        for &index in nodes {
+            let cx = &mut self.shared.context(seq);
+            let agent = &mut self.nodes[index as usize];
+            let hop = cx.hop(0, What::Fault { fault: row, node: agent.name(), step });
+            cx.at_hop(hop, |cx| agent.devices(what, more, cx));
+        }
+    }
+
+    fn fault_ends(&mut self, row: u32, fault: &Fault, seq: u64) {
+        let struck = std::mem::take(&mut self.struck[row as usize]);
+        if fault.what == FaultKind::SpaceAlarm {
+            self.space_alarm(row, false);
+        } else if let Whom::Process(process, _) = fault.whom {
+            for host in struck {
+                self.heal_process(row, (fault.what, process), host, seq);
+            }
+        } else if let Whom::Registry(host) = fault.whom {
+            self.switch_registry(row, host, true, seq);
+        } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
+            self.switch_devices(row, (resource, i64::from(n)), &struck, seq);
+        } else if let Whom::Component(component) = fault.whom {
+            self.heal_component(row, fault.what, component, seq);
+        } else {
+            if matches!(fault.what, FaultKind::Blackout(_)) {
+                self.restore_store(row, seq);
+            }
+            for node in struck {
+                self.heal(row, fault.what, node, seq);
+            }
+        }
+    }
+
     fn strike_component(&mut self, row: u32, what: FaultKind, component: Component) {
         let cx = &mut self.shared.context(0);
         let (node, restarts) = (Sym::new(component.name()), what == FaultKind::Restart);
         let step = if restarts { "process stops" } else { "connection lost" };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        let part = if restarts { Part::Process } else { Part::Link };
+        if !self.away.goes(part, component as u32) {
+            return;
+        }
         if restarts {
             self.stop_component(component);
         } else {
@@ -242,8 +359,17 @@ impl Cluster {
     fn heal_component(&mut self, row: u32, what: FaultKind, component: Component, seq: u64) {
         let cx = &mut self.shared.context(seq);
         let (node, restarts) = (Sym::new(component.name()), what == FaultKind::Restart);
-        let step = if restarts { "process starts" } else { "network back" };
+        let part = if restarts { Part::Process } else { Part::Link };
+        let last = self.away.comes(part, component as u32);
+        let step = match (last, restarts) {
+            (false, _) => HELD,
+            (true, true) => "process starts",
+            (true, false) => "network back",
+        };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        if !last {
+            return;
+        }
         if restarts {
             self.restart_component(component, hop);
         } else {
@@ -251,35 +377,37 @@ impl Cluster {
         }
     }
 
-    fn strike(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+    pub(super) fn strike(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+        let hits = blow(what);
+        self.away.goes(hits.part(), index);
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
-        if !agent.kubelet_up() {
+        // A kubelet that is stopped, boots or waits for an API server is lost with its machine all
+        // the same.
+        let there = if hits == Blow::Machine { agent.machine_up() } else { agent.kubelet_up() };
+        if !there {
             return;
         }
         let (node, address) = (agent.name(), agent.address());
-        let step = match what {
-            FaultKind::NodeCrash => "machine crashes",
-            FaultKind::Shutdown => "machine is told to shut down",
-            FaultKind::KubeletStop | FaultKind::Restart => "kubelet stops",
-            FaultKind::WatchLoss => "kubelet's connection lost",
-            FaultKind::DeviceFailure(..) => "devices fail",
-            FaultKind::RegistryDown => return,
+        let step = match hits {
+            Blow::Machine => "machine crashes",
+            Blow::Orderly => "machine is told to shut down",
+            Blow::Kubelet => "kubelet stops",
+            Blow::Connection => "kubelet's connection lost",
         };
         // The plan says so: a first cause.
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
-        match what {
-            FaultKind::NodeCrash => agent.crash(hop, cx),
-            FaultKind::Shutdown => return cx.at_hop(hop, |cx| agent.shut_down(cx)),
-            FaultKind::KubeletStop | FaultKind::Restart => agent.stop_kubelet(hop, cx),
-            FaultKind::WatchLoss => return self.connect(address, false, hop),
-            FaultKind::DeviceFailure(resource, n) => {
-                return cx.at_hop(hop, |cx| agent.devices(resource, -i64::from(n), cx));
-            }
-            FaultKind::RegistryDown => return,
+        match hits {
+            Blow::Machine => agent.crash(hop, cx),
+            Blow::Orderly => return cx.at_hop(hop, |cx| agent.shut_down(cx)),
+            Blow::Kubelet => agent.stop_kubelet(hop, cx),
+            Blow::Connection => return self.connect(address, false, hop),
         }
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+        if hits == Blow::Machine {
+            self.machine_ends(index, hop);
+        }
     }
 
     /// A machine that was told to shut down is off.
@@ -291,27 +419,31 @@ impl Cluster {
         agent.crash(hop, cx);
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+        self.machine_ends(index, hop);
     }
 
-    fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+    pub(super) fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
+        let hits = blow(what);
+        let last = self.away.comes(hits.part(), index);
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
         let (node, address) = (agent.name(), agent.address());
-        let step = match what {
-            FaultKind::NodeCrash | FaultKind::Shutdown => "machine gets power",
-            FaultKind::KubeletStop | FaultKind::Restart => "kubelet starts again",
-            FaultKind::WatchLoss => "kubelet's network back",
-            FaultKind::DeviceFailure(..) => "devices are well again",
-            FaultKind::RegistryDown => return,
+        if !last {
+            cx.hop(0, What::Fault { fault: row, node, step: HELD });
+            return;
+        }
+        let step = match hits {
+            Blow::Machine | Blow::Orderly => "machine gets power",
+            Blow::Kubelet => "kubelet starts again",
+            Blow::Connection => "kubelet's network back",
         };
         let hop = cx.hop(0, What::Fault { fault: row, node, step });
-        cx.at_hop(hop, |cx| match what {
-            FaultKind::NodeCrash | FaultKind::Shutdown => agent.power_on(cx),
-            FaultKind::KubeletStop | FaultKind::Restart => agent.start_kubelet(cx),
-            FaultKind::DeviceFailure(resource, n) => agent.devices(resource, i64::from(n), cx),
-            FaultKind::WatchLoss | FaultKind::RegistryDown => {}
+        cx.at_hop(hop, |cx| match hits {
+            Blow::Machine | Blow::Orderly => agent.power_on(cx),
+            Blow::Kubelet => agent.start_kubelet(cx),
+            Blow::Connection => {}
         });
-        if what == FaultKind::WatchLoss {
+        if hits == Blow::Connection {
             self.connect(address, true, hop);
         }
     }

@@ -1,9 +1,52 @@
 //! Faults of a plan: whom they strike is drawn when they begin, keyed by the fault's row.
 
-use super::spec::{Fault, Whom};
+use super::outages::Part;
+use super::spec::{Fault, FaultKind, Whom};
 use crate::engine::{Purpose, Sym, num};
 use crate::event::Context;
 use crate::node::NodeAgent;
+
+/// What of a node a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blow {
+    /// The machine.
+    Machine,
+    /// The machine, told to shut down.
+    Orderly,
+    /// The kubelet alone.
+    Kubelet,
+    /// The kubelet's watches.
+    Connection,
+}
+
+impl Blow {
+    /// What it keeps away.
+    pub(super) const fn part(self) -> Part {
+        match self {
+            Self::Machine | Self::Orderly => Part::Machine,
+            Self::Kubelet => Part::Kubelet,
+            Self::Connection => Part::Connection,
+        }
+    }
+}
+
+/// What a fault does to a node. Faults of processes and stores strike none.
+pub(super) const fn blow(what: FaultKind) -> Blow {
+    match what {
+        FaultKind::NodeCrash | FaultKind::Blackout(_) => Blow::Machine,
+        FaultKind::Shutdown => Blow::Orderly,
+        FaultKind::WatchLoss => Blow::Connection,
+        FaultKind::KubeletStop
+        | FaultKind::Restart
+        | FaultKind::Terminate
+        | FaultKind::RegistryDown
+        | FaultKind::DeviceFailure(..)
+        | FaultKind::Pause
+        | FaultKind::SlowDisk(_)
+        | FaultKind::LoseLog
+        | FaultKind::SpaceAlarm => Blow::Kubelet,
+    }
+}
 
 /// The nodes that a fault strikes, by index, in order of the cluster's list.
 pub(super) fn victims(
@@ -26,13 +69,23 @@ pub(super) fn victims(
                 None => matching,
             }
         }
-        Whom::Component(_) | Whom::Registry(_) => Vec::new(),
+        // Processes are no nodes, and blackouts have victims of their own.
+        Whom::Component(_)
+        | Whom::Registry(_)
+        | Whom::Process(..)
+        | Whom::ControlPlane
+        | Whom::All => Vec::new(),
         Whom::Count(count) => draw_some(row, all, *count, cx),
     }
 }
 
 /// `count` of the candidates, each subset equally likely, in the candidates' order.
-fn draw_some(row: u32, mut candidates: Vec<u32>, count: u32, cx: &Context<'_>) -> Vec<u32> {
+pub(super) fn draw_some(
+    row: u32,
+    mut candidates: Vec<u32>,
+    count: u32,
+    cx: &Context<'_>,
+) -> Vec<u32> {
     let count = (count as usize).min(candidates.len());
     for i in 0..count {
         let left = (candidates.len() - i) as u64;

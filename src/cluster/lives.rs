@@ -73,7 +73,7 @@ const SCHEDULER_KINDS: &[Kind] = &[
 ];
 
 impl Cluster {
-    fn life(&mut self, component: Component) -> &mut Life {
+    pub(super) fn life(&mut self, component: Component) -> &mut Life {
         match component {
             Component::Scheduler => &mut self.lives.scheduler,
             Component::ControllerManager => &mut self.lives.controllers,
@@ -93,6 +93,9 @@ impl Cluster {
             for change in self.shared.versions.list(kind) {
                 let hop = self.shared.context(seq).trace(|| listed(address, &change));
                 self.hand_over(address, &change, hop);
+            }
+            if component == Component::ControllerManager {
+                self.controllers.listed(kind, self.shared.versions.rev());
             }
         }
         if component == Component::ControllerManager {

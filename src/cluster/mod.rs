@@ -1,12 +1,17 @@
 //! Assembly: what a run consists of ([`spec`]), the owner of all components ([`Cluster`], whose
 //! clone is a snapshot), the wiring on one page (`dispatch`), the scenario's user.
 
+mod control;
 mod dispatch;
 mod faults;
+pub mod invariants;
 mod lives;
+mod outages;
 mod policy;
 pub mod spec;
 mod user;
+
+pub use dispatch::HELD;
 
 use crate::addons::metrics_server::MetricsServer;
 use crate::api::workload::Namespace;
@@ -45,7 +50,11 @@ pub struct Cluster {
     registry: Registry,
     /// Victims of the faults under way.
     struck: Vec<Vec<u32>>,
+    /// What overlapping faults keep away.
+    away: outages::Away,
     lives: lives::Lives,
+    /// The nodes of the control plane, if it runs on nodes.
+    control: Option<Box<control::Control>>,
     faults_open: usize,
     events: u64,
 }
@@ -95,7 +104,7 @@ impl Cluster {
             .collect();
         let by_name = nodes.iter().enumerate().map(|(i, n)| (n.name(), num::u32_of(i))).collect();
         let mut cluster = Self {
-            api: ApiServer::new(api_config(&plan)),
+            api: ApiServer::new(api_config(&plan), &shared.draws),
             scheduler: policy::scheduler(&plan, Address::new(Role::Scheduler, 0)),
             controllers: ControllerManager::new(
                 Address::new(Role::ControllerManager, 0),
@@ -106,7 +115,9 @@ impl Cluster {
             metrics: MetricsServer::new(&loads, spec.metrics_resolution, &shared.draws),
             registry: Registry::new(spec.registry_bytes_per_s, spec.latency.pull_bytes_per_s),
             struck: vec![Vec::new(); plan.faults.len()],
+            away: outages::Away::default(),
             lives: lives::Lives::default(),
+            control: None,
             faults_open: plan.faults.len(),
             nodes,
             by_name,
@@ -175,12 +186,15 @@ impl Cluster {
                 node.start_statics(cx);
             }
         }
+        self.start_control();
+        let cx = &mut self.shared.context(0);
         self.api.start(cx);
         self.metrics.start(cx);
         self.driver.start(cx);
         for (i, fault) in plan.faults.iter().enumerate() {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
         }
+        self.start_outages();
     }
 
     /// The plan it runs.
@@ -343,6 +357,17 @@ fn api_config(plan: &Plan) -> apiserver::Config {
         event_ttl: plan.cluster.event_ttl,
         commit: CommitLatency::new(latency.fsync, latency.raft_rtt),
         pins: plan.pins.iter().map(|p| (p.prefix.clone(), p.nodes.clone())).collect(),
+        members: plan.cluster.control_plane.as_ref().map(|control| members(plan, control)),
+    }
+}
+
+fn members(plan: &Plan, control: &spec::ControlPlane) -> apiserver::Members {
+    apiserver::Members {
+        names: control.nodes.clone(),
+        fsync: plan.cluster.latency.fsync,
+        rtt: plan.cluster.latency.raft_rtt,
+        quota_bytes: control.quota_bytes,
+        needed: control.needed,
     }
 }
 

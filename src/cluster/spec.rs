@@ -33,6 +33,8 @@ pub struct Plan {
     pub arrivals: Vec<Arrival>,
     /// Faults.
     pub faults: Vec<Fault>,
+    /// Machines that fail again and again.
+    pub outages: Vec<Outages>,
     /// Assertions over the outcome.
     pub expect: Vec<Expect>,
     /// Pods pinned to a node by a regular name pattern: `(prefix of the pod's name, nodes in
@@ -45,6 +47,55 @@ pub struct Plan {
     pub usage: Vec<crate::event::usage::Load>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
+}
+
+/// A source of outages: each is a crash of one machine and its return.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outages {
+    /// Name for the report.
+    pub name: String,
+    /// Nodes that may be struck, by index.
+    pub nodes: Arc<[u32]>,
+    /// When.
+    pub how: How,
+}
+
+/// When machines fail.
+#[derive(Debug, Clone, PartialEq)]
+pub enum How {
+    /// By a record, in order of begin.
+    Record(Arc<[Recorded]>),
+    /// By a record that tells how many are hit at a time; which ones is drawn.
+    Shares(Arc<[Shared]>),
+    /// By chance, each machine for itself.
+    Renewal {
+        /// From its return to its next failure.
+        up: Dist,
+        /// From a failure to its return.
+        down: Dist,
+    },
+}
+
+/// A recorded outage of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its begin.
+    pub from: SimTime,
+    /// Its end; none for a machine that never came back.
+    pub to: Option<SimTime>,
+    /// The node, by index.
+    pub node: u32,
+}
+
+/// A recorded outage of many machines.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shared {
+    /// Its begin.
+    pub from: SimTime,
+    /// Its end.
+    pub to: SimTime,
+    /// Share of the machines, 0 to 1.
+    pub share: f64,
 }
 
 /// Placement taken from a recording.
@@ -86,6 +137,21 @@ pub struct ClusterSpec {
     pub registry_bytes_per_s: Option<u64>,
     /// Distance of the metrics server's scrapes.
     pub metrics_resolution: SimDuration,
+    /// The nodes that run the control plane; none for one of each component that runs nowhere.
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// A control plane on nodes: each of them runs etcd, API server, scheduler and controller manager
+/// as static pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// Names of its nodes.
+    pub nodes: Vec<Sym>,
+    /// `--quota-backend-bytes` of etcd, if given.
+    pub quota_bytes: Option<u64>,
+    /// For tests: members of etcd that must have a write before it counts as committed. A planted
+    /// bug unless it is a majority.
+    pub needed: Option<usize>,
 }
 
 /// Which agent a node runs.
@@ -441,6 +507,61 @@ pub enum Whom {
     Component(Component),
     /// The image registry of this name; empty for all of them.
     Registry(Sym),
+    /// A static pod of the control plane, on some of its nodes.
+    Process(StaticPod, Which),
+    /// Every node of the control plane.
+    ControlPlane,
+    /// Every node.
+    All,
+}
+
+/// Which of several like processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one that leads when the fault begins.
+    Leader,
+    /// Those on these nodes.
+    On(Vec<Sym>),
+}
+
+/// A static pod of a control-plane node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StaticPod {
+    /// etcd.
+    Etcd,
+    /// kube-apiserver.
+    ApiServer,
+    /// kube-scheduler.
+    Scheduler,
+    /// kube-controller-manager.
+    ControllerManager,
+}
+
+impl StaticPod {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Etcd, Self::ApiServer, Self::Scheduler, Self::ControllerManager];
+
+    /// Its name, which the name of its pod begins with.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::Scheduler => "kube-scheduler",
+            Self::ControllerManager => "kube-controller-manager",
+        }
+    }
+
+    /// The component that is elected among these processes, if one is.
+    #[must_use]
+    pub const fn component(self) -> Option<Component> {
+        match self {
+            Self::Etcd | Self::ApiServer => None,
+            Self::Scheduler => Some(Component::Scheduler),
+            Self::ControllerManager => Some(Component::ControllerManager),
+        }
+    }
 }
 
 /// A fault.
@@ -477,6 +598,27 @@ pub enum FaultKind {
     /// So many devices of an extended resource are unhealthy: pods that have them run on, the node
     /// offers fewer.
     DeviceFailure(Sym, u32),
+    /// A process is told to end (SIGTERM) and does so in order.
+    Terminate,
+    /// A process stands still (SIGSTOP), and goes on at the end.
+    Pause,
+    /// The disk of an etcd member takes so many times as long.
+    SlowDisk(u32),
+    /// An etcd member ends and its disk is lost; another one starts in its place.
+    LoseLog,
+    /// etcd is out of space (NOSPACE alarm), until somebody has made room and disarmed it.
+    SpaceAlarm,
+    /// Nodes lose power together, the control plane among them.
+    Blackout(Restore),
+}
+
+/// What the store comes back from after a blackout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restore {
+    /// The members' own logs: nothing that was acknowledged is lost.
+    Log,
+    /// A snapshot, so much older than the blackout: what was done since is lost.
+    Snapshot(SimDuration),
 }
 
 /// A component of the control plane that watches.

@@ -155,7 +155,11 @@ impl Driver {
             .iter(Kind::Pod)
             .filter_map(|(_, obj)| obj.as_pod())
             .filter(|p| p.node == node)
-            .filter(|p| p.meta.controller().is_none_or(|o| o.kind != Kind::DaemonSet))
+            // Those of DaemonSets come back at once, and static pods do not go.
+            .filter(|p| {
+                let owner = p.meta.controller().map(|o| o.kind);
+                !matches!(owner, Some(Kind::DaemonSet | Kind::Node))
+            })
             .map(|p| (p.meta.ns, p.meta.name))
             .collect();
         pods.sort_by(|a, b| a.0.cmp_text(b.0).then(a.1.cmp_text(b.1)));

@@ -29,6 +29,13 @@ pub enum Dist {
         /// Below 1: infant mortality; above 1: wear-out.
         shape: f64,
     },
+    /// Gamma with a scale and a shape; its mean is their product.
+    Gamma {
+        /// Scale.
+        scale: SimDuration,
+        /// Below 1: many short ones and a few long ones.
+        shape: f64,
+    },
 }
 
 impl Dist {
@@ -42,6 +49,7 @@ impl Dist {
             Self::Exponential(mean) => Self::Exponential(s(mean)),
             Self::LogNormal { median, sigma } => Self::LogNormal { median: s(median), sigma },
             Self::Weibull { scale, shape } => Self::Weibull { scale: s(scale), shape },
+            Self::Gamma { scale, shape } => Self::Gamma { scale: s(scale), shape },
         }
     }
 
@@ -58,6 +66,7 @@ impl Dist {
             Self::Weibull { scale, shape } => {
                 scale.scale(num::pow(-num::ln(1.0 - draw.unit()), 1.0 / shape))
             }
+            Self::Gamma { scale, shape } => scale.scale(gamma_quantile(shape, draw.unit())),
         }
     }
 }
@@ -94,6 +103,24 @@ impl Tabled {
         });
         values[num::index(mix(mix(*key, entity), ordinal) % TABLE)]
     }
+}
+
+/// The value below which a standard gamma variable lies with probability `p`: by halving, so that
+/// one uniform number gives one value.
+fn gamma_quantile(shape: f64, p: f64) -> f64 {
+    let (mut low, mut high) = (0.0, shape.max(1.0));
+    while num::gamma_p(shape, high) < p && high < 1e12 {
+        high *= 2.0;
+    }
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if num::gamma_p(shape, middle) < p {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
 }
 
 /// A standard normal number (Box–Muller; two uniforms, one result).
@@ -141,5 +168,9 @@ mod tests {
         assert!((mean_s(log) - 10.0 * num::exp(0.125)).abs() < 0.3);
         let weibull = Dist::Weibull { scale: ten, shape: 1.0 };
         assert!((mean_s(weibull) - 10.0).abs() < 0.3);
+        let gamma = Dist::Gamma { scale: ten, shape: 0.5 };
+        assert!((mean_s(gamma) - 5.0).abs() < 0.3);
+        let exponential = Dist::Gamma { scale: ten, shape: 1.0 };
+        assert!((mean_s(exponential) - 10.0).abs() < 0.3);
     }
 }

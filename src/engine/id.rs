@@ -68,6 +68,13 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// The handles of all values, in the order of their positions.
+    #[must_use]
+    pub fn ids(&self) -> Vec<Id> {
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.value.is_some());
+        used.map(|(i, slot)| Id { index: num::u32_of(i), generation: slot.generation }).collect()
+    }
+
     /// How many values are stored.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -9,6 +9,7 @@ use super::digest::hash_bytes;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Mutex, OnceLock};
 
 /// Text of an entry and its content hash.
@@ -111,6 +112,52 @@ fn push(id: u32, text: &'static str) -> u32 {
     let filled = slots[offset].set(Entry { text, hash: hash_bytes(text.as_bytes()) });
     assert!(filled.is_ok(), "entry {id} was interned twice");
     id
+}
+
+/// Values that recur, each kept once for the whole process and known by a number, under the rules
+/// of [`Sym`]: numbers are for equality alone.
+#[derive(Debug)]
+pub struct Pool<T: 'static> {
+    chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
+    index: Mutex<Option<FxHashMap<T, u32>>>,
+}
+
+impl<T: Copy + Eq + Hash> Pool<T> {
+    /// An empty pool.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "made in statics alone")]
+    pub const fn new() -> Self {
+        Self { chunks: [const { OnceLock::new() }; CHUNKS], index: Mutex::new(None) }
+    }
+
+    /// The number of a value. Costs a lock and a hash.
+    #[must_use]
+    pub fn put(&self, value: T) -> u32 {
+        let mut guard = self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let index = guard.get_or_insert_with(FxHashMap::default);
+        if let Some(&id) = index.get(&value) {
+            return id;
+        }
+        let id = super::num::u32_of(index.len());
+        let (chunk, offset) = locate(id);
+        let slots = self.chunks[chunk].get_or_init(|| {
+            let len = 1_usize << (FIRST_CHUNK_BITS as usize + chunk);
+            (0..len).map(|_| OnceLock::new()).collect()
+        });
+        assert!(slots[offset].set(value).is_ok(), "value {id} was kept twice");
+        index.insert(value, id);
+        id
+    }
+
+    /// The value of a number.
+    #[must_use]
+    pub fn at(&self, id: u32) -> &T {
+        let (chunk, offset) = locate(id);
+        self.chunks[chunk]
+            .get()
+            .and_then(|slots| slots[offset].get())
+            .expect("numbers come from Pool::put, which fills the entry first")
+    }
 }
 
 /// A symbol known when the program is written: interned once, then read without a lock.

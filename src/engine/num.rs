@@ -80,6 +80,46 @@ pub fn ln_gamma(x: f64) -> f64 {
     libm::lgamma(x)
 }
 
+/// The probability that a standard gamma variable of this shape lies below `x`: the regularised
+/// lower incomplete gamma function, by its series or its continued fraction (Lentz).
+#[must_use]
+pub fn gamma_p(shape: f64, x: f64) -> f64 {
+    const TERMS: u32 = 500;
+    const SMALL: f64 = 1e-15;
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let front = exp(shape * ln(x) - x - ln_gamma(shape));
+    if x < shape + 1.0 {
+        let (mut term, mut sum, mut at) = (1.0 / shape, 1.0 / shape, shape);
+        for _ in 0..TERMS {
+            at += 1.0;
+            term *= x / at;
+            sum += term;
+            if term < sum * SMALL {
+                break;
+            }
+        }
+        return (front * sum).min(1.0);
+    }
+    let mut b = x + 1.0 - shape;
+    let (mut c, mut d) = (1e300, 1.0 / b);
+    let mut fraction = d;
+    for i in 1..TERMS {
+        let i = f64::from(i);
+        let a = -i * (i - shape);
+        b += 2.0;
+        d = 1.0 / (a * d + b);
+        c = b + a / c;
+        let factor = c * d;
+        fraction *= factor;
+        if (factor - 1.0).abs() < SMALL {
+            break;
+        }
+    }
+    (1.0 - front * fraction).max(0.0)
+}
+
 /// Rounded to so many decimals, for tables: hides nothing that the measure could resolve.
 #[must_use]
 pub fn rounded(x: f64, decimals: u32) -> f64 {

@@ -4,12 +4,13 @@
 use super::lease::Leases;
 use super::record::{Record, What};
 use super::usage::Usage;
-use super::{Address, ApiEvent, Event};
+use super::{Address, ApiEvent, Canary, Event};
 use crate::api::meta::Stamp;
 use crate::api::request::{Outcome, Request, User};
 use crate::api::version::KubeVersion;
 use crate::api::versions::Versions;
 use crate::api::{Kind, Name};
+use crate::engine::digest::mix;
 use crate::engine::draw::{Draw, Draws, Purpose};
 use crate::engine::id::{Arena, Id};
 use crate::engine::queue::{Entry, Queue};
@@ -26,7 +27,12 @@ pub struct InFlight {
     pub outcome: Option<Outcome>,
     /// How often the client has sent it again.
     pub tries: u8,
+    /// The API server that has it, of several; [`NOWHERE`] while none has.
+    pub server: u8,
 }
+
+/// No API server.
+pub const NOWHERE: u8 = u8::MAX;
 
 /// What all components share: time, queue, chance, requests in flight, records, versions.
 #[derive(Debug, Clone)]
@@ -49,6 +55,10 @@ pub struct Shared {
     pub usage: Usage,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
+    /// A bug planted on purpose.
+    pub planted: Option<Canary>,
+    /// Events at one instant come in an order drawn with this number.
+    pub shuffle: Option<u64>,
     /// Kubernetes version.
     pub version: KubeVersion,
     /// Unix time of the start of the run.
@@ -74,6 +84,8 @@ impl Shared {
             leases: Leases::default(),
             usage: Usage::default(),
             tracing: false,
+            planted: None,
+            shuffle: None,
             version,
             epoch_s,
             network,
@@ -96,7 +108,7 @@ impl Shared {
 
     /// Takes the next event and moves time to it.
     pub fn pop(&mut self) -> Option<Entry<Event>> {
-        let entry = self.queue.pop()?;
+        let entry = self.take_one()?;
         assert!(
             entry.time >= self.now,
             "time ran back: seed {} seq {} at {:?}, now {:?}",
@@ -107,6 +119,25 @@ impl Shared {
         );
         self.now = entry.time;
         Some(entry)
+    }
+
+    /// The next event; of those at one instant any, if they are shuffled.
+    fn take_one(&mut self) -> Option<Entry<Event>> {
+        /// More at one instant than this are not all held against each other.
+        const TIED: usize = 64;
+        let first = self.queue.pop()?;
+        let Some(salt) = self.shuffle else { return Some(first) };
+        let mut tied = vec![first];
+        while tied.len() < TIED && self.queue.next_time() == Some(first.time) {
+            tied.extend(self.queue.pop());
+        }
+        let rank = |e: &Entry<Event>| mix(salt, e.seq);
+        let at = (0..tied.len()).min_by_key(|&i| rank(&tied[i]))?;
+        let chosen = tied.swap_remove(at);
+        for entry in tied {
+            self.queue.push(entry);
+        }
+        Some(chosen)
     }
 
     /// Moves time forward without an event (the end of a run).
@@ -245,7 +276,13 @@ impl Context<'_> {
 
     fn send(&mut self, at: SimTime, request: Request, reply: Option<(Address, u32)>) -> Id {
         let arrival = at.max(self.shared.now) + self.shared.network;
-        let id = self.shared.requests.insert(InFlight { request, reply, outcome: None, tries: 0 });
+        let id = self.shared.requests.insert(InFlight {
+            request,
+            reply,
+            outcome: None,
+            tries: 0,
+            server: NOWHERE,
+        });
         self.schedule(arrival, Event::Api(ApiEvent::Arrive(id)));
         id
     }
@@ -273,9 +310,33 @@ impl Context<'_> {
         self.shared.requests.get_mut(id)
     }
 
+    /// A copy of a request that lives on without anybody who waits for it.
+    pub fn orphan(&mut self, request: Request) -> Id {
+        let (reply, outcome, tries, server) = (None, None, 0, NOWHERE);
+        self.shared.requests.insert(InFlight { request, reply, outcome, tries, server })
+    }
+
+    /// All requests in flight, in the order of their places.
+    #[must_use]
+    pub fn all_in_flight(&self) -> Vec<Id> {
+        self.shared.requests.ids()
+    }
+
     /// Takes a request out: whoever gets the answer (or the API server, if nobody does) frees it.
     pub fn take_request(&mut self, id: Id) -> Option<InFlight> {
         self.shared.requests.remove(id)
+    }
+
+    /// The bug that is planted, if one is.
+    #[must_use]
+    pub fn planted(&self) -> Option<Canary> {
+        self.shared.planted
+    }
+
+    /// True if this bug is planted and strikes at the event in hand: once in so many times.
+    #[must_use]
+    pub fn strikes(&self, canary: Canary, once_in: u64) -> bool {
+        self.shared.planted == Some(canary) && mix(self.seq, 0x00ca_4a47).is_multiple_of(once_in)
     }
 
     /// True while every hop is recorded.

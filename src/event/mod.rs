@@ -1,11 +1,13 @@
 //! Everything that can happen, on one page: [`Event`], the [`record::Record`]s that observers see,
 //! and the [`context::Context`], which is all a component may do.
 
+pub mod canary;
 pub mod context;
 pub mod lease;
 pub mod record;
 pub mod usage;
 
+pub use canary::Canary;
 pub use context::{Context, Shared};
 pub use record::{Record, What};
 
@@ -27,6 +29,8 @@ pub enum Role {
     Kubelet,
     /// The metrics server.
     MetricsServer,
+    /// A process that stands for election: a scheduler or a controller manager on its node.
+    Candidate,
 }
 
 impl Role {
@@ -40,6 +44,7 @@ impl Role {
             Self::ControllerManager => "kube-controller-manager",
             Self::Kubelet => "kubelet",
             Self::MetricsServer => "metrics-server",
+            Self::Candidate => "candidate",
         }
     }
 }
@@ -106,6 +111,8 @@ pub enum Event {
     Registry(RegistryEvent),
     /// The metrics server looks at what pods use.
     Scrape,
+    /// Machines fail by a record, or by chance.
+    Outage(OutageEvent),
     /// The scenario's user does something.
     User(UserEvent),
     /// A fault begins or ends.
@@ -114,6 +121,38 @@ pub enum Event {
         fault: u32,
         /// True when it ends.
         end: bool,
+    },
+    /// Something about the processes of the control plane.
+    Control(ControlEvent),
+}
+
+/// Events about outages. `source` is the row of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutageEvent {
+    /// The next outage of a record begins.
+    Next {
+        /// Of which source.
+        source: u32,
+        /// Its number.
+        number: u32,
+    },
+    /// A machine fails.
+    Fails {
+        /// Of which source.
+        source: u32,
+        /// The node.
+        node: u32,
+        /// How often it has failed before.
+        number: u32,
+    },
+    /// A machine comes back.
+    Back {
+        /// Of which source.
+        source: u32,
+        /// The node.
+        node: u32,
+        /// How often it had failed before.
+        number: u32,
     },
 }
 
@@ -132,6 +171,64 @@ pub enum ApiEvent {
     Compact,
     /// Kubernetes Events (and other objects under an etcd lease) expire.
     Expire,
+    /// etcd has not answered in time.
+    Timeout(Id),
+    /// Members of etcd have voted; the number says in which ballot.
+    Elect(u32),
+}
+
+/// Events about the processes of a control plane that runs on nodes. `host` counts its nodes,
+/// `race` the elections, `process` the static pods of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ControlEvent {
+    /// A kubelet has started the container of a static pod.
+    Start {
+        /// Where.
+        host: u8,
+        /// Which.
+        process: u8,
+        /// The life of the process that ended before.
+        life: u32,
+    },
+    /// An API server passes its readiness check.
+    Ready {
+        /// Where.
+        host: u8,
+        /// Its life.
+        life: u32,
+    },
+    /// A candidate tries to take, or to renew, its Lease.
+    Attempt {
+        /// Which election.
+        race: u8,
+        /// Where the candidate runs.
+        host: u8,
+        /// Number of the attempt: one that has been called off is ignored.
+        number: u32,
+    },
+    /// A candidate's request has not been answered in its time.
+    Missed {
+        /// Which election.
+        race: u8,
+        /// Where the candidate runs.
+        host: u8,
+        /// Number of the attempt.
+        number: u32,
+    },
+    /// A client learns that its request has failed, and may send it again.
+    Unanswered(Id),
+    /// A client sends again what has failed.
+    Resend(Id),
+    /// A client finds that its connection is dead, and opens another.
+    Redial {
+        /// Which client: nodes first, in their order.
+        client: u32,
+    },
+    /// A snapshot of etcd is taken, for a fault to come.
+    Snapshot {
+        /// Row in the plan's list of faults.
+        fault: u32,
+    },
 }
 
 /// Events of a scheduler.

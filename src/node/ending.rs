@@ -62,7 +62,8 @@ pub(super) fn terminate(
     let Some(worker) = node.workers.get_mut(id).filter(|w| !over(w)) else { return };
     worker.rare_mut().end = Some(end);
     for run in &mut worker.runs {
-        (run.waiting, run.due) = (false, None);
+        run.waiting = false;
+        run.set_due(None);
     }
     trace(node, id, "the kubelet ends the pod", cx);
     begin(node, id, grace, cx);
@@ -131,7 +132,8 @@ pub(super) fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context
     if worker.runs.iter().any(|r| r.waiting) {
         // Nothing is waited for any more: that is told before the end is.
         for run in &mut worker.runs {
-            (run.waiting, run.due) = (false, None);
+            run.waiting = false;
+            run.set_due(None);
         }
         report(node, id, None, cx);
     }
@@ -282,7 +284,11 @@ pub(super) fn one_less(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 /// Every container has stopped: reported at once, and once more at the next list, before the
 /// DELETE.
 fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    report(node, id, None, cx);
+    // Of a pod that never got to run there is nothing new to tell until its end.
+    let ran = |w: &Worker| w.runs.iter().any(|r| r.run > 0 || r.state != RunState::Created);
+    if node.workers.get(id).is_some_and(ran) {
+        report(node, id, None, cx);
+    }
     node.workers.enter(id, Stage::Stopped);
     if let Some(worker) = node.workers.get_mut(id) {
         worker.dirty = true;

@@ -16,7 +16,7 @@ use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, Name, Stamp};
+use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
 use crate::engine::intern::Known;
 use crate::engine::{SimDuration, SimTime, Sym};
@@ -263,12 +263,12 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     let ends = worker.spec.exit_of(i);
     let run = &mut worker.runs[i];
     if let RunState::Exited(s, f, code) = run.state {
-        run.last = Some((s, f, code));
+        run.set_last((s, f, code));
     }
     run.state = RunState::Running(now);
     run.waiting = false;
     run.starting = false;
-    run.due = None;
+    run.set_due(None);
     run.run += 1;
     run.started = false;
     run.ready = false;
@@ -384,6 +384,13 @@ pub(super) fn report(node: &mut NodeAgent, id: u32, token: Option<u32>, cx: &mut
     node.submit(Kind::Pod, ns, name, Some(object), Op::PodStatus(status), token, cx);
 }
 
+/// Tells a pod's status as it is by now (source: `status_manager.go` `syncBatch`).
+pub(super) fn tell_again(node: &mut NodeAgent, object: ObjRef, cx: &mut Context<'_>) {
+    let Some(id) = node.workers.find(object) else { return };
+    let last = node.workers.get(id).is_some_and(|w| w.final_patch);
+    report(node, id, last.then_some(id | FINAL_PATCH), cx);
+}
+
 /// A Kubernetes Event about the pod.
 pub(super) fn event(
     node: &mut NodeAgent,
@@ -393,28 +400,17 @@ pub(super) fn event(
     cx: &mut Context<'_>,
 ) {
     let Some(worker) = node.workers.get(id) else { return };
-    let stamp: Stamp = cx.stamp();
-    let event = KEvent {
-        ns: worker.ns,
-        kind: Kind::Pod,
-        warning: WARNINGS.iter().any(|w| std::ptr::eq(*w, reason)),
-        count: 1,
-        name: worker.name,
-        uid: worker.uid,
-        reason: reason.sym(),
-        text,
-        source: Source::Kubelet(node.setup.name),
-        first: stamp,
-        last: stamp,
-        key: 0,
-    };
+    let warning = WARNINGS.iter().any(|w| std::ptr::eq(*w, reason));
+    let about = (Kind::Pod, worker.ns, worker.name, worker.uid);
+    let source = Source::Kubelet(node.setup.name);
+    let event = KEvent::new(about, (warning, reason.sym(), text), source, cx.stamp());
     let (ns, name) = (worker.ns, worker.name);
     let op = if worker.repeats() {
         let correlator = node.correlator.get_or_insert_default();
         let Some(op) = correlator.correlate(&event, cx.now()) else { return };
         op
     } else {
-        Op::CreateEvent(Arc::new(event))
+        Op::CreateEvent(Arc::new(event), 0)
     };
     node.submit(Kind::Event, ns, name, None, op, None, cx);
 }

@@ -29,12 +29,12 @@ use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Pod, Uid};
+use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Pod, PodSpec, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
 use crate::event::usage::Load;
-use crate::event::{Address, Context, Event, NodeEvent, Role, What};
+use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
@@ -119,6 +119,8 @@ pub struct NodeAgent {
     /// Counts the kubelet's lives: watches belong to one of them.
     kubelet_life: u16,
     boots: u32,
+    /// It has power, and its kubelet will register.
+    booting: bool,
     limiter: RateLimiter,
     workers: Workers,
     images: Images,
@@ -157,6 +159,7 @@ impl NodeAgent {
             kubelet_up: true,
             kubelet_life: 0,
             boots: 0,
+            booting: false,
             limiter,
             workers: Workers::default(),
             images,
@@ -325,6 +328,7 @@ impl NodeAgent {
         }
         self.machine = Machine::Up;
         self.boots += 1;
+        self.booting = true;
         let entity = self.setup.name.stable_hash();
         let boot =
             self.setup.boot.sample(&mut cx.draw(entity, Purpose("boot"), u64::from(self.boots)));
@@ -333,9 +337,19 @@ impl NodeAgent {
 
     /// The kubelet starts again on a machine that stayed up.
     pub fn start_kubelet(&mut self, cx: &mut Context<'_>) {
-        if self.machine == Machine::Up && !self.kubelet_up {
+        if self.machine == Machine::Up && !self.kubelet_up && !self.booting {
             self.schedule(SimDuration::ZERO, NodeEvent::Register, cx);
         }
+    }
+
+    /// The kubelet runs, and tries to register after a span: it could not reach an API server.
+    pub fn schedule_register(&self, after: SimDuration, cx: &mut Context<'_>) {
+        self.schedule(after, NodeEvent::Register, cx);
+    }
+
+    /// A pod's status could not be told: it is told again, as it is now.
+    pub fn tell_again(&mut self, object: ObjRef, cx: &mut Context<'_>) {
+        kubelet::tell_again(self, object, cx);
     }
 
     /// The node joins the cluster later: until then its kubelet has not been started.
@@ -353,6 +367,7 @@ impl NodeAgent {
     /// The kubelet starts: it renews its lease, reports the node and takes up its pods. The caller
     /// opens its watch and hands it the pods listed for the node.
     pub fn register(&mut self, cx: &mut Context<'_>) {
+        self.booting = false;
         self.kubelet_up = true;
         let (node, now) = (self.setup.name, cx.now());
         let reports = !self.setup.fake;
@@ -473,6 +488,9 @@ impl NodeAgent {
     /// A pod of this node has changed (or is listed at the kubelet's start, with no `before`).
     pub fn on_pod(&mut self, change: &Change, cx: &mut Context<'_>) {
         let Some(pod) = change.value.as_pod() else { return };
+        if pod.meta.terminating() && cx.strikes(Canary::Zombie, 5) {
+            return;
+        }
         if self.setup.fake {
             fakelet::on_pod(self, change, pod, cx);
         } else {
@@ -542,22 +560,10 @@ impl NodeAgent {
         (warning, reason, text): (bool, Sym, Sym),
         cx: &mut Context<'_>,
     ) {
-        let stamp = cx.stamp();
-        let event = KEvent {
-            ns,
-            kind,
-            warning,
-            count: 1,
-            name,
-            uid,
-            reason,
-            text: Text::Plain(text),
-            source: Source::Kubelet(self.setup.name),
-            first: stamp,
-            last: stamp,
-            key: 0,
-        };
-        let op = Op::CreateEvent(Arc::new(event));
+        let source = Source::Kubelet(self.setup.name);
+        let said = (warning, reason, Text::Plain(text));
+        let event = KEvent::new((kind, ns, name, uid), said, source, cx.stamp());
+        let op = Op::CreateEvent(Arc::new(event), 0);
         self.submit(Kind::Event, ns, name, None, op, None, cx);
     }
 
@@ -565,6 +571,11 @@ impl NodeAgent {
     /// resources.
     pub fn pods(&self) -> impl Iterator<Item = ObjRef> + '_ {
         self.workers.objects()
+    }
+
+    /// What it has let in and not ended, for invariants.
+    pub fn admitted(&self) -> impl Iterator<Item = &PodSpec> + '_ {
+        self.workers.holding()
     }
 
     /// The object of a pod known to be gone from the store at the kubelet's start is dropped.

@@ -35,7 +35,7 @@ fn to_restart(worker: &Worker, i: usize) -> bool {
 pub(super) fn show(worker: &mut Worker) -> bool {
     let mut news = false;
     for run in &mut worker.runs {
-        let waits = run.due.is_some() && matches!(run.state, RunState::Exited(..));
+        let waits = run.due().is_some() && matches!(run.state, RunState::Exited(..));
         news |= waits && !run.waiting;
         run.waiting |= waits;
     }
@@ -50,11 +50,12 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut news = false;
     for i in 0..worker.runs.len() {
         let RunState::Exited(_, finished, exit) = worker.runs[i].state else { continue };
-        if worker.runs[i].due.is_some() || worker.runs[i].starting {
+        if worker.runs[i].due().is_some() || worker.runs[i].starting {
             continue;
         }
         if to_restart(worker, i) {
-            worker.runs[i].due = Some(worker.runs[i].next_start(finished, now));
+            let due = worker.runs[i].next_start(finished, now);
+            worker.runs[i].set_due(Some(due));
             news = true;
         } else {
             init_done |= exit.code() == 0 && i < worker.n_init() && worker.starting(i);
@@ -87,12 +88,12 @@ pub(super) fn wake(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get(id) else { return };
-    let waiting = |i: &usize| worker.runs[*i].due.is_some() && to_restart(worker, *i);
+    let waiting = |i: &usize| worker.runs[*i].due().is_some() && to_restart(worker, *i);
     let waiting: SmallVec<[usize; 2]> = (0..worker.runs.len()).filter(waiting).collect();
     let mut next: Option<SimTime> = None;
     for i in waiting {
         let Some(worker) = node.workers.get_mut(id) else { return };
-        let (name, due) = (worker.name, worker.runs[i].due.unwrap_or(now));
+        let (name, due) = (worker.name, worker.runs[i].due().unwrap_or(now));
         if due <= now {
             start(node, id, i, cx);
         } else {
@@ -126,7 +127,7 @@ pub(super) fn failed_sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 /// A restart: its image first.
 fn start(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get_mut(id) else { return };
-    worker.runs[i].due = None;
+    worker.runs[i].set_due(None);
     worker.runs[i].starting = true;
     match pulls::ensure(node, id, i, cx) {
         Ensured::There => create(node, id, i, cx),

@@ -39,11 +39,11 @@ pub(super) enum RunState {
 
 /// A container over its runs.
 #[expect(clippy::struct_excessive_bools, reason = "a status has that many flags")]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Run {
     pub(super) state: RunState,
-    /// The run before.
-    pub(super) last: Option<(SimTime, SimTime, Exit)>,
+    /// Earlier runs and the back-off after them: few containers have any.
+    past: Option<Box<Past>>,
     /// Number of the present run; events of another run are stale.
     pub(super) run: u16,
     pub(super) restarts: u32,
@@ -55,22 +55,29 @@ pub(super) struct Run {
     pub(super) streaks: [u16; 3],
     /// A sync has seen it running.
     pub(super) seen: bool,
-    /// Back-off of the next restart, and when it was last raised.
-    backoff: SimDuration,
-    backoff_at: SimTime,
-    /// When its back-off ends; none while it runs, or is being started.
-    pub(super) due: Option<SimTime>,
     /// Its status says that it waits for its back-off.
     pub(super) waiting: bool,
     /// It is being started again.
     pub(super) starting: bool,
 }
 
+/// What came before the present run of a container.
+#[derive(Debug, Clone, Copy, Default)]
+struct Past {
+    /// The run before.
+    last: Option<(SimTime, SimTime, Exit)>,
+    /// Back-off of the next restart, and when it was last raised.
+    backoff: SimDuration,
+    backoff_at: SimTime,
+    /// When its back-off ends.
+    due: Option<SimTime>,
+}
+
 impl Default for Run {
     fn default() -> Self {
         Self {
             state: RunState::Created,
-            last: None,
+            past: None,
             run: 0,
             restarts: 0,
             ready: false,
@@ -78,9 +85,6 @@ impl Default for Run {
             unhealthy: false,
             streaks: [0; 3],
             seen: false,
-            backoff: SimDuration::ZERO,
-            backoff_at: SimTime::ZERO,
-            due: None,
             waiting: false,
             starting: false,
         }
@@ -92,15 +96,16 @@ impl Run {
     /// after 10, 20, 40… 300 s from its end; ten quiet minutes start over.
     /// Source: `kuberuntime_manager.go` `doBackOff`, `flowcontrol/backoff.go`.
     pub(super) fn next_start(&mut self, finished: SimTime, now: SimTime) -> SimTime {
-        if finished.since(self.backoff_at) > BACKOFF_MAX.times(2) {
-            self.backoff = SimDuration::ZERO;
+        let past = self.past.get_or_insert_default();
+        if finished.since(past.backoff_at) > BACKOFF_MAX.times(2) {
+            past.backoff = SimDuration::ZERO;
         }
-        let at = (finished + self.backoff).max(now);
-        self.backoff = match self.backoff {
+        let at = (finished + past.backoff).max(now);
+        past.backoff = match past.backoff {
             SimDuration::ZERO => BACKOFF,
             b => b.times(2).min(BACKOFF_MAX),
         };
-        self.backoff_at = at;
+        past.backoff_at = at;
         at
     }
 
@@ -114,6 +119,28 @@ impl Run {
     ) -> bool {
         let by_probe = self.unhealthy && policy != RestartPolicy::Never;
         by_probe || restarts(policy, container, code, init)
+    }
+
+    /// The run before: started, finished, and how.
+    pub(super) fn last(&self) -> Option<(SimTime, SimTime, Exit)> {
+        self.past.as_ref()?.last
+    }
+
+    /// It ended so, and will run again.
+    pub(super) fn set_last(&mut self, last: (SimTime, SimTime, Exit)) {
+        self.past.get_or_insert_default().last = Some(last);
+    }
+
+    /// When its back-off ends; none while it runs, or is being started.
+    pub(super) fn due(&self) -> Option<SimTime> {
+        self.past.as_ref()?.due
+    }
+
+    /// Sets the end of its back-off.
+    pub(super) fn set_due(&mut self, due: Option<SimTime>) {
+        if due.is_some() || self.past.is_some() {
+            self.past.get_or_insert_default().due = due;
+        }
     }
 
     /// True while it runs.

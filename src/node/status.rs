@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 static COMPLETED: Known = Known::new("Completed");
 static OOM_KILLED: Known = Known::new("OOMKilled");
+/// What ends a container of which nothing is known (`status_manager.go` `TerminatePod`).
+static UNKNOWN: Known = Known::new("ContainerStatusUnknown");
 static ERROR: Known = Known::new("Error");
 static INITIALIZING: Known = Known::new("PodInitializing");
 static CREATING: Known = Known::new("ContainerCreating");
@@ -75,23 +77,32 @@ fn container_status(
             finished: stamp(finished),
         }
     };
+    let unknown = ContainerState::Terminated {
+        exit_code: 137,
+        reason: UNKNOWN.sym(),
+        started: Stamp::NONE,
+        finished: Stamp::NONE,
+    };
     let wants = super::pulls::shown(worker, i);
     let waiting = |reason: &Known| ContainerState::Waiting { reason: reason.sym() };
+    // Its pod got as far as its app containers: what never started ends as if it had failed.
+    let lost = worker.stage == Stage::Stopped && i >= worker.n_init() && initialized(worker);
     let (state, last) = match run.state {
+        RunState::Created if lost => (unknown, run.last()),
         RunState::Created | RunState::Exited(..) if !wants.is_empty() => {
             let ended = match run.state {
                 RunState::Exited(s, f, exit) => Some((s, f, exit)),
-                RunState::Created | RunState::Running(_) => run.last,
+                RunState::Created | RunState::Running(_) => run.last(),
             };
             (ContainerState::Waiting { reason: wants }, ended)
         }
         RunState::Created if i >= worker.n_init() && worker.n_init() > 0 => {
-            (waiting(&INITIALIZING), run.last)
+            (waiting(&INITIALIZING), run.last())
         }
-        RunState::Created => (waiting(&CREATING), run.last),
-        RunState::Running(since) => (ContainerState::Running { started: stamp(since) }, run.last),
+        RunState::Created => (waiting(&CREATING), run.last()),
+        RunState::Running(since) => (ContainerState::Running { started: stamp(since) }, run.last()),
         RunState::Exited(s, f, code) if run.waiting => (waiting(&CRASH_LOOP), Some((s, f, code))),
-        RunState::Exited(s, f, code) => (terminated((s, f, code)), run.last),
+        RunState::Exited(s, f, code) => (terminated((s, f, code)), run.last()),
     };
     ContainerStatus {
         name: container.name,
@@ -114,6 +125,20 @@ fn ended(end: End, status: &mut PodStatus, transition: Stamp) {
         let condition = Condition { kind, status: Truth::True, reason, message, transition };
         status.conditions.set(condition);
     }
+}
+
+/// Whether the init containers are done.
+fn initialized(worker: &Worker) -> bool {
+    worker.runs[..worker.n_init()].iter().enumerate().all(|(i, r)| {
+        matches!(r.state, RunState::Exited(_, _, Exit::Code(0)))
+            || worker.container(i).sidecar && r.started
+    })
+}
+
+/// Whether an app container has never been started.
+fn unstarted(worker: &Worker) -> bool {
+    let apps = &worker.runs[worker.n_init()..];
+    apps.iter().any(|r| r.state == RunState::Created && r.last().is_none() && r.run == 0)
 }
 
 /// The phase that is told: a pod that has ended by itself goes on running until it is stopped.
@@ -156,10 +181,13 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
         if apps.iter().any(super::runtime::Run::running) {
             return Phase::Running;
         }
-        let never_ran = apps.iter().all(|r| r.state == RunState::Created);
-        return if fine || never_ran && apps.is_empty() { Phase::Succeeded } else { Phase::Failed };
+        // What never started is waited for until the pod has been stopped.
+        if unstarted(worker) && worker.stage == Stage::Stopping {
+            return Phase::Pending;
+        }
+        return if fine { Phase::Succeeded } else { Phase::Failed };
     }
-    if apps.iter().any(|r| r.state == RunState::Created && r.last.is_none() && r.run == 0) {
+    if unstarted(worker) {
         return Phase::Pending;
     }
     let restartable = apps.iter().enumerate().any(|(i, r)| {
@@ -176,15 +204,16 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
 
 fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stamp) {
     let n_init = worker.n_init();
+    let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);
+    let started = worker.runs.iter().any(|r| r.run > 0 || r.state != RunState::Created);
     let sandbox = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox)
+        && (started || !stopping)
         && !matches!(phase, Phase::Succeeded | Phase::Failed);
-    // The conditions know the outcome before the phase does.
-    let phase = outcome(worker);
+    // The conditions know the outcome before the phase does, but not that a pod ended for want of a
+    // container that never started.
+    let phase = if unstarted(worker) && stopping { Phase::Pending } else { outcome(worker) };
     let terminal = matches!(phase, Phase::Succeeded | Phase::Failed);
-    let initialized = worker.runs[..n_init].iter().enumerate().all(|(i, r)| {
-        matches!(r.state, RunState::Exited(_, _, Exit::Code(0)))
-            || worker.container(i).sidecar && r.started
-    });
+    let initialized = initialized(worker);
     let up = |i: usize| worker.runs[i].ready && worker.runs[i].running();
     let ready = (n_init..worker.runs.len()).all(up) && initialized && !terminal;
     let (reason, message) = if ready {

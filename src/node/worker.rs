@@ -151,6 +151,9 @@ pub(super) struct Workers {
     holding: usize,
 }
 
+/// Room for so many more pods is made at a time.
+const SLOTS: usize = 8;
+
 impl Workers {
     /// Adds a worker; gives its number.
     pub(super) fn insert(&mut self, worker: Worker) -> u32 {
@@ -158,6 +161,10 @@ impl Workers {
         self.held.add(&worker.spec.requests);
         self.holding += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
+            if self.slots.len() == self.slots.capacity() {
+                // By and by: nodes are many, and none needs room for twice its pods.
+                self.slots.reserve_exact(SLOTS);
+            }
             self.slots.push((0, None));
             u16::try_from(self.slots.len() - 1).expect("fewer than 65,536 pods on a node")
         });
@@ -240,6 +247,13 @@ impl Workers {
                 u32::from(*generation) << 16 | crate::engine::num::u32_of(slot)
             })
             .collect()
+    }
+
+    /// The specs of pods whose containers run, or will.
+    pub(super) fn holding(&self) -> impl Iterator<Item = &PodSpec> + '_ {
+        let workers = self.slots.iter().filter_map(|(_, worker)| worker.as_ref());
+        let over = |w: &Worker| matches!(w.stage, Stage::Stopped | Stage::Finished | Stage::Ended);
+        workers.filter(move |w| !over(w)).map(|w| &*w.spec)
     }
 
     /// Numbers of workers with something to report, in slot order.

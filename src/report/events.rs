@@ -12,13 +12,13 @@ pub const EVENTS_HEAD: &str =
 
 /// Writes the row of an event.
 pub fn event_row(line: &mut Line, time: SimTime, event: &KEvent) {
-    let (component, node) = match event.source {
+    let (component, node) = match event.source() {
         Source::Scheduler => ("default-scheduler", Sym::EMPTY),
         Source::Kubelet(node) => ("kubelet", node),
         Source::Controller(name) => (name.as_str(), Sym::EMPTY),
     };
     line.begin().seconds(time).plain(event.ns.as_str()).plain(event.kind.name()).name(event.name);
-    line.plain(if event.warning { "Warning" } else { "Normal" });
+    line.plain(if event.warning() { "Warning" } else { "Normal" });
     line.sym(event.reason).uint(u64::from(event.count)).plain(component).plain(node.as_str());
     message(line, event);
 }
@@ -35,7 +35,7 @@ pub fn fits(event: &KEvent, wanted: &EventMatch) -> bool {
 /// The message, piece by piece: the same words as [`KEvent::message`], without making a string.
 fn message(line: &mut Line, event: &KEvent) {
     let none = Name::default();
-    match event.text {
+    match event.text() {
         Text::Plain(text) => line.sym(text),
         Text::Assigned(node) => {
             let parts =
@@ -86,20 +86,9 @@ mod tests {
             Text::DeletedPod(Name::new("web-12")),
         ];
         for text in texts {
-            let event = KEvent {
-                ns: s("default"),
-                kind: Kind::Pod,
-                warning: false,
-                count: 1,
-                name: Name::new("web-7"),
-                uid: Uid(1),
-                reason: s("R"),
-                text,
-                source: Source::Kubelet(s("n1")),
-                first: Stamp(1),
-                last: Stamp(1),
-                key: 0,
-            };
+            let about = (Kind::Pod, s("default"), Name::new("web-7"), Uid(1));
+            let source = Source::Kubelet(s("n1"));
+            let event = KEvent::new(about, (false, s("R"), text), source, Stamp(1));
             let mut line = Line::default();
             event_row(&mut line, SimTime(5_000_000_000), &event);
             let row = line.end().to_vec();

@@ -266,7 +266,7 @@ fn event(e: &KEvent) -> Object {
     out.insert("involvedObject".into(), object);
     out.insert("reason".into(), e.reason.as_str().into());
     out.insert("message".into(), e.message().into());
-    out.insert("type".into(), if e.warning { "Warning" } else { "Normal" }.into());
+    out.insert("type".into(), if e.warning() { "Warning" } else { "Normal" }.into());
     out.insert("count".into(), e.count.into());
     set_stamp(&mut out, "firstTimestamp", e.first);
     set_stamp(&mut out, "lastTimestamp", e.last);
@@ -307,6 +307,7 @@ fn deployment(o: &Deployment) -> Object {
         ("unavailableReplicas", s.unavailable.into()),
         ("collisionCount", s.collisions.into()),
     ]);
+    put(&mut status, "terminatingReplicas", s.terminating);
     put(&mut status, "conditions", conditions(&s.conditions, None));
     whole(doc, spec, status)
 }
@@ -325,6 +326,7 @@ fn replica_set(o: &ReplicaSet) -> Object {
         ("availableReplicas", s.available.into()),
     ]);
     status.insert("replicas".into(), s.replicas.into());
+    put(&mut status, "terminatingReplicas", s.terminating);
     put(&mut status, "conditions", conditions(&s.conditions, None));
     whole(doc, spec, status)
 }

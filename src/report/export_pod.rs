@@ -54,7 +54,8 @@ pub(super) fn resources(r: &Resources, named: Named) -> Object {
 
 /// Conditions; none if there are none.
 pub(super) fn conditions(all: &Conditions, heartbeat: Option<Stamp>) -> Option<Value> {
-    list(&all.0, |c| {
+    let all: Vec<_> = all.iter().collect();
+    list(&all, |c| {
         let mut out = Object::new();
         out.insert("type".into(), c.kind.as_str().into());
         out.insert("status".into(), c.status.as_str().into());
@@ -301,7 +302,11 @@ fn volume(v: &Volume) -> Value {
         VolumeSource::Claim(name, read_only) => {
             ("persistentVolumeClaim", json!({"claimName": name, "readOnly": read_only}))
         }
-        VolumeSource::Ephemeral => ("ephemeral", json!({})),
+        VolumeSource::Ephemeral(ref template) => {
+            let mut claim = super::export_storage::claim(&template.0);
+            claim.retain(|key, _| key == "metadata" || key == "spec");
+            ("ephemeral", json!({"volumeClaimTemplate": claim}))
+        }
         VolumeSource::GcePd(name, read_only) => {
             ("gcePersistentDisk", json!({"pdName": name, "readOnly": read_only}))
         }
@@ -389,6 +394,10 @@ fn state(s: &ContainerState) -> Value {
         ContainerState::Terminated { exit_code, reason, started, finished } => {
             out.insert("exitCode".into(), exit_code.into());
             put(&mut out, "reason", text(reason));
+            if reason.as_str() == "ContainerStatusUnknown" {
+                let lost = "The container could not be located when the pod was terminated";
+                out.insert("message".into(), lost.into());
+            }
             set_stamp(&mut out, "startedAt", started);
             set_stamp(&mut out, "finishedAt", finished);
             json!({"terminated": out})

@@ -68,17 +68,38 @@ impl FaultRow {
             | Whom::Selector(..)
             | Whom::Count(_)
             | Whom::Component(_)
-            | Whom::Registry(_) => None,
+            | Whom::Registry(_)
+            | Whom::Process(..)
+            | Whom::ControlPlane
+            | Whom::All => None,
         };
         Self {
             name: fault.name.clone(),
             what: fault.what,
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
-                Whom::Names(_) | Whom::Zone(_) | Whom::Selector(..) | Whom::Count(_) => "",
                 Whom::Registry(_) => "image registry",
+                Whom::Process(process, _) => process.name(),
+                Whom::Names(_)
+                | Whom::Zone(_)
+                | Whom::Selector(..)
+                | Whom::Count(_)
+                | Whom::ControlPlane
+                | Whom::All => "",
             },
             zone,
+            ..Self::again("")
+        }
+    }
+
+    /// Outages of machines that come again and again.
+    #[must_use]
+    pub fn again(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            what: FaultKind::NodeCrash,
+            component: "",
+            zone: None,
             begun: None,
             ended: None,
             nodes: BTreeSet::new(),
@@ -128,7 +149,7 @@ impl FaultRow {
 /// not its end (`machine boots`, `kubelet starts`).
 #[must_use]
 pub fn begins(step: &str) -> bool {
-    ["crash", "stop", "shut", "fail", "lost", "loses", "dies", "power off"]
+    ["crash", "stop", "shut", "fail", "lost", "loses", "dies", "power off", "alarm: "]
         .iter()
         .any(|word| step.contains(word))
 }

@@ -18,6 +18,7 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
+use crate::cluster::HELD;
 use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
@@ -98,7 +99,9 @@ impl Metrics {
         let mut metrics = Self {
             series: TimeSeries::new(nodes.zones.len(), nodes.rows.len()),
             nodes,
-            faults: plan.faults.iter().map(FaultRow::new).collect(),
+            faults: (plan.faults.iter().map(FaultRow::new))
+                .chain(plan.outages.iter().map(|o| FaultRow::again(&o.name)))
+                .collect(),
             plan: Box::new(slim(plan)),
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
@@ -202,15 +205,14 @@ impl Metrics {
     /// Somebody asks that a pod go away; the first one counts.
     fn unwanted(&mut self, object: ObjRef, user: User, subresource: &str, now: SimTime) {
         let Some(index) = self.pods.find(object) else { return };
-        let row = self.pods.row_mut(index);
-        if row.gone_by.is_some() {
+        if !self.pods.unwanted(index, user) {
             return;
         }
-        row.gone_by = Some(user);
         let by_taint = matches!(user, User::Controller(name) if self.evictors.contains(&name));
         if !by_taint && subresource != "/eviction" {
             return;
         }
+        let row = self.pods.row_mut(index);
         row.evicted = true;
         let (workload, node) = (row.workload, row.node);
         self.totals.evicted += 1;
@@ -245,10 +247,10 @@ impl Metrics {
         row.reason = pod.status.reason;
         let state = row.judge(pod);
         // A kubelet that is short of something asks nobody: it ends the pod and says so.
-        if pod.terminal() && row.gone_by.is_none() && row.reason.as_str() == "Evicted" {
-            row.gone_by = Some(user);
-            row.evicted = true;
-            let workload = row.workload;
+        let evicted = pod.terminal() && row.reason.as_str() == "Evicted";
+        let workload = row.workload;
+        if evicted && self.pods.unwanted(index, user) {
+            self.pods.row_mut(index).evicted = true;
             self.totals.evicted += 1;
             self.workloads.row_mut(workload).counts.evicted += 1;
         }
@@ -262,9 +264,9 @@ impl Metrics {
         self.workloads.row_mut(workload).counts.created += 1;
         self.work.0 = self.work.0.or(Some(now));
         self.gauges.turn(State::Waiting, 1);
-        let row = self.pods.row(index);
-        self.gauges.waiting.0 += row.cpu_milli;
-        self.gauges.waiting.1 += row.memory;
+        let (cpu, memory) = self.pods.row(index).room();
+        self.gauges.waiting.0 += cpu;
+        self.gauges.waiting.1 += memory;
         index
     }
 
@@ -274,7 +276,7 @@ impl Metrics {
         let row = self.pods.row_mut(index);
         row.node = num::u32_of(node);
         row.bound = now;
-        let (cpu, memory, workload) = (row.cpu_milli, row.memory, row.workload);
+        let ((cpu, memory), workload) = (row.room(), row.workload);
         let (wait, created) = (now.since(row.created).0, row.created);
         if row.state == State::Waiting {
             self.gauges.waiting.0 -= cpu;
@@ -311,7 +313,7 @@ impl Metrics {
         if state == State::Ready && row.ready == SimTime::MAX {
             row.ready = now;
         }
-        let (cpu, memory, node, workload) = (row.cpu_milli, row.memory, row.node, row.workload);
+        let ((cpu, memory), node, workload) = (row.room(), row.node, row.workload);
         self.gauges.turn(old, -1);
         self.gauges.turn(state, 1);
         if old == State::Waiting && node == NONE {
@@ -347,12 +349,13 @@ impl Metrics {
         let Some(index) = self.pods.find(object) else { return };
         let row = self.pods.row(index);
         let (state, node, workload) = (row.state, row.node, row.workload);
+        let (cpu, memory) = row.room();
         if row.holds() {
-            self.nodes.occupy(node as usize, row.cpu_milli, row.memory, -1, now);
+            self.nodes.occupy(node as usize, cpu, memory, -1, now);
         }
         if state == State::Waiting {
-            self.gauges.waiting.0 -= row.cpu_milli;
-            self.gauges.waiting.1 -= row.memory;
+            self.gauges.waiting.0 -= cpu;
+            self.gauges.waiting.1 -= memory;
         }
         self.gauges.turn(state, -1);
         if state == State::Ready {
@@ -372,7 +375,8 @@ impl Metrics {
         let row = self.pods.row(index);
         let workload = &self.workloads.rows[row.workload as usize].label;
         let node = self.nodes.rows.get(row.node as usize).map_or(Sym::EMPTY, |n| n.name);
-        pod_row(&mut self.line, row, workload, node, gone);
+        let by = self.pods.gone_by(index);
+        pod_row(&mut self.line, row, (workload, node), (gone, by));
         sink.row(Stream::Pods, self.line.end());
     }
 
@@ -393,20 +397,20 @@ impl Metrics {
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
         let of_nodes = [FaultKind::NodeCrash, FaultKind::Shutdown, FaultKind::KubeletStop];
-        if !of_nodes.contains(&row.what) {
+        if !of_nodes.contains(&row.what) && !matches!(row.what, FaultKind::Blackout(_)) {
             // No node goes down with it.
             if begins(step) {
                 row.begun = row.begun.or(Some(now));
             } else {
                 row.ended = Some(now);
             }
-            if row.component.is_empty() {
+            if row.component.is_empty() && row.what == FaultKind::WatchLoss {
                 row.nodes.insert(self.nodes.index(node));
             }
             return;
         }
         let index = self.nodes.index(node);
-        let crash = row.what == FaultKind::NodeCrash;
+        let crash = row.what != FaultKind::KubeletStop;
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
             row.strike(index, now);
@@ -421,6 +425,9 @@ impl Metrics {
             self.crashed.1.insert(num::u32_of(index));
         } else {
             row.relieve(index, now);
+            if step == HELD {
+                return;
+            }
             machine.down = false;
             if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
@@ -492,6 +499,7 @@ fn slim(plan: &Plan) -> Plan {
     kept.arrivals.clear();
     kept.warm.clear();
     kept.pins.clear();
+    kept.outages.clear();
     kept
 }
 
@@ -561,7 +569,8 @@ impl Observer for Metrics {
             let row = self.pods.row(index);
             if row.state == State::Waiting {
                 self.longest_wait = self.longest_wait.max(now.since(row.created).0);
-                let pod = versions.current(Kind::Pod, row.object).and_then(Obj::as_pod);
+                let pod =
+                    versions.current(Kind::Pod, self.pods.object(index)).and_then(Obj::as_pod);
                 let spec = &self.plan.cluster.scheduler;
                 let why = pod.map(|p| why_waiting(p, spec)).unwrap_or_default();
                 *self.unscheduled.entry(why).or_default() += 1;

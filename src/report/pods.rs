@@ -4,7 +4,10 @@ use super::rows::Line;
 use crate::api::request::User;
 use crate::api::versions::ObjRef;
 use crate::api::{Name, Pod, pod::Phase};
+use crate::engine::intern::Pool;
+use crate::engine::table::Table;
 use crate::engine::{SimTime, Sym, num};
+use rustc_hash::FxHashMap;
 
 /// No row: an index that points nowhere.
 pub const NONE: u32 = u32::MAX;
@@ -99,30 +102,13 @@ impl State {
     }
 }
 
+/// CPU (milli-cores) and memory (bytes) that pods ask for: few different ones, in many rows.
+static ROOMS: Pool<(i64, i64)> = Pool::new();
+
 /// A pod that is there. Instants are [`SimTime::MAX`] until they come.
 #[derive(Debug, Clone)]
 pub struct PodRow {
-    /// Which object.
-    pub object: ObjRef,
-    /// Namespace.
-    pub ns: Sym,
-    /// Name.
-    pub name: Name,
-    /// Index of its node, or [`NONE`].
-    pub node: u32,
-    /// Index of its workload.
-    pub workload: u32,
-    /// What it does.
-    pub state: State,
-    /// Its machine died under it, and its kubelet has not reported since.
-    pub lost: bool,
-    /// Evicted by a taint, by the eviction API or by its kubelet.
-    pub evicted: bool,
-    /// CPU request, milli-cores.
-    pub cpu_milli: i64,
-    /// Memory request, bytes.
-    pub memory: i64,
-    /// Created.
+    /// Created; [`SimTime::MAX`] in a row without a pod.
     pub created: SimTime,
     /// Bound to a node.
     pub bound: SimTime,
@@ -132,17 +118,66 @@ pub struct PodRow {
     pub ready: SimTime,
     /// Succeeded or failed.
     pub ended: SimTime,
+    /// Namespace.
+    pub ns: Sym,
+    /// Name.
+    pub name: Name,
+    /// Which object of its row.
+    generation: u32,
+    /// Index of its node, or [`NONE`].
+    pub node: u32,
+    /// Index of its workload.
+    pub workload: u32,
+    /// What it asks for, in [`ROOMS`].
+    room: u32,
     /// Container restarts.
     pub restarts: u32,
     /// Decisions of the scheduler about it.
     pub attempts: u32,
     /// Reason in the status.
     pub reason: Sym,
-    /// Who asked for its deletion.
-    pub gone_by: Option<User>,
+    /// What it does.
+    pub state: State,
+    /// Its machine died under it, and its kubelet has not reported since.
+    pub lost: bool,
+    /// Evicted by a taint, by the eviction API or by its kubelet.
+    pub evicted: bool,
 }
 
+impl Default for PodRow {
+    fn default() -> Self {
+        let never = SimTime::MAX;
+        Self {
+            created: never,
+            bound: never,
+            running: never,
+            ready: never,
+            ended: never,
+            ns: Sym::EMPTY,
+            name: Name::default(),
+            generation: 0,
+            node: NONE,
+            workload: NONE,
+            room: 0,
+            restarts: 0,
+            attempts: 0,
+            reason: Sym::EMPTY,
+            state: State::Waiting,
+            lost: false,
+            evicted: false,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<PodRow>() <= 88, "there is one for each pod");
+
 impl PodRow {
+    /// CPU (milli-cores) and memory (bytes) that it asks for.
+    #[must_use]
+    pub fn room(&self) -> (i64, i64) {
+        *ROOMS.at(self.room)
+    }
+
     /// True while the pod takes up room on its node.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -171,13 +206,12 @@ impl PodRow {
     }
 }
 
-/// The pods that are there, by dense number; numbers of gone pods are used again.
+/// The pods that are there, by their rows in the table of versions.
 #[derive(Debug, Clone, Default)]
 pub struct PodTable {
-    rows: Vec<PodRow>,
-    free: Vec<u32>,
-    /// Row of each slot of the table of versions.
-    of_slot: Vec<u32>,
+    rows: Table<PodRow>,
+    /// Who asked for the deletion of pods that are still there.
+    gone_by: FxHashMap<usize, User>,
     /// Times pods waited from creation to binding, nanoseconds, in order of binding.
     pub waits: Vec<u64>,
 }
@@ -186,57 +220,53 @@ impl PodTable {
     /// The row of an object.
     #[must_use]
     pub fn find(&self, object: ObjRef) -> Option<usize> {
-        let row = *self.of_slot.get(object.slot as usize)?;
-        let known = self.rows.get(row as usize)?;
-        (known.object == object).then_some(row as usize)
+        let row = self.rows.get(object.slot as usize)?;
+        let same = row.generation == object.generation && row.created != SimTime::MAX;
+        same.then_some(object.slot as usize)
     }
 
     /// Takes in a new pod, not bound yet.
     pub fn add(&mut self, object: ObjRef, pod: &Pod, workload: u32, now: SimTime) -> usize {
         let requests = &pod.spec.requests;
-        let row = PodRow {
-            object,
+        let index = object.slot as usize;
+        while self.rows.len() <= index {
+            self.rows.push(PodRow::default());
+        }
+        self.rows[index] = PodRow {
+            created: now,
             ns: pod.meta.ns,
             name: pod.meta.name,
-            node: NONE,
+            generation: object.generation,
             workload,
-            state: State::Waiting,
-            lost: false,
-            evicted: false,
-            cpu_milli: requests.cpu_milli,
-            memory: requests.memory,
-            created: now,
-            bound: SimTime::MAX,
-            running: SimTime::MAX,
-            ready: SimTime::MAX,
-            ended: SimTime::MAX,
-            restarts: 0,
-            attempts: 0,
-            reason: Sym::EMPTY,
-            gone_by: None,
+            room: ROOMS.put((requests.cpu_milli, requests.memory)),
+            ..PodRow::default()
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.rows[index as usize] = row;
-                index
-            }
-            None => {
-                self.rows.push(row);
-                num::u32_of(self.rows.len() - 1)
-            }
-        };
-        let slot = object.slot as usize;
-        if self.of_slot.len() <= slot {
-            self.of_slot.resize(slot + 1, NONE);
-        }
-        self.of_slot[slot] = index;
-        index as usize
+        index
     }
 
     /// The pod is gone from the store.
     pub fn remove(&mut self, index: usize) {
-        self.of_slot[self.rows[index].object.slot as usize] = NONE;
-        self.free.push(num::u32_of(index));
+        self.rows[index].created = SimTime::MAX;
+        self.gone_by.remove(&index);
+    }
+
+    /// Somebody asks that the pod go away; true if nobody had.
+    pub fn unwanted(&mut self, index: usize, by: User) -> bool {
+        let new = !self.gone_by.contains_key(&index);
+        self.gone_by.entry(index).or_insert(by);
+        new
+    }
+
+    /// Who asked first that the pod go away.
+    #[must_use]
+    pub fn gone_by(&self, index: usize) -> Option<User> {
+        self.gone_by.get(&index).copied()
+    }
+
+    /// The object of a row.
+    #[must_use]
+    pub fn object(&self, index: usize) -> ObjRef {
+        ObjRef { slot: num::u32_of(index), generation: self.rows[index].generation }
     }
 
     /// A row.
@@ -252,15 +282,18 @@ impl PodTable {
 
     /// Indices of all pods that are there.
     pub fn live(&self) -> impl Iterator<Item = usize> + '_ {
-        self.rows.iter().enumerate().filter_map(|(index, row)| {
-            let here = self.of_slot.get(row.object.slot as usize)?;
-            (*here as usize == index).then_some(index)
-        })
+        let all = self.rows.iter().enumerate();
+        all.filter(|(_, row)| row.created != SimTime::MAX).map(|(index, _)| index)
     }
 }
 
 /// Writes the row of a pod that is gone at `gone` ([`SimTime::MAX`]: still there at the end).
-pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: SimTime) {
+pub fn pod_row(
+    line: &mut Line,
+    row: &PodRow,
+    (workload, node): (&str, Sym),
+    (gone, by): (SimTime, Option<User>),
+) {
     line.begin().plain(row.ns.as_str()).name(row.name).plain(workload).plain(node.as_str());
     line.seconds(row.created).seconds(row.bound).seconds(row.running).seconds(row.ready);
     line.seconds(row.ended).seconds(gone);
@@ -270,7 +303,7 @@ pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: S
         line.seconds(SimTime(row.bound.since(row.created).0));
     }
     line.plain(row.state.phase()).sym(row.reason);
-    match row.gone_by {
+    match by {
         None => line.empty(),
         Some(User::Admin) => line.text("user"),
         Some(User::Scheduler) => line.text("scheduler"),
@@ -281,5 +314,6 @@ pub fn pod_row(line: &mut Line, row: &PodRow, workload: &str, node: Sym, gone: S
     };
     line.plain(if row.evicted { "true" } else { "false" });
     line.uint(u64::from(row.restarts)).uint(u64::from(row.attempts));
-    line.milli(row.cpu_milli).int(row.memory);
+    let (cpu_milli, memory) = row.room();
+    line.milli(cpu_milli).int(memory);
 }

@@ -79,7 +79,7 @@ pub struct WarningRow {
 /// The message without what differs between two of one sort.
 fn plain(error: ApiError) -> ApiError {
     match error {
-        ApiError::Forbidden(_) => ApiError::Forbidden(Sym::EMPTY),
+        ApiError::Forbidden(_) | ApiError::ForbiddenNamed(..) => ApiError::Forbidden(Sym::EMPTY),
         ApiError::Invalid(_) => ApiError::Invalid(Sym::EMPTY),
         ApiError::TooManyRequests(..) => ApiError::TooManyRequests(Sym::EMPTY, 0),
         ApiError::Internal(_) => ApiError::Internal(Sym::EMPTY),
@@ -87,7 +87,8 @@ fn plain(error: ApiError) -> ApiError {
         | ApiError::NotFound
         | ApiError::AlreadyExists
         | ApiError::Conflict
-        | ApiError::Lost => error,
+        | ApiError::Lost
+        | ApiError::Unreachable => error,
     }
 }
 

@@ -7,7 +7,7 @@ use super::pods::State;
 use super::refusals::{RefusalRow, WarningRow};
 use super::requests::RequestCount;
 use super::workloads::{Outage, WorkloadRow};
-use crate::cluster::spec::FaultKind;
+use crate::cluster::spec::{FaultKind, Restore};
 use crate::engine::{SimTime, num};
 use serde::Serialize;
 
@@ -364,6 +364,17 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
             format!("{n} x {resource} unhealthy on {nodes} nodes")
         }
         (FaultKind::RegistryDown, _) => "Image registry down".to_owned(),
+        (FaultKind::Terminate, _) => format!("{} told to stop", row.component),
+        (FaultKind::Pause, _) => format!("{} paused", row.component),
+        (FaultKind::SlowDisk(factor), _) => format!("Disk of etcd {factor} times as slow"),
+        (FaultKind::LoseLog, _) => "An etcd member lost its log".to_owned(),
+        (FaultKind::SpaceAlarm, _) => "etcd out of space".to_owned(),
+        (FaultKind::Blackout(Restore::Log), _) => {
+            format!("Blackout of {nodes} nodes, back from etcd's log")
+        }
+        (FaultKind::Blackout(Restore::Snapshot(age)), _) => {
+            format!("Blackout of {nodes} nodes, back from a snapshot {age} older")
+        }
     }
 }
 

@@ -60,6 +60,7 @@ fn plan(nodes: u32) -> Plan {
         until: secs(1800.0),
         until_idle: false,
         cluster: ClusterSpec {
+            control_plane: None,
             explicit_heartbeats: false,
             images: Vec::new(),
             registry_bytes_per_s: None,
@@ -76,6 +77,7 @@ fn plan(nodes: u32) -> Plan {
         },
         steps: Vec::new(),
         arrivals: Vec::new(),
+        outages: Vec::new(),
         faults: vec![Fault {
             name: "zone-b".into(),
             what: FaultKind::NodeCrash,
@@ -381,20 +383,10 @@ fn a_stopped_kubelet_counts_from_when_it_is_noticed() {
 fn write(target: &Path) -> Summary {
     let dir = RunDir::begin(target).unwrap();
     let mut fake = run(Metrics::new(&plan(12), Some(dir.sink().unwrap())));
-    let event = KEvent {
-        ns: s("default"),
-        kind: Kind::Pod,
-        warning: true,
-        count: 1,
-        name: "web-1".into(),
-        uid: Uid(1),
-        reason: s("FailedScheduling"),
-        text: Text::Plain(s("0/12 nodes are available: 12 Insufficient cpu.")),
-        source: Source::Scheduler,
-        first: Stamp(1),
-        last: Stamp(1),
-        key: 0,
-    };
+    let about = (Kind::Pod, s("default"), "web-1".into(), Uid(1));
+    let text = Text::Plain(s("0/12 nodes are available: 12 Insufficient cpu."));
+    let said = (true, s("FailedScheduling"), text);
+    let event = KEvent::new(about, said, Source::Scheduler, Stamp(1));
     fake.put(1800.0, None, Obj::Event(Arc::new(event)), User::Scheduler);
     let facts = Facts {
         digest: "d1gest".into(),

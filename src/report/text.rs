@@ -134,6 +134,7 @@ fn fault(f: &FaultSummary, s: &Summary) -> Vec<String> {
         None => "until the end of the run".to_owned(),
     };
     if f.nodes == 0 {
+        // A process, or the store: no node goes down with it.
         return vec![format!("{} at {} {lasted}.", f.what, clock(at))];
     }
     let mut lines = vec![format!(

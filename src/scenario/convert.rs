@@ -229,7 +229,7 @@ macro_rules! conditions {
         for c in $list.into_iter().flatten() {
             let transition = $crate::scenario::convert::stamp(c.last_transition_time.as_ref());
             let (reason, message) = (c.reason.as_ref(), c.message.as_ref());
-            all.0.push($crate::scenario::convert::condition(
+            all.set($crate::scenario::convert::condition(
                 &c.type_, &c.status, reason, message, transition,
             ));
         }

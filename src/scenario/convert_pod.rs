@@ -11,6 +11,7 @@ use crate::api::pod::{
     PreferredPodTerm, Probe, Protocol, PullPolicy, Qos, Resized, RestartPolicy, SpreadConstraint,
     Toleration, Volume, VolumeSource,
 };
+use crate::api::storage::{ClaimTemplate, PersistentVolumeClaim};
 use crate::api::workload::PodTemplate;
 use crate::engine::Sym;
 use k8s_openapi::api::core::v1 as core;
@@ -79,7 +80,7 @@ pub(crate) fn pod_spec(
         tolerations: s.tolerations.iter().flatten().map(toleration).collect(),
         spread: s.topology_spread_constraints.iter().flatten().map(spread).collect(),
         gates: s.scheduling_gates.iter().flatten().map(|g| Sym::new(&g.name)).collect(),
-        volumes: s.volumes.iter().flatten().map(volume).collect(),
+        volumes: s.volumes.iter().flatten().map(|v| volume(v, problems)).collect(),
         overhead: resources(s.overhead.as_ref(), &here.key("overhead"), problems).0,
         pod_level: s.resources.as_ref().map(|r| {
             resources(r.requests.as_ref(), &here.key("resources").key("requests"), problems)
@@ -298,16 +299,24 @@ pub(crate) fn spread(c: &core::TopologySpreadConstraint) -> SpreadConstraint {
     }
 }
 
-fn volume(v: &core::Volume) -> Volume {
-    Volume { name: Sym::new(&v.name), source: volume_source(v) }
+fn volume(v: &core::Volume, problems: &mut Problems) -> Volume {
+    Volume { name: Sym::new(&v.name), source: volume_source(v, problems) }
 }
 
-fn volume_source(v: &core::Volume) -> VolumeSource {
+fn volume_source(v: &core::Volume, problems: &mut Problems) -> VolumeSource {
     let flag = |b: Option<bool>| b.unwrap_or(false);
     if let Some(c) = &v.persistent_volume_claim {
         VolumeSource::Claim(Sym::new(&c.claim_name), flag(c.read_only))
-    } else if v.ephemeral.is_some() {
-        VolumeSource::Ephemeral
+    } else if let Some(e) = &v.ephemeral {
+        let template = e.volume_claim_template.clone().unwrap_or_default();
+        let claim = core::PersistentVolumeClaim {
+            metadata: template.metadata.unwrap_or_default(),
+            spec: Some(template.spec),
+            status: None,
+        };
+        let claim = super::convert_storage::claim(&claim, &Value::Null, problems);
+        let claim = PersistentVolumeClaim { doc: None, ..claim };
+        VolumeSource::Ephemeral(Arc::new(ClaimTemplate(claim)))
     } else if let Some(d) = &v.gce_persistent_disk {
         VolumeSource::GcePd(Sym::new(&d.pd_name), flag(d.read_only))
     } else if let Some(d) = &v.aws_elastic_block_store {

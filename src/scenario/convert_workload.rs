@@ -26,6 +26,7 @@ macro_rules! replica_status {
             fully_labeled: $s.fully_labeled_replicas.unwrap_or(0),
             ready: $s.ready_replicas.unwrap_or(0),
             available: $s.available_replicas.unwrap_or(0),
+            terminating: None,
             conditions: conditions!(&$s.conditions),
         }
     };
@@ -76,6 +77,7 @@ fn deployment_status(s: &apps::DeploymentStatus) -> DeploymentStatus {
         updated: s.updated_replicas.unwrap_or(0),
         ready: s.ready_replicas.unwrap_or(0),
         available: s.available_replicas.unwrap_or(0),
+        terminating: None,
         unavailable: s.unavailable_replicas.unwrap_or(0),
         collisions: nat(s.collision_count.unwrap_or(0)),
         conditions: conditions!(&s.conditions),

@@ -4,6 +4,7 @@ use super::arrivals::instant;
 use super::file;
 use super::objects::Known;
 use super::place::{Place, suggest};
+use super::planes;
 use super::report::Report;
 use super::value::{self, SPAN_HINT};
 use crate::api::Selector;
@@ -31,8 +32,11 @@ pub(crate) fn fault(
         Some(lasts)
     });
     let (what, whom) = strikes(from, known, at, report)?;
+    planes::check(from, (what, &whom), begins, at, report);
     // A component comes back by itself; nodes stay away if nobody says for how long.
-    let own = matches!(whom, Whom::Component(_)) || what == FaultKind::WatchLoss;
+    let own = matches!(whom, Whom::Component(_) | Whom::Process(..))
+        && !matches!(what, FaultKind::SlowDisk(_) | FaultKind::SpaceAlarm)
+        || what == FaultKind::WatchLoss;
     let lasts = lasts.or(own.then_some(SimDuration::ZERO));
     let lasts = lasts.or(from.kubelet_crash.is_some().then_some(RESTART_SEC));
     Some(Fault { name: from.name.clone(), what, whom, at: begins, lasts })
@@ -55,11 +59,14 @@ fn strikes(
     let components = [
         (FaultKind::Restart, from.restart, "restart"),
         (FaultKind::WatchLoss, from.watch_loss, "watchLoss"),
+        (FaultKind::Terminate, from.terminate, "terminate"),
+        (FaultKind::Pause, from.pause, "pause"),
     ];
     let given: Vec<&str> = (nodes.iter().filter(|n| n.1.is_some()).map(|n| n.2))
         .chain(components.iter().filter(|c| c.1.is_some()).map(|c| c.2))
         .chain(from.device_failure.as_ref().map(|_| "deviceFailure"))
         .chain(from.registry_down.as_ref().map(|_| "registryDown"))
+        .chain(planes::given(from))
         .collect();
     if let [one, other, ..] = given.as_slice() {
         report.error(at, format!("{one} and {other} are both given"), "write two faults");
@@ -70,11 +77,16 @@ fn strikes(
             return Some((what, self::whom(whom, known, &at.key(field), report)?));
         }
     }
-    for (what, name, _) in components {
+    for (what, name, field) in components {
+        let Some(name) = name else { continue };
+        if !known.control_plane.is_empty() || planes::needs_nodes(name, what) {
+            return planes::process((what, name, field), from, known, at, report);
+        }
         let component = match name {
-            Some(file::ComponentName::KubeScheduler) => Component::Scheduler,
-            Some(file::ComponentName::KubeControllerManager) => Component::ControllerManager,
-            None => continue,
+            file::ComponentName::KubeScheduler => Component::Scheduler,
+            file::ComponentName::KubeControllerManager
+            | file::ComponentName::KubeApiserver
+            | file::ComponentName::Etcd => Component::ControllerManager,
         };
         return Some((what, Whom::Component(component)));
     }
@@ -93,12 +105,22 @@ fn strikes(
         let host = if host == "all" { "" } else { host.as_str() };
         return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
     }
-    let hint = "write crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, watchLoss:, kubeletWatchLoss:, deviceFailure: or registryDown:";
+    if !given.is_empty() {
+        return planes::strikes(from, known, at, report);
+    }
+    let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
+                terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
+                registryDown:, slowDisk:, loseLog:, spaceAlarm:, blackout:";
     report.error(at, "says not what happens", hint);
     None
 }
 
-fn whom(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> Option<Whom> {
+pub(super) fn whom(
+    from: &file::Whom,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Whom> {
     let names = [from.node.is_some(), from.nodes.is_some()];
     let domains = [from.zone.is_some(), from.selector.is_some()];
     let ways = names.iter().chain(&domains).filter(|given| **given).count();

@@ -55,6 +55,9 @@ pub struct ScenarioFile {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Machines that fail again and again, by a record of real ones or by chance.
+    #[serde(default)]
+    pub outages: Vec<Outages>,
     /// Assertions over the outcome: they decide the exit code of `run`.
     #[serde(default)]
     pub expect: Vec<Expect>,
@@ -127,6 +130,9 @@ pub struct Cluster {
     pub nodes: Vec<Pool>,
     /// A node list of the Alibaba openb trace (CSV): its nodes are added to those of the pools.
     pub nodes_from: Option<NodesFrom>,
+    /// Nodes that run the control plane; without them, one of each of its components runs nowhere
+    /// and fails only if a fault says so.
+    pub control_plane: Option<ControlPlane>,
     /// Client-side rate limits.
     #[serde(default)]
     pub limits: Limits,
@@ -199,7 +205,7 @@ pub enum AgentName {
 }
 
 /// A pool of equal nodes.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
     /// The node's name, or with `count` what the names begin with (`NAME-0`, `NAME-1`, …); `{}` in
@@ -268,6 +274,29 @@ pub enum RuntimeChoice {
     CriO,
     /// Docker behind its shim: sandboxes and containers take 1.9 times as long.
     Docker,
+}
+
+/// A control plane that runs on nodes of its own: each runs etcd, kube-apiserver, kube-scheduler
+/// and kube-controller-manager as static pods, and has the taint
+/// `node-role.kubernetes.io/control-plane:NoSchedule`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlane {
+    /// How many; 3 or 5 for one that outlives the loss of a node.
+    #[schemars(range(min = 1, max = 9))]
+    pub nodes: u32,
+    /// What their names begin with; `control-plane` by default.
+    pub name: Option<String>,
+    /// CPU of each; 4 by default.
+    pub cpu: Option<Quantity>,
+    /// Memory of each; 16Gi by default.
+    pub memory: Option<Quantity>,
+    /// Their zones, in turn.
+    pub zones: Option<Vec<String>>,
+    /// Time from power-on to the start of the kubelet.
+    pub boot: Option<DistSpec>,
+    /// `--quota-backend-bytes` of etcd; 2Gi by default.
+    pub etcd_quota: Option<Quantity>,
 }
 
 /// Allocatable amounts that differ from the default.
@@ -648,6 +677,42 @@ pub enum RestartName {
     Never,
 }
 
+/// Machines that fail again and again: by `record`, or by chance with `mtbf` and `repair`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outages {
+    /// Name for the report.
+    #[serde(default)]
+    pub name: String,
+    /// A record of real outages.
+    pub record: Option<Record>,
+    /// Time from a machine's return to its next failure.
+    pub mtbf: Option<DistSpec>,
+    /// Time from a failure to the machine's return; with a record, where that does not tell.
+    pub repair: Option<DistSpec>,
+    /// The nodes that may fail; by default all.
+    pub whom: Option<Whom>,
+}
+
+/// A record of real outages; exactly one file is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Record {
+    /// An event trace of the Failure Trace Archive (Grid'5000 and others).
+    pub fta: Option<String>,
+    /// Failures of LANL, 1996 to 2005.
+    pub lanl: Option<String>,
+    /// REMOVE events of Google's trace of 2011.
+    #[serde(rename = "google2011")]
+    pub google_2011: Option<String>,
+    /// Service outages as OpenDC keeps them.
+    pub opendc: Option<String>,
+    /// The second of the record's clock at which the run begins; by default its first outage.
+    pub from: Option<u64>,
+    /// Times are divided by this.
+    pub speed_up: Option<f64>,
+}
+
 /// A recorded workload; exactly one importer is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -677,8 +742,9 @@ pub struct Openb {
     pub limit: Option<u32>,
 }
 
-/// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`, `watchLoss`,
-/// `kubeletWatchLoss`, `deviceFailure` and `registryDown` is given.
+/// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`,
+/// `terminate`, `pause`, `watchLoss`, `kubeletWatchLoss`, `deviceFailure`, `registryDown`, `slowDisk`, `loseLog`,
+/// `spaceAlarm` and `blackout` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -694,8 +760,31 @@ pub struct Fault {
     pub kubelet_stop: Option<Whom>,
     /// The kubelet crashes; systemd starts it again after `for`, 10s by default.
     pub kubelet_crash: Option<Whom>,
-    /// The process of a component ends, and starts cold after `for` (by default at once).
+    /// The process of a component ends, and starts cold after `for` (by default at once, or as soon
+    /// as the kubelet of its node has noticed).
     pub restart: Option<ComponentName>,
+    /// The process is told to end (SIGTERM) and starts after `for`: a scheduler gives its Lease
+    /// back. Needs `cluster.controlPlane`.
+    pub terminate: Option<ComponentName>,
+    /// The process of a scheduler or controller manager stands still for `for`. Needs
+    /// `cluster.controlPlane`.
+    pub pause: Option<ComponentName>,
+    /// Writes to the disk of an etcd member take so many times as long. Needs
+    /// `cluster.controlPlane`.
+    #[schemars(range(min = 2))]
+    pub slow_disk: Option<u32>,
+    /// An etcd member ends and its disk is lost; after `for` another one starts in its place. Needs
+    /// `cluster.controlPlane`.
+    pub lose_log: Option<bool>,
+    /// etcd is out of space until somebody has made room and disarmed the alarm, after `for`. Needs
+    /// `cluster.controlPlane`.
+    pub space_alarm: Option<bool>,
+    /// All nodes of the control plane (or of the cluster) lose power together. Needs
+    /// `cluster.controlPlane`.
+    pub blackout: Option<Blackout>,
+    /// Which of several like processes: the name of a control-plane node, or `leader` (the default
+    /// where there is one).
+    pub on: Option<String>,
     /// The watches of a component are cut; it takes them up again after `for` (by default at once).
     pub watch_loss: Option<ComponentName>,
     /// The watches of these nodes' kubelets are cut.
@@ -723,7 +812,7 @@ pub struct DeviceFailure {
     pub on: Whom,
 }
 
-/// A component of the control plane that watches.
+/// A component of the control plane.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ComponentName {
@@ -731,6 +820,46 @@ pub enum ComponentName {
     KubeScheduler,
     /// The controller manager.
     KubeControllerManager,
+    /// An API server. Needs `cluster.controlPlane`.
+    KubeApiserver,
+    /// A member of etcd. Needs `cluster.controlPlane`.
+    Etcd,
+}
+
+/// A loss of power.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Blackout {
+    /// Whose; that of the whole cluster by default.
+    #[serde(default)]
+    pub of: BlackoutOf,
+    /// What etcd comes back from; its members' logs by default.
+    #[serde(default)]
+    pub restore: RestoreFrom,
+    /// How much older than the blackout the snapshot is.
+    pub age: Option<Span>,
+}
+
+/// Who loses power.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BlackoutOf {
+    /// Every node.
+    #[default]
+    Cluster,
+    /// The nodes of the control plane; the others run on.
+    ControlPlane,
+}
+
+/// What etcd comes back from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RestoreFrom {
+    /// The logs on the members' disks.
+    #[default]
+    Log,
+    /// A snapshot.
+    Snapshot,
 }
 
 /// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`,

@@ -36,7 +36,9 @@ mod files;
 mod kinds;
 mod lines;
 pub mod manifest;
+mod outages;
 mod path;
+mod planes;
 mod readers;
 mod scheduler;
 pub mod source;
@@ -46,7 +48,7 @@ mod validate;
 mod validate_pod;
 
 pub use error::{InputError, InputErrors};
-pub use load::{Inputs, LoadOptions, Loaded, load, load_with};
+pub use load::{Inputs, LoadOptions, Loaded, load, load_with, parse};
 pub use manifest::{
     Manifests, Mode, obj_from_json, parse_manifests, pod_spec_from_value, read_dump, read_manifests,
 };

@@ -11,7 +11,6 @@ use super::place::{Place, suggest};
 use super::pools;
 use super::report::Report;
 use super::target::Target;
-use crate::api::pod::VolumeSource;
 use crate::api::request::User;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Name, Obj, Pod};
@@ -84,6 +83,8 @@ type Key = (Kind, &'static str, String);
 pub(crate) struct Known {
     /// Nodes, in order of registration.
     pub(crate) nodes: Vec<NodeSpec>,
+    /// Names of the nodes that run the control plane.
+    pub(crate) control_plane: Vec<Sym>,
     node_names: BTreeSet<&'static str>,
     namespaces: BTreeSet<String>,
     objects: BTreeMap<Key, Obj>,
@@ -338,10 +339,8 @@ fn by_default(key: &str, value: &Value) -> bool {
 fn unmodelled_fields(obj: &Obj) -> Vec<&'static str> {
     let spec = obj.as_pod().map(|pod| &pod.spec).or_else(|| template(obj).map(|t| &t.spec));
     let Some(spec) = spec else { return Vec::new() };
-    let ephemeral = |v: &VolumeSource| matches!(v, VolumeSource::Ephemeral);
     let resource_claims = |doc: &Value| doc.get("resourceClaims").is_some();
     [
-        (spec.volumes.iter().any(|v| ephemeral(&v.source)), "ephemeral volumes' claims"),
         (spec.doc.as_deref().is_some_and(resource_claims), "resourceClaims"),
         (!spec.readiness_gates.is_empty(), "readinessGates"),
     ]

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{expect, faults, names, pools, scheduler, steps, usage};
+use super::{expect, faults, names, outages, planes, pools, scheduler, steps, usage};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
@@ -24,6 +24,8 @@ const EPOCH_S: u32 = 1_767_225_600;
 const IDLE_CAP: SimTime = SimTime::from_secs(7 * 86_400);
 /// `--metric-resolution` as released manifests of metrics-server pass it.
 const METRICS_RESOLUTION: SimDuration = SimDuration::from_secs(15);
+/// Round trip between members of etcd on nodes of their own (unsourced: that of zones of a region).
+const MEMBERS_RTT: SimDuration = SimDuration::from_millis(1);
 /// `--event-ttl`.
 const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
 /// What the report says about usage that has no meaning for one container.
@@ -39,7 +41,11 @@ fn top(field: &str) -> Place {
 pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report) -> Plan {
     header(file, report);
     let (until, until_idle) = until(&file.until, report);
-    let latency = latencies(&file.cluster.latencies, report);
+    let mut latency = latencies(&file.cluster.latencies, report);
+    let members = file.cluster.control_plane.as_ref().map_or(1, |c| c.nodes);
+    if members > 1 && file.cluster.latencies.raft_rtt.is_none() {
+        latency.raft_rtt = MEMBERS_RTT;
+    }
     let mut known = Known::default();
     nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
@@ -63,6 +69,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         steps: steps::steps(file, &objects, report),
         arrivals,
         faults: each(&file.faults, "faults", |f, at| faults::fault(f, known, at, report)),
+        outages: Vec::new(),
         usage: file
             .usage
             .iter()
@@ -73,7 +80,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         pins: each(&file.pin, "pin", |p, at| Some(expect::pin(p, known, at, report))),
         warm: objects.warm.clone(),
         not_modelled: not_modelled(&objects, shares),
-        cluster: cluster(file, latency, report),
+        cluster: cluster(file, latency, known, report),
     };
     let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
     if unfelt > 0 {
@@ -82,6 +89,12 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     let limits = plan.cluster.limits.scheduler;
     plan.cluster.scheduler =
         scheduler(&file.scheduler, limits, files, &mut plan.not_modelled, report);
+    let read =
+        each(&file.outages, "outages", |o, at| outages::outages(o, known, at, files, report));
+    for (outages, beyond) in read {
+        plan.not_modelled.extend(beyond);
+        plan.outages.push(outages);
+    }
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
     plan
@@ -118,7 +131,12 @@ fn until(from: &Until, report: &mut Report) -> (SimTime, bool) {
     (end, idle)
 }
 
-fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> ClusterSpec {
+fn cluster(
+    file: &ScenarioFile,
+    latency: Latencies,
+    known: &Known,
+    report: &mut Report,
+) -> ClusterSpec {
     let from = &file.cluster;
     let at = top("cluster");
     let version = from.kubernetes_version.as_ref().and_then(|v| {
@@ -156,6 +174,10 @@ fn cluster(file: &ScenarioFile, latency: Latencies, report: &mut Report) -> Clus
         pod_cidr,
         metrics_resolution,
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
+        control_plane: from
+            .control_plane
+            .as_ref()
+            .map(|c| planes::control_plane(c, known, &at.key("controlPlane"), report)),
     }
 }
 
@@ -310,6 +332,12 @@ fn nodes(
             let place = top("traces").item(i).key("openb").key("nodes");
             trace_nodes(written, openb.agent, &place, known, files, report);
         }
+    }
+    if let Some(control) = &file.cluster.control_plane {
+        let place = at.key("controlPlane");
+        let nodes = planes::nodes(control, latency.image_bytes, &place, report);
+        known.control_plane = nodes.iter().map(|n| n.name).collect();
+        known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
 }
 

@@ -179,6 +179,8 @@ pub struct DistShape {
     pub lognormal: Option<LogNormal>,
     /// Weibull.
     pub weibull: Option<Weibull>,
+    /// Gamma.
+    pub gamma: Option<Gamma>,
 }
 
 /// A log-normal distribution.
@@ -201,6 +203,16 @@ pub struct Weibull {
     pub shape: f64,
 }
 
+/// A gamma distribution.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Gamma {
+    /// Scale; the mean is scale times shape.
+    pub scale: Span,
+    /// Shape.
+    pub shape: f64,
+}
+
 /// The distribution.
 ///
 /// # Errors
@@ -213,27 +225,32 @@ pub fn dist(spec: &DistSpec) -> Result<Dist, String> {
 }
 
 /// Way out of a bad distribution.
-pub const DIST_HINT: &str = "write a span, or one of {uniform: [1s, 5s]}, {exponential: 5m}, {lognormal: {median: 2s, sigma: 0.5}}, {weibull: {scale: 1h, shape: 1.5}}";
+pub const DIST_HINT: &str = "write a span, or one of {uniform: [1s, 5s]}, {exponential: 5m}, {lognormal: {median: 2s, sigma: 0.5}}, {weibull: {scale: 1h, shape: 1.5}}, {gamma: {scale: 1h, shape: 0.5}}";
 
 fn drawn(shape: &DistShape) -> Result<Dist, String> {
-    match (&shape.uniform, &shape.exponential, &shape.lognormal, &shape.weibull) {
-        (Some([low, high]), None, None, None) => {
+    let DistShape { uniform, exponential, lognormal, weibull, gamma } = shape;
+    match (uniform, exponential, lognormal, weibull, gamma) {
+        (Some([low, high]), None, None, None, None) => {
             let (low_t, high_t) = (span(&low.0)?, span(&high.0)?);
             if high_t < low_t {
                 return Err(format!("uniform ends before it starts: {} > {}", low.0, high.0));
             }
             Ok(Dist::Uniform(low_t, high_t))
         }
-        (None, Some(mean), None, None) => span(&mean.0).map(Dist::Exponential),
-        (None, None, Some(log), None) => {
+        (None, Some(mean), None, None, None) => span(&mean.0).map(Dist::Exponential),
+        (None, None, Some(log), None, None) => {
             positive("sigma", log.sigma, 10.0)?;
             Ok(Dist::LogNormal { median: span(&log.median.0)?, sigma: log.sigma })
         }
-        (None, None, None, Some(w)) => {
+        (None, None, None, Some(w), None) => {
             positive("shape", w.shape, 1e3)?;
             Ok(Dist::Weibull { scale: span(&w.scale.0)?, shape: w.shape })
         }
-        (None, None, None, None) => Err("the distribution is empty".into()),
+        (None, None, None, None, Some(g)) => {
+            positive("shape", g.shape, 1e3)?;
+            Ok(Dist::Gamma { scale: span(&g.scale.0)?, shape: g.shape })
+        }
+        (None, None, None, None, None) => Err("the distribution is empty".into()),
         _ => Err("more than one distribution is given".into()),
     }
 }

@@ -9,7 +9,8 @@ use crate::cluster::spec::Plan;
 use crate::engine::{SimTime, Sym};
 use crate::event::record::Stage;
 use crate::event::{
-    ApiEvent, ControllerEvent, Event, NodeEvent, Record, SchedulerEvent, UserEvent, What,
+    ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, Record, SchedulerEvent,
+    UserEvent, What,
 };
 
 /// One link of a chain.
@@ -160,9 +161,13 @@ fn event_words(event: Event) -> String {
         Event::Api(ApiEvent::Commit(_)) => "etcd commits a transaction",
         Event::Api(ApiEvent::Compact) => "etcd is compacted",
         Event::Api(ApiEvent::Expire) => "leases of Kubernetes Events expire",
+        Event::Api(ApiEvent::Timeout(_)) => "etcd has not answered in time",
+        Event::Api(ApiEvent::Elect(_)) => "members of etcd have voted",
         Event::Watch { .. } => "changes reach a watch",
         Event::Registry(_) => "the image registry transfers an image",
         Event::Scrape => "the metrics server scrapes",
+        Event::Outage(OutageEvent::Back { .. }) => "a machine gets power again",
+        Event::Outage(_) => "a machine fails",
         Event::Answer { to, .. } => return format!("an answer reaches {}", to.role.name()),
         Event::Scheduler(SchedulerEvent::Cycle) => "a scheduling cycle begins",
         Event::Scheduler(SchedulerEvent::Bind) => "a scheduling cycle ends",
@@ -185,8 +190,22 @@ fn event_words(event: Event) -> String {
         Event::User(UserEvent::Evict(_)) => "kubectl drain asks again",
         Event::Fault { fault, end: false } => return format!("fault #{} begins", fault + 1),
         Event::Fault { fault, end: true } => return format!("fault #{} ends", fault + 1),
+        Event::Control(event) => control_event_words(event),
     };
     fixed.to_owned()
+}
+
+fn control_event_words(event: ControlEvent) -> &'static str {
+    match event {
+        ControlEvent::Start { .. } => "a kubelet starts a static pod",
+        ControlEvent::Ready { .. } => "an API server is to be ready",
+        ControlEvent::Attempt { .. } => "a candidate tries to hold its lease",
+        ControlEvent::Missed { .. } => "a candidate has waited too long for an answer",
+        ControlEvent::Unanswered(_) => "a client learns that its request has failed",
+        ControlEvent::Resend(_) => "a client sends a request again",
+        ControlEvent::Redial { .. } => "a client connects anew",
+        ControlEvent::Snapshot { .. } => "a snapshot of etcd is taken",
+    }
 }
 
 fn node_event_words(event: NodeEvent) -> &'static str {

@@ -2,4 +2,5 @@
 
 pub mod runs;
 pub mod stats;
+pub mod storm;
 pub mod table;

@@ -16,8 +16,17 @@ use wavetank::report::text::render;
 use wavetank::session::{Observer, Recorder, Session, why};
 
 /// Scenarios whose traces are looked at.
-const SMALL: [&str; 6] =
-    ["crash-loop", "first-steps", "guard-rails", "preemption", "rolling-update", "zone-outage"];
+const SMALL: [&str; 9] = [
+    "blackout-and-restore",
+    "control-plane-node-loss",
+    "crash-loop",
+    "etcd-quorum-loss",
+    "first-steps",
+    "guard-rails",
+    "preemption",
+    "rolling-update",
+    "zone-outage",
+];
 
 /// The stages of a request, effect first.
 const STAGES: [&str; 8] = [
@@ -82,12 +91,14 @@ fn event_words(event: Event) -> &'static str {
         | Event::Watch { .. }
         | Event::Answer { .. }
         | Event::Registry(_)
+        | Event::Outage(_)
         | Event::Scrape
         | Event::Scheduler(_)
         | Event::Controller { .. }
         | Event::Node { .. }
         | Event::User(_)
-        | Event::Fault { .. } => "event",
+        | Event::Fault { .. }
+        | Event::Control(_) => "event",
     }
 }
 

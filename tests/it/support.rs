@@ -143,3 +143,9 @@ pub(crate) fn snapshot(path: &Path, fresh: &str) {
         }
     }
 }
+
+/// How many of a test's seeds to run: as many as the environment asks for, else a share.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment how much to do")]
+pub(crate) fn share(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}

@@ -66,7 +66,7 @@ fn pods_come_up_with_their_volumes() {
     // Nothing fits the third claim, so its pod waits.
     let waiting = pod(&session, "report");
     assert!(waiting.node.is_empty());
-    let why = waiting.status.conditions.0[0].message.to_string();
+    let why = waiting.status.conditions.iter().next().unwrap().message.to_string();
     assert!(why.contains("pod has unbound immediate PersistentVolumeClaims. not found"), "{why}");
     // A volume that fits appears after five minutes. It is bound at the next resync, and that
     // brings the pod back, before the scheduler tries it again in any case.

@@ -160,6 +160,11 @@ fn node() -> Vec<Row> {
 
 /// `system:controller:NAME`, bound to the service account NAME of `kube-system`.
 fn controller_role(name: &str) -> Option<Vec<Row>> {
+    if name == "kube-controller-manager" {
+        let leases = "leases";
+        let group = "coordination.k8s.io";
+        return Some(vec![("create", group, leases), ("get update", group, leases)]);
+    }
     let mut rows = workload_controller(name)
         .or_else(|| cluster_controller(name))
         .or_else(|| volume_controller(name))?;

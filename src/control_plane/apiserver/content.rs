@@ -71,7 +71,7 @@ impl Fold {
     }
 
     fn conditions(&mut self, conditions: &Conditions) {
-        for c in &conditions.0 {
+        for c in conditions.iter() {
             self.word(c.kind.stable_code());
             self.pair(c.status as u32, c.transition.0);
             self.text(c.reason);
@@ -171,12 +171,12 @@ fn event(e: &KEvent, fold: &mut Fold) {
     fold.text(e.reason);
     fold.word(e.uid.0);
     fold.pair(e.first.0, e.last.0);
-    fold.pair(u32::from(e.count), u32::from(e.warning));
-    match e.source {
+    fold.pair(u32::from(e.count), u32::from(e.warning()));
+    match e.source() {
         Source::Scheduler => fold.word(1),
         Source::Kubelet(name) | Source::Controller(name) => fold.text(name),
     }
-    match e.text {
+    match e.text() {
         Text::Plain(text)
         | Text::Assigned(text)
         | Text::ImagePresent(text)

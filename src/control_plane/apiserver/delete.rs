@@ -84,15 +84,15 @@ pub(super) fn delete_pod(
     cx: &Context<'_>,
 ) -> Plan {
     let mut grace = grace_s.unwrap_or(pod.spec.grace_s);
-    if pod.node.is_empty() || pod.terminal() {
-        grace = 0;
-    }
     let unchanged = || Plan::Unchanged(Success { object, value: Obj::Pod(Arc::clone(pod)) });
     if let Some(before) = pod.meta.deletion {
-        // A later deletion can only shorten the grace.
-        if grace >= before.grace_s && before.grace_s > 0 {
+        // A later deletion can only shorten the grace, and only if it names one: even a pod that
+        // has ended by now goes on waiting for its kubelet (`rest.BeforeDelete`).
+        if grace_s.is_none() || grace >= before.grace_s && before.grace_s > 0 {
             return unchanged();
         }
+    } else if pod.node.is_empty() || pod.terminal() {
+        grace = 0;
     }
     let mut new = Pod::clone(pod);
     let asked = pod.meta.deletion.map(|d| Stamp(d.at.0 - d.grace_s));

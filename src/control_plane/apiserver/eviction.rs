@@ -10,8 +10,8 @@ use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
 use crate::control_plane::etcd::{Compare, Write};
 use crate::engine::Sym;
-use crate::event::Context;
-use serde_json::{Value, json};
+use crate::event::{Canary, Context};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// `MaxDisruptedPodSize`: evictions that the controller has not seen to go.
@@ -33,7 +33,8 @@ impl Budget {
             == Some("AlwaysAllow")
     }
 
-    /// One disruption less, for this pod; or why not.
+    /// One disruption less, for this pod; or why not. If it was the last one, the condition says so
+    /// in the same write (recorded in `timelines/06`).
     fn charge(&self, pod: &Pod, cx: &Context<'_>) -> Result<Obj, ApiError> {
         let name = self.content.meta.name;
         let status = &self.read.status;
@@ -58,10 +59,14 @@ impl Budget {
             );
             return Err(refused(&cause, 0));
         }
+        let mut status = status.clone();
+        status.disruptions_allowed = allowed - 1;
+        status.disrupted.push((pod.meta.name, cx.stamp()));
+        if status.disruptions_allowed == 0 {
+            status.condition = Some((Sym::new("InsufficientPods"), cx.stamp()));
+        }
         let mut content = Generic::clone(&self.content);
-        let doc = Arc::make_mut(&mut content.doc);
-        doc["status"]["disruptionsAllowed"] = json!(allowed - 1);
-        doc["status"]["disruptedPods"][pod.meta.name.to_string()] = json!(cx.stamp().to_string());
+        Arc::make_mut(&mut content.doc)["status"] = status.to_value();
         Ok(Obj::Generic(Kind::PodDisruptionBudget, Arc::new(content)))
     }
 }
@@ -90,7 +95,8 @@ fn budgets(pod: &Pod, cx: &Context<'_>) -> Vec<Budget> {
 }
 
 impl ApiServer {
-    /// Decides on an eviction: the budget's status, then the pod's condition and its deletion.
+    /// Decides on an eviction: the budget's status, then the pod's condition, then its deletion
+    /// (`addConditionAndDeletePod`).
     pub(super) fn evict(
         &self,
         object: ObjRef,
@@ -101,7 +107,8 @@ impl ApiServer {
         let free = pod.terminal()
             || pod.status.phase == Phase::Pending
             || pod.meta.deletion.is_some()
-            || cx.versions().count(Kind::PodDisruptionBudget) == 0;
+            || cx.versions().count(Kind::PodDisruptionBudget) == 0
+            || cx.strikes(Canary::FreeEviction, 1);
         let before = if free { None } else { self.ask_budget(pod, cx)? };
         let condition = Condition {
             kind: ConditionType::DisruptionTarget,
@@ -112,10 +119,15 @@ impl ApiServer {
         };
         let mut new = Pod::clone(pod);
         new.status.conditions.set(condition);
-        let then = delete::delete_pod(object, &Arc::new(new), None, cx);
+        let new = Arc::new(new);
+        let mut plan = delete::delete_pod(object, &new, None, cx);
+        if new != *pod {
+            let told = Write::Put(Some(object), Obj::Pod(new));
+            plan = Plan::First((Compare::Nothing, told, Kind::Pod), Box::new(plan));
+        }
         Ok(match before {
-            None => then,
-            Some(before) => Plan::First(before, Box::new(then)),
+            None => plan,
+            Some(before) => Plan::First(before, Box::new(plan)),
         })
     }
 

@@ -52,7 +52,7 @@ pub(super) struct NameOrdinals {
     of: FxHashMap<(Sym, Sym), u64>,
 }
 
-/// A write of another object that comes before a request's own.
+/// A write of this or another object that comes before a request's last one.
 pub(super) type Before = (Compare, Write, Kind);
 
 /// Validation that does not need the store; files are validated in full where they are read.
@@ -78,14 +78,12 @@ impl ApiServer {
     ) -> Result<Plan, ApiError> {
         let Request { user, kind, ns, name, target, op } = request;
         let (object, generate) = match op {
-            Op::CreateEvent(event) => {
-                return Ok(Plan::Put(None, Compare::Nothing, Obj::Event(event)));
-            }
+            Op::CreateEvent(event, key) => return Ok(Plan::Say(None, event, key)),
             Op::Create { object, .. } if object.meta().is_some_and(|m| m.resource_version != 0) => {
                 let text = "resourceVersion should not be set on objects to be created";
                 return Err(ApiError::Internal(Sym::new(text)));
             }
-            Op::PatchEvent(event) => return Ok(self.fold_event(event, cx)),
+            Op::PatchEvent(event, key) => return Ok(self.fold_event(event, key, cx)),
             Op::Create { object, generate } => (object, generate),
             // Its objects are gone by now.
             Op::DeleteCollection => {
@@ -137,14 +135,15 @@ impl ApiServer {
     }
 
     /// The Event with a higher count, or a new one if it has expired.
-    fn fold_event(&self, event: Arc<KEvent>, cx: &Context<'_>) -> Plan {
-        let object = self.events.get(&(event.uid, event.key)).copied();
+    fn fold_event(&self, event: Arc<KEvent>, key: u32, cx: &Context<'_>) -> Plan {
+        let object = self.events.get(&(event.uid, key)).copied();
         let old = object.and_then(|o| cx.versions().current(Kind::Event, o));
         let Some(Obj::Event(old)) = old else {
-            return Plan::Put(None, Compare::Nothing, Obj::Event(event));
+            return Plan::Say(None, event, key);
         };
-        let event = KEvent { first: old.first, ..*event };
-        Plan::Put(object, Compare::Nothing, Obj::Event(Arc::new(event)))
+        let mut event = *event;
+        event.first = old.first;
+        Plan::Say(object, Arc::new(event), key)
     }
 
     /// A new object with name, identity and creation time.
@@ -204,7 +203,7 @@ impl ApiServer {
     }
 
     /// `generateName`: five letters, tried again if taken.
-    fn free_name(&mut self, object: &Obj, cx: &Context<'_>) -> Result<Name, ApiError> {
+    pub(super) fn free_name(&mut self, object: &Obj, cx: &Context<'_>) -> Result<Name, ApiError> {
         let (ns, base) = object.key();
         let base = base.sym();
         let ordinal = self.names.of.entry((ns, base)).or_default();
@@ -327,8 +326,8 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
         Op::PodCidr(cidr) => patch::pod_cidr(old, cidr),
         // Handled before the object is looked up.
         Op::Create { .. }
-        | Op::CreateEvent(_)
-        | Op::PatchEvent(_)
+        | Op::CreateEvent(..)
+        | Op::PatchEvent(..)
         | Op::Apply(_)
         | Op::Evict
         | Op::DeleteCollection

@@ -15,10 +15,16 @@ mod eviction;
 mod fairness;
 pub(in crate::control_plane) mod handlers;
 pub(in crate::control_plane) mod patch;
+mod proposals;
 mod rbac;
+mod restore;
+mod sabotage;
+mod servers;
 mod update;
 
 pub use super::etcd::CommitLatency;
+pub use restore::{Snapshot, Undone};
+pub use servers::Members;
 
 use super::etcd::{Committed, Compare, Etcd, Refusal, Write};
 use crate::api::kevent::KEvent;
@@ -29,14 +35,15 @@ use crate::api::{Kind, Obj};
 use crate::client::{Watches, retry};
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
-use crate::engine::{Purpose, SimDuration, Sym};
+use crate::engine::{Draws, Purpose, SimDuration, Sym};
 use crate::event::record::Stage;
 use crate::event::{Address, ApiEvent, Context, Event, What};
 use admission::serviceaccount;
-use fairness::{Level, Verdict};
+use fairness::{Fairness, Level, Verdict};
 use rbac::Access;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The API server drives etcd's compaction (source: `storagebackend/config.go`).
 const COMPACT_INTERVAL: SimDuration = SimDuration::from_secs(300);
@@ -56,6 +63,8 @@ pub struct Config {
     /// Pods whose name begins so are placed on these nodes in order of creation: comparisons with a
     /// recording pin what the real scheduler left to chance.
     pub pins: Vec<(String, Vec<Sym>)>,
+    /// The hosts of the servers and of etcd's members, if the control plane runs on nodes.
+    pub members: Option<Members>,
 }
 
 /// Counts for `--profile` and the summary.
@@ -80,7 +89,8 @@ pub struct ApiServer {
     etcd: Etcd,
     /// Everybody who watches.
     pub watches: Watches,
-    fairness: fairness::Fairness,
+    /// The seats of each server.
+    fairness: Vec<Fairness>,
     authorizer: rbac::Authorizer,
     admission: admission::Admission,
     names: handlers::NameOrdinals,
@@ -95,12 +105,16 @@ pub struct ApiServer {
     events: FxHashMap<(Uid, u32), ObjRef>,
     events_next: usize,
     counts: Counts,
+    /// Servers and members on hosts; none for one of each that never fails.
+    hosted: Option<Box<servers::Hosted>>,
 }
 
 /// What a handler wants done to the store.
 enum Plan {
     /// Put this content over (or as) this object.
     Put(Option<ObjRef>, Compare, Obj),
+    /// Put this Event over (or as) this object, to be found again under this key unless it is 0.
+    Say(Option<ObjRef>, Arc<KEvent>, u32),
     /// Delete this object.
     Delete(Kind, ObjRef),
     /// Put, then delete at once (a pod's grace-0 deletion writes both).
@@ -114,14 +128,20 @@ enum Plan {
 impl ApiServer {
     /// A server with an empty store.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        let etcd = Etcd::new(config.commit.clone());
+    pub fn new(config: Config, draws: &Draws) -> Self {
+        let mut etcd = Etcd::new(config.commit.clone());
         let pinned = vec![0; config.pins.len()];
+        let hosted = config.members.as_ref().map(|m| Box::new(servers::Hosted::new(m, draws)));
+        if let Some(quota) = config.members.as_ref().and_then(|m| m.quota_bytes) {
+            etcd = etcd.with_quota(quota);
+        }
+        let servers = config.members.as_ref().map_or(1, |m| m.names.len());
         Self {
+            hosted,
             config,
             etcd,
             watches: Watches::default(),
-            fairness: fairness::Fairness::default(),
+            fairness: vec![Fairness::default(); servers],
             authorizer: rbac::Authorizer::default(),
             admission: admission::Admission::default(),
             names: handlers::NameOrdinals::default(),
@@ -160,19 +180,27 @@ impl ApiServer {
             ApiEvent::Admit(id) => self.admit_again(id, cx),
             ApiEvent::Commit(id) => self.commit(id, cx),
             ApiEvent::Compact => {
-                self.etcd.compact(&self.watches.held(), cx);
+                if self.writable(cx.now()) {
+                    self.etcd.compact(&self.watches.held(), cx);
+                }
                 cx.after(COMPACT_INTERVAL, Event::Api(ApiEvent::Compact));
             }
             ApiEvent::Expire => self.expire(cx),
+            ApiEvent::Timeout(id) => self.timed_out(id, cx),
+            ApiEvent::Elect(ballot) => self.elected(ballot, cx),
         }
     }
 
     fn arrive(&mut self, id: Id, cx: &mut Context<'_>) {
         self.counts.requests += 1;
-        self.counts.peak_in_flight = self.counts.peak_in_flight.max(self.fairness.load() + 1);
+        if !self.route(id, cx) {
+            return;
+        }
         let Some(in_flight) = cx.in_flight(id) else { return };
         let level = fairness::level(&in_flight.request);
-        match self.fairness.arrive(&in_flight.request, id, cx.seq()) {
+        let Some(seats) = self.fairness.get_mut(usize::from(in_flight.server)) else { return };
+        self.counts.peak_in_flight = self.counts.peak_in_flight.max(seats.load() + 1);
+        match seats.arrive(&in_flight.request, id, cx.seq()) {
             Verdict::Serve => self.serve(id, level, cx),
             Verdict::Wait => {
                 cx.after(fairness::LONGEST_WAIT, Event::Api(ApiEvent::GiveUp(id)));
@@ -185,19 +213,23 @@ impl ApiServer {
     fn give_up(&mut self, id: Id, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight(id) else { return };
         let level = fairness::level(&in_flight.request);
-        if self.fairness.give_up(level, id) {
+        let seats = self.fairness.get_mut(usize::from(in_flight.server));
+        if seats.is_some_and(|s| s.give_up(level, id)) {
             self.refuse(id, too_many(), cx);
         }
     }
 
     /// A seat is free: whoever waits may have it.
-    fn seat_free(&mut self, level: Level, cx: &mut Context<'_>) {
-        self.fairness.leave(level);
-        self.serve_waiting(cx);
+    fn seat_free(&mut self, level: Level, server: u8, cx: &mut Context<'_>) {
+        if let Some(seats) = self.fairness.get_mut(usize::from(server)) {
+            seats.leave(level);
+        }
+        self.serve_waiting(server, cx);
     }
 
-    fn serve_waiting(&mut self, cx: &mut Context<'_>) {
-        while let Some((next, arrival)) = self.fairness.next() {
+    fn serve_waiting(&mut self, server: u8, cx: &mut Context<'_>) {
+        let at = usize::from(server);
+        while let Some((next, arrival)) = self.fairness.get_mut(at).and_then(Fairness::next) {
             let Some(in_flight) = cx.in_flight(next) else { continue };
             let level = fairness::level(&in_flight.request);
             cx.at_hop(arrival, |cx| self.serve(next, level, cx));
@@ -207,10 +239,11 @@ impl ApiServer {
     /// The request has a seat and passes the stages before etcd.
     fn serve(&mut self, id: Id, level: Level, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
+        let server = in_flight.server;
         // Most requests pass admission untouched: only a new object is taken out and put back.
         let makes = matches!(
             in_flight.request.op,
-            Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(_) | Op::PatchEvent(_)
+            Op::Create { .. } | Op::Apply(_) | Op::CreateEvent(..) | Op::PatchEvent(..)
         );
         let access = Access::of(&in_flight.request.op);
         let verdict = if makes {
@@ -227,6 +260,7 @@ impl ApiServer {
             let user = in_flight.request.user;
             self.stages(&mut Request { user, kind, ns, name, target: None, op }, access, cx)
         };
+        let verdict = verdict.map_err(|error| self.named(id, error, cx));
         if verdict.is_err() && self.admission.awaits_account() && self.looks_again(id, cx) {
             return;
         }
@@ -238,14 +272,15 @@ impl ApiServer {
                 let mut handed = cx.now() + self.config.work;
                 let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
                 if makes && self.charges(id, cx) {
-                    handed = self.etcd.propose((mix(about.0, 1), false), handed, cx);
+                    handed = self.charged(mix(about.0, 1), handed, cx);
                 }
-                let at = self.etcd.propose(about, handed, cx);
-                cx.at_hop(hop, |cx| cx.schedule(at, Event::Api(ApiEvent::Commit(id))));
+                cx.at_hop(hop, |cx| self.propose(id, about, handed, cx));
             }
             Err(error) => {
                 self.refuse(id, error, cx);
-                self.fairness.leave(level);
+                if let Some(seats) = self.fairness.get_mut(usize::from(server)) {
+                    seats.leave(level);
+                }
             }
         }
     }
@@ -265,10 +300,21 @@ impl ApiServer {
 
     fn admit_again(&mut self, id: Id, cx: &mut Context<'_>) {
         let Some(in_flight) = cx.in_flight(id) else { return };
-        let level = fairness::level(&in_flight.request);
+        let (level, server) = (fairness::level(&in_flight.request), in_flight.server);
         self.serve(id, level, cx);
         // It may have been refused at last and given its seat back.
-        self.serve_waiting(cx);
+        self.serve_waiting(server, cx);
+    }
+
+    /// What validating admission refuses of a pod without a name has one by then.
+    fn named(&mut self, id: Id, error: ApiError, cx: &Context<'_>) -> ApiError {
+        let ApiError::ForbiddenNamed(_, why) = error else { return error };
+        let request = cx.in_flight(id).map(|f| &f.request.op);
+        let Some(Op::Create { object, generate: true }) = request else {
+            return ApiError::Forbidden(why);
+        };
+        let object = object.clone();
+        self.free_name(&object, cx).map_or_else(|e| e, |name| ApiError::ForbiddenNamed(name, why))
     }
 
     /// A quota's charge is committed before the object is handed to etcd.
@@ -317,17 +363,18 @@ impl ApiServer {
             return false;
         }
         let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
-        let at = self.etcd.propose(about, cx.now(), cx);
-        cx.schedule(at, Event::Api(ApiEvent::Commit(id)));
+        self.propose(id, about, cx.now(), cx);
         true
     }
 
     fn commit(&mut self, id: Id, cx: &mut Context<'_>) {
+        self.settle(id, cx);
         if self.sweep(id, cx) {
             return;
         }
+        let spare = self.spare(id, cx);
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
-        let level = fairness::level(&in_flight.request);
+        let (level, server) = (fairness::level(&in_flight.request), in_flight.server);
         let request = std::mem::replace(&mut in_flight.request, placeholder());
         let about = (request.user, request.op.verb(), request.kind, request.ns, request.name);
         match self.execute(request, cx) {
@@ -335,19 +382,24 @@ impl ApiServer {
             Err(error) => {
                 let (user, verb, kind, ns, name) = about;
                 self.counts.refused += 1;
-                cx.record(What::Refused { user, verb, kind, ns, name, error });
+                let (made, plain) = error.unnamed();
+                let name = made.unwrap_or(name);
+                cx.record(What::Refused { user, verb, kind, ns, name, error: plain });
                 // Only evictions are refused so late and told when to come again.
                 let late = matches!(error, ApiError::TooManyRequests(..)) && verb.1 == "/eviction";
                 if late && let Some(in_flight) = cx.in_flight_mut(id) {
                     let op = Op::Evict;
                     in_flight.request = Request { user, kind, ns, name, target: None, op };
                 }
+                if let Some((in_flight, request)) = cx.in_flight_mut(id).zip(spare) {
+                    in_flight.request = request;
+                }
                 if !(late && retry::again(id, error, cx)) {
                     self.answer(id, Err(error), cx);
                 }
             }
         }
-        self.seat_free(level, cx);
+        self.seat_free(level, server, cx);
     }
 
     /// Refuses a request that never reached etcd.
@@ -356,7 +408,9 @@ impl ApiServer {
         if let Some(request) = cx.in_flight(id).map(|f| &f.request) {
             let (user, verb) =
                 (request.user, self.authorizer.refused(request, cx.versions()).words());
-            let (kind, ns, name) = (request.kind, request.ns, request.name);
+            let (kind, ns) = (request.kind, request.ns);
+            let (made, error) = error.unnamed();
+            let name = made.unwrap_or(request.name);
             cx.record(What::Refused { user, verb, kind, ns, name, error });
         }
         if !retry::again(id, error, cx) {
@@ -366,6 +420,11 @@ impl ApiServer {
 
     /// Sends the answer back over the network, if somebody waits for it.
     fn answer(&mut self, id: Id, outcome: Outcome, cx: &mut Context<'_>) {
+        if let Err(error) = outcome
+            && self.repeats(id, error, cx)
+        {
+            return self.fail(id, error, cx.now() + cx.network(), cx);
+        }
         let Some(in_flight) = cx.in_flight_mut(id) else { return };
         if let Some((to, token)) = in_flight.reply {
             in_flight.outcome = Some(outcome);
@@ -379,10 +438,14 @@ impl ApiServer {
     fn execute(&mut self, request: Request, cx: &mut Context<'_>) -> Outcome {
         let (kind, user, verb) = (request.kind, request.user, request.op.verb());
         let mut plan = self.plan(request, cx)?;
-        if let Plan::First((compare, write, of), then) = plan {
-            self.write(compare, write, of, (User::ApiServer, ("update", "/status")), cx)?;
+        while let Plan::First((compare, write, of), then) = plan {
+            // What belongs to the request's own object is no request of its own.
+            let own = of == kind;
+            let who = if own { (user, verb) } else { (User::ApiServer, ("update", "/status")) };
+            self.write(compare, write, of, who, cx)?;
             plan = *then;
         }
+        let plan = sabotage::sabotage(plan, cx);
         self.carry_out(plan, kind, (user, verb), cx)
     }
 
@@ -398,9 +461,22 @@ impl ApiServer {
             Plan::Unchanged(success) => Ok(success),
             Plan::Put(object, compare, value) => {
                 if cx.versions().count(Kind::ResourceQuota) > 0 {
-                    self.charge(object, &value, cx)?;
+                    let name = value.key().1;
+                    self.charge(object, &value, cx).map_err(|error| error.named(name))?;
                 }
                 self.write(compare, Write::Put(object, value), kind, (user, verb), cx)
+            }
+            Plan::Say(object, event, key) => {
+                let (uid, value) = (event.uid, Obj::Event(event));
+                if cx.versions().count(Kind::ResourceQuota) > 0 {
+                    self.charge(object, &value, cx)?;
+                }
+                let put = Write::Put(object, value);
+                let said = self.write(Compare::Nothing, put, kind, (user, verb), cx)?;
+                if key != 0 && self.events.insert((uid, key), said.object) != Some(said.object) {
+                    self.forget_events(cx);
+                }
+                Ok(said)
             }
             Plan::Delete(kind, object) => {
                 let delete = Write::Delete(kind, object);
@@ -506,12 +582,9 @@ impl ApiServer {
     }
 
     /// A written Event lives for a while from now on (source: the TTL of `registry/core/event`
-    /// counts from each write), and is found again if more may be folded into it.
+    /// counts from each write).
     fn written_event(&mut self, object: ObjRef, event: &KEvent, cx: &mut Context<'_>) {
         self.counts.events_created += u64::from(event.count == 1);
-        if event.key != 0 && self.events.insert((event.uid, event.key), object) != Some(object) {
-            self.forget_events(cx);
-        }
         let at = self.etcd.lease(Kind::Event, object, self.config.event_ttl, cx);
         if !self.expiry_armed {
             self.expiry_armed = true;
@@ -536,6 +609,11 @@ impl ApiServer {
 
     /// Deletes what stood under leases that have expired.
     fn expire(&mut self, cx: &mut Context<'_>) {
+        if !self.writable(cx.now()) {
+            // The next leader counts all leases anew.
+            self.expiry_armed = false;
+            return;
+        }
         while let Some((kind, object)) = self.etcd.expired(cx.now()) {
             let who = (User::ApiServer, ("delete", ""));
             // Whoever deleted it before has saved us the work.
@@ -562,6 +640,17 @@ impl ApiServer {
         self.write(Compare::Absent, Write::Put(None, value), kind, who, cx)
     }
 
+    /// A renewal of a Lease that nobody has looked at when it was written: it is in the store.
+    ///
+    /// # Errors
+    /// The store refused it.
+    pub fn record_renewal(&mut self, value: Obj, cx: &mut Context<'_>) -> Outcome {
+        let (kind, (ns, name)) = (value.kind(), value.key());
+        let object = cx.versions().find(kind, ns, name);
+        let who = (User::ApiServer, ("update", ""));
+        self.write(Compare::Nothing, Write::Put(object, value), kind, who, cx)
+    }
+
     /// Where a client's watch stands open; see [`Watches::open`].
     pub fn watch(&mut self, kind: Kind, to: Address, lag: SimDuration, cx: &Context<'_>) -> u32 {
         self.watches.open(kind, to, lag, cx.versions())
@@ -570,7 +659,7 @@ impl ApiServer {
     /// The instant until which the station is busy: for tests of its queueing.
     #[must_use]
     pub fn idle(&self) -> bool {
-        self.fairness.load() == 0
+        self.fairness.iter().all(|seats| seats.load() == 0)
     }
 }
 

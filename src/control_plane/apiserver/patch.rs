@@ -187,7 +187,7 @@ pub(super) fn pod_status(old: &Obj, status: PodStatus) -> Obj {
     pod.status.nominated = before.nominated;
     pod.status.resized.clone_from(&before.resized);
     let reported = std::mem::replace(&mut pod.status.conditions, before.conditions.clone());
-    for condition in reported.0 {
+    for condition in reported.iter() {
         pod.status.conditions.set(condition);
     }
     Obj::Pod(Arc::new(pod))
@@ -221,7 +221,7 @@ pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
         let before = std::mem::replace(&mut node.status, status);
         let reported = std::mem::take(&mut node.status.conditions);
         node.status.conditions = before.conditions;
-        for condition in reported.0 {
+        for condition in reported.iter() {
             node.status.conditions.set(condition);
         }
     }

@@ -50,11 +50,11 @@ impl Access {
     /// Of a request. `Apply` counts as the patch it is if the object exists.
     pub(super) fn of(op: &Op) -> Self {
         Self(match op {
-            Op::Create { .. } | Op::CreateEvent(_) => 0,
+            Op::Create { .. } | Op::CreateEvent(..) => 0,
             Op::Update(_) | Op::Apply(Obj::Lease(_)) => 1,
             Op::UpdateStatus(_) => 2,
             Op::Apply(_)
-            | Op::PatchEvent(_)
+            | Op::PatchEvent(..)
             | Op::NodeTaints { .. }
             | Op::Cordon(_)
             | Op::SetImage(..)
@@ -292,6 +292,9 @@ pub(super) fn user_name(user: User) -> String {
         User::Admin => "kubernetes-admin".to_owned(),
         User::ApiServer => "system:apiserver".to_owned(),
         User::Scheduler => "system:kube-scheduler".to_owned(),
+        User::Controller(name) if name.as_str() == "kube-controller-manager" => {
+            "system:kube-controller-manager".to_owned()
+        }
         User::Controller(name) => format!("{ACCOUNT}kube-system:{name}"),
         User::Kubelet(node) => format!("system:node:{node}"),
         User::Person { name, .. } => name.to_string(),

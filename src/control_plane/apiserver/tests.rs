@@ -33,15 +33,19 @@ impl Kit {
     /// Nobody has made a service account yet.
     fn bare() -> Self {
         let latency = Dist::Constant(SimDuration::from_millis(2));
-        let api = ApiServer::new(Config {
-            work: SimDuration::from_millis(1),
-            event_ttl: SimDuration::from_secs(3_600),
-            commit: CommitLatency::new(latency, SimDuration::ZERO),
-            pins: Vec::new(),
-        });
         let epoch = 1_767_225_600;
-        let mut kit =
-            Self { api, shared: Shared::new(1, KubeVersion::V1_35, epoch, SimDuration::ZERO) };
+        let shared = Shared::new(1, KubeVersion::V1_35, epoch, SimDuration::ZERO);
+        let api = ApiServer::new(
+            Config {
+                work: SimDuration::from_millis(1),
+                event_ttl: SimDuration::from_secs(3_600),
+                commit: CommitLatency::new(latency, SimDuration::ZERO),
+                pins: Vec::new(),
+                members: None,
+            },
+            &shared.draws,
+        );
+        let mut kit = Self { api, shared };
         kit.make(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}))
             .unwrap();
         kit

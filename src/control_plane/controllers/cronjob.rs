@@ -2,9 +2,7 @@
 
 use super::jobplan::finished;
 use super::schedule::{Schedule, zone};
-use super::support::{
-    Reporter, error_text, namespace_going, owned_by, owner_key, put_status, reports, text,
-};
+use super::support::{Reporter, namespace_going, owned_by, owner_key, put_status, reports, text};
 use crate::api::cronjob::{Concurrency, CronJob, CronJobStatus};
 use crate::api::pod::ConditionType;
 use crate::api::request::{ApiError, Op, Outcome, Propagation};
@@ -340,7 +338,8 @@ impl CronJobController {
             Some(Err(ApiError::AlreadyExists)) => {}
             Some(Err(error)) if namespace_going(*error) => return Next::Done,
             Some(Err(error)) => {
-                let message = format!("Error creating job: {}", error_text(*error));
+                let name = job(&cron, state.due).meta.name;
+                let message = format!("Error creating job: {}", error.message(Kind::Job, name));
                 self.warn(&cron, "FailedCreate", &message, cx);
                 return Next::Retry;
             }

@@ -5,8 +5,8 @@ use super::claims::Claims;
 use super::daemonplan::{View, node_of, tolerations};
 use super::history::{self, Newest, Revision};
 use super::support::{
-    Expectations, Reporter, create_pod, delete, error_text, namespace_going, next_batch, owned_by,
-    owner_key, pod_of, put_status, reports, text,
+    Expectations, Reporter, create_pod, delete, namespace_going, next_batch, owned_by, owner_key,
+    pod_of, put_status, reports, text, unnamed_text,
 };
 use crate::api::kevent::Text;
 use crate::api::labels::{Op as LabelOp, Requirement};
@@ -353,7 +353,8 @@ impl DaemonSetController {
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failed = true;
-                    let message = text(&format!("Error creating: {}", error_text(*error)));
+                    let message =
+                        text(&format!("Error creating: {}", unnamed_text(*error, set.meta.name)));
                     self.reporter.warning(Kind::DaemonSet, &set.meta, "FailedCreate", message, cx);
                 }
             }

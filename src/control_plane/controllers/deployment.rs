@@ -3,9 +3,7 @@
 use super::claims::Claims;
 use super::depstatus::{self, Progress};
 use super::rollout::{Size, Wish};
-use super::support::{
-    Reporter, delete, error_text, owned_by, put, put_status, reports, template_hash, text,
-};
+use super::support::{Reporter, delete, owned_by, put, put_status, reports, template_hash, text};
 use crate::api::pod::ConditionType;
 use crate::api::request::{ApiError, Op, Outcome, Success};
 use crate::api::version::KubeVersion;
@@ -319,7 +317,10 @@ impl DeploymentController {
             }
             Some(Err(ApiError::AlreadyExists)) => self.collided(state, &deployment, caches, cx),
             Some(Err(error)) => {
-                let message = format!("Failed to create new replica set: {}", error_text(*error));
+                let hash = template_hash(&deployment.template, deployment.status.collisions);
+                let name = Name::new(&format!("{}-{hash}", deployment.meta.name));
+                let why = error.message(Kind::ReplicaSet, name);
+                let message = format!("Failed to create new replica set: {why}");
                 self.reporter.warning(
                     Kind::Deployment,
                     &deployment.meta,

@@ -64,13 +64,17 @@ pub(super) fn counts<'a>(
         ..DeploymentStatus::default()
     };
     let mut wanted = 0;
+    // Unknown as long as one of the sets has not said it.
+    let mut terminating = Some(0);
     for (_, rs) in all {
+        terminating = terminating.zip(rs.status.terminating).map(|(sum, n)| sum + n);
         wanted += rs.replicas;
         status.replicas += rs.status.replicas;
         status.ready += rs.status.ready;
         status.available += rs.status.available;
     }
     status.unavailable = (wanted - status.available).max(0);
+    status.terminating = terminating;
     status
 }
 
@@ -90,7 +94,7 @@ pub(super) fn mirror_failure(
 ) {
     let kind = ConditionType::ReplicaFailure;
     let failure = new.into_iter().chain(old).find_map(|(_, rs)| rs.status.conditions.get(kind));
-    match failure.copied() {
+    match failure {
         Some(failure) => {
             set(&mut status.conditions, failure);
         }
@@ -123,7 +127,7 @@ impl Progress {
         cx: &Context<'_>,
     ) {
         let kind = ConditionType::Progressing;
-        let old = status.conditions.get(kind).copied();
+        let old = status.conditions.get(kind);
         let reason = old.map_or("", |c| c.reason.as_str());
         let (kept, paused) = (reason == TIMED_OUT, reason == PAUSED);
         if !has_deadline(deployment) || kept || paused == deployment.paused {
@@ -153,7 +157,7 @@ impl Progress {
         }
         // A rollout that this manager has not seen begin gets the whole span.
         self.last.entry(deployment.meta.uid).or_insert(cx.now());
-        let old = deployment.status.conditions.get(kind).copied();
+        let old = deployment.status.conditions.get(kind);
         let reason = old.map_or("", |c| c.reason.as_str());
         if status.replicas == status.updated && reason == AVAILABLE {
             return;

@@ -3,19 +3,21 @@
 //! `slicepacking`).
 
 use super::members::Members;
-use super::slicepacking::{self, Group, Packed};
-use super::support::{Reporter, delete, error_text, namespace_going, put, reports, text};
+use super::slicepacking::{self, Group, Packed, Slice};
+use super::support::{Reporter, delete, namespace_going, put, reports, text};
+use super::topologyhints::{self as hints, PerZone};
 use crate::api::node::keys;
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::service::{
     Distribution, Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, TargetPort,
 };
-use crate::api::versions::{Change, ObjRef};
+use crate::api::versions::Change;
 use crate::api::{Kind, LabelSet, Meta, Obj, Owner, Pod};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -135,6 +137,10 @@ pub struct EndpointSliceController {
     /// are not what they seem (source: `endpointslice_tracker.go` `StaleSlices`).
     written: FxHashMap<Key, u64>,
     zone: Sym,
+    /// Services whose endpoints have hints by topology, and how many each zone has.
+    hinted: BTreeMap<String, (Key, PerZone<i32>)>,
+    /// The shares of the zones, and the revision of nodes that they were worked out from.
+    ratios: (u64, Option<PerZone<f64>>),
 }
 
 impl Default for EndpointSliceController {
@@ -145,6 +151,8 @@ impl Default for EndpointSliceController {
             services: Services::default(),
             written: FxHashMap::default(),
             zone: keys::ZONE.into(),
+            hinted: BTreeMap::new(),
+            ratios: (0, None),
         }
     }
 }
@@ -181,6 +189,14 @@ impl Reconcile for EndpointSliceController {
             }
             return;
         }
+        if let Some(node) = change.value.as_node() {
+            let was = before.and_then(Obj::as_node).and_then(|n| hints::weight(n));
+            let is = hints::weight(node).filter(|_| !change.deleted);
+            if was != is && !self.hinted.is_empty() {
+                self.wake_overloaded(caches, cx, wake);
+            }
+            return;
+        }
         self.services.on_change(change, before, caches, cx, wake);
     }
 
@@ -198,6 +214,7 @@ impl Reconcile for EndpointSliceController {
     ) -> Next {
         let Some(service) = self.services.get(key) else {
             self.written.remove(&key);
+            self.hinted.remove(&key_text(key));
             return Next::Done;
         };
         if state.asked {
@@ -206,9 +223,9 @@ impl Reconcile for EndpointSliceController {
         if self.written.get(&key).is_some_and(|rev| caches.rev(Kind::EndpointSlice) < *rev) {
             return Next::Retry;
         }
-        let (wanted, incomplete) = self.wanted(key, &service, caches, cx);
+        let (mut wanted, incomplete) = self.wanted(key, &service, caches, cx);
         state.incomplete = incomplete;
-        let slices: Vec<(ObjRef, Arc<EndpointSlice>)> = caches
+        let slices: Vec<Slice> = caches
             .owned(service.meta.uid, Kind::EndpointSlice)
             .filter_map(|object| {
                 let found = caches.get(cx.versions(), Kind::EndpointSlice, object)?;
@@ -217,7 +234,14 @@ impl Reconcile for EndpointSliceController {
             })
             .collect();
         let blank = blank(&service);
-        let packed = slicepacking::pack(&slices, wanted, blank.meta.labels);
+        let auto = hints::asked(&service);
+        if auto {
+            keep_hints(&mut wanted, &slices);
+        }
+        let mut packed = slicepacking::pack(&slices, wanted, blank.meta.labels);
+        if auto || self.hinted.contains_key(&key_text(key)) {
+            self.hint((key, &service, auto), &mut packed, &slices, caches, cx);
+        }
         let calls = calls(packed, &blank);
         if calls.is_empty() {
             return if incomplete { Next::Retry } else { Next::Done };
@@ -227,7 +251,89 @@ impl Reconcile for EndpointSliceController {
     }
 }
 
+/// What orders the Services.
+fn key_text(key: Key) -> String {
+    format!("{}/{}", key.ns, key.name)
+}
+
+/// Endpoints that are there keep their hints for the comparison, which is about the rest.
+fn keep_hints(wanted: &mut [Group], slices: &[Slice]) {
+    let there: FxHashMap<_, Sym> = slices
+        .iter()
+        .flat_map(|(_, slice)| slice.endpoints.iter())
+        .map(|e| (e.uid, e.hint_zone))
+        .collect();
+    for endpoint in wanted.iter_mut().flat_map(|(_, list)| list) {
+        endpoint.hint_node = Sym::EMPTY;
+        endpoint.hint_zone = there.get(&endpoint.uid).copied().unwrap_or_default();
+    }
+}
+
 impl EndpointSliceController {
+    /// The shares of the zones as the cache knows the nodes.
+    fn shares(&mut self, caches: &Cache, cx: &Context<'_>) -> Option<&PerZone<f64>> {
+        let rev = caches.rev(Kind::Node);
+        if self.ratios.0 != rev {
+            let nodes = caches.list(Kind::Node).iter().filter_map(|object| {
+                hints::weight(caches.get(cx.versions(), Kind::Node, *object)?.as_node()?)
+            });
+            self.ratios = (rev, hints::ratios(nodes));
+        }
+        self.ratios.1.as_ref()
+    }
+
+    /// Services that have too few endpoints in some zone since its nodes changed.
+    fn wake_overloaded(
+        &mut self,
+        caches: &Cache,
+        cx: &Context<'_>,
+        wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        self.shares(caches, cx);
+        let ratios = self.ratios.1.as_ref();
+        let all = self.hinted.values().filter(|(_, given)| hints::overloaded(given, ratios));
+        wake.extend(all.map(|(key, _)| (*key, SimDuration::ZERO)));
+    }
+
+    /// Adds or takes away hints, and says so when that is news.
+    fn hint(
+        &mut self,
+        (key, service, auto): (Key, &Service, bool),
+        packed: &mut Packed,
+        slices: &[Slice],
+        caches: &Cache,
+        cx: &Context<'_>,
+    ) {
+        let name = key_text(key);
+        let (warning, message) = if auto {
+            self.shares(caches, cx);
+            match hints::add(packed, slices, self.ratios.1.as_ref()) {
+                Ok(given) => {
+                    if self.hinted.insert(name, (key, given)).is_some() {
+                        return;
+                    }
+                    (false, "Topology Aware Hints has been enabled".to_owned())
+                }
+                Err(why) => {
+                    self.hinted.remove(&name);
+                    (true, why)
+                }
+            }
+        } else {
+            self.hinted.remove(&name);
+            hints::remove(packed, slices);
+            (false, "Topology Aware Hints has been disabled".to_owned())
+        };
+        let on = !warning && auto;
+        let reason = if on { "TopologyAwareHintsEnabled" } else { "TopologyAwareHintsDisabled" };
+        let message = text(&format!("{message}, addressType: IPv4"));
+        if warning {
+            self.reporter.warning(Kind::Service, &service.meta, reason, message, cx);
+        } else {
+            self.reporter.normal(Kind::Service, &service.meta, reason, message, cx);
+        }
+    }
+
     /// Endpoints by the ports that their pods have; true if some node is not known.
     fn wanted(
         &self,
@@ -279,7 +385,7 @@ impl EndpointSliceController {
                     let message = format!(
                         "Error updating Endpoint Slices for Service {}: {}",
                         service.meta.full_name(),
-                        error_text(*error)
+                        error.message(Kind::EndpointSlice, key.name)
                     );
                     let reason = "FailedToUpdateEndpointSlices";
                     let (kind, message) = (Kind::Service, text(&message));

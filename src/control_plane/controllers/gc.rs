@@ -1,6 +1,6 @@
-//! The garbage collector: objects whose owners are gone go too
-//! (source: `ctl/garbagecollector/garbagecollector.go`). It knows the owners that the cache
-//! indexes, i.e. managing controllers, of the kinds that the manager watches.
+//! The garbage collector: objects whose owners are all gone go too, those of which some are gone
+//! lose the reference (source: `ctl/garbagecollector/garbagecollector.go`). It knows owners of the
+//! kinds that the manager watches.
 
 use super::support::{Reporter, reports};
 use crate::api::request::{ApiError, Op, Outcome, Propagation};
@@ -90,6 +90,16 @@ impl Reconcile for GarbageCollector {
 
     reports!(20);
 
+    /// It looks each object up before it deletes or releases it (`attemptToDeleteItem`), and is
+    /// given twice the manager's limit for that (`startGarbageCollectorController`).
+    fn reads(&self, op: &Op) -> u32 {
+        u32::from(matches!(op, Op::Delete { .. } | Op::RemoveOwners(_)))
+    }
+
+    fn haste(&self) -> u64 {
+        2
+    }
+
     fn on_change(
         &mut self,
         change: &Change,
@@ -176,7 +186,8 @@ impl GarbageCollector {
         if uids.len() < owners.len() {
             return Next::Call(vec![call(key, object, Op::RemoveOwners(uids.into()))]);
         }
-        let waited_for = fates.contains(&Fate::Waiting) && !caches.dependents(meta.uid).is_empty();
+        let waited_for =
+            fates.contains(&Fate::Waiting) && caches.dependents(meta.uid).next().is_some();
         let propagation = if waited_for || meta.has_finalizer(FOREGROUND) {
             Propagation::Foreground
         } else if meta.has_finalizer(ORPHAN) {
@@ -199,12 +210,12 @@ impl GarbageCollector {
     ) -> Next {
         let dependents: Vec<(Key, ObjRef, bool, bool)> = caches
             .dependents(meta.uid)
-            .iter()
             .filter_map(|(kind, object)| {
-                let value = caches.get(cx.versions(), *kind, *object)?;
+                let value = caches.get(cx.versions(), kind, object)?;
                 let own = value.meta()?;
-                let blocks = own.controller().is_some_and(|o| o.block_owner_deletion);
-                Some((Key::of(value), *object, blocks, own.terminating()))
+                let mut owners = own.owners.iter().flat_map(|o| o.iter());
+                let blocks = owners.any(|o| o.uid == meta.uid && o.block_owner_deletion);
+                Some((Key::of(value), object, blocks, own.terminating()))
             })
             .collect();
         if meta.has_finalizer(ORPHAN) {
@@ -231,7 +242,7 @@ impl GarbageCollector {
         let deletions = open.map(|(key, object, ..)| {
             let value = caches.get(cx.versions(), key.kind, *object);
             let own = value.and_then(Obj::meta).map(|m| m.uid);
-            let deep = own.is_some_and(|uid| !caches.dependents(uid).is_empty());
+            let deep = own.is_some_and(|uid| caches.dependents(uid).next().is_some());
             let how = if deep { Propagation::Foreground } else { Propagation::Background };
             call(*key, *object, Op::Delete { grace_s: None, propagation: Some(how), uid: own })
         });
@@ -245,7 +256,7 @@ fn call(key: Key, object: ObjRef, op: Op) -> Call {
 
 fn wake_dependents(uid: Uid, caches: &Cache, cx: &Context<'_>, wake: &mut Vec<(Key, SimDuration)>) {
     for (kind, object) in caches.dependents(uid) {
-        if let Some(value) = caches.get(cx.versions(), *kind, *object) {
+        if let Some(value) = caches.get(cx.versions(), kind, object) {
             wake.push((Key::of(value), SimDuration::ZERO));
         }
     }

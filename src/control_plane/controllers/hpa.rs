@@ -5,7 +5,7 @@ use super::claims::{replicas_of, selector_of};
 use super::hpareplicas::{Proposal, Question, Tolerance};
 use super::hpascale::{History, Limited};
 use super::members::Members;
-use super::support::{Reporter, condition, error_text, put_status, reports, text};
+use super::support::{Reporter, condition, put_status, reports, text};
 use crate::api::autoscaling::{
     AutoscalerStatus, HorizontalPodAutoscaler, Metric, MetricQuery, MetricSource, MetricTarget,
     PodMetric,
@@ -201,7 +201,7 @@ impl HpaController {
                     let metrics = samples(&success.value);
                     propose(metric, &hpa, (&pods, metrics), state.current, cx)
                 }
-                Err(error) => Err(error_text(*error)),
+                Err(error) => Err(error.message(Kind::Pod, Name::default())),
             };
             match proposal {
                 Ok(p) => {
@@ -295,7 +295,9 @@ impl HpaController {
         let Some(hpa) = state.hpa.clone() else { return Next::Done };
         let (size, why) = (state.desired, state.why.clone());
         if let Some(Err(error)) = answers.first() {
-            let message = format!("New size: {size}; reason: {why}; error: {}", error_text(*error));
+            let (kind, name) = hpa.target.unwrap_or((Kind::Deployment, Name::default()));
+            let error = error.message(kind, name);
+            let message = format!("New size: {size}; reason: {why}; error: {error}");
             self.reporter.warning(KIND, &hpa.meta, "FailedRescale", text(&message), cx);
             let message = "the HPA controller was unable to update the target scale";
             state.set("AbleToScale", false, "FailedUpdateScale", message, cx);

@@ -4,8 +4,8 @@
 use super::claims::Claims;
 use super::jobplan::{self, Pods};
 use super::support::{
-    BURST, Expectations, Reporter, condition, create_pod, delete, error_text, namespace_going,
-    next_batch, owned_by, owner_key, pod_of, put_status, reports, text,
+    BURST, Expectations, Reporter, condition, create_pod, delete, namespace_going, next_batch,
+    owned_by, owner_key, pod_of, put_status, reports, text, unnamed_text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{Condition, ConditionType, Truth};
@@ -250,7 +250,7 @@ impl JobController {
     ) -> Next {
         let succeeded = succeeded(job, &state.status);
         let failed = state.status.failed + num::i32_of(state.status.uncounted_failed.len());
-        let criteria = job.status.conditions.get(ConditionType::SuccessCriteriaMet).copied();
+        let criteria = job.status.conditions.get(ConditionType::SuccessCriteriaMet);
         if let Some(end) = criteria.or_else(|| policy_success(job, state, cx)) {
             let end = Condition { kind: ConditionType::Complete, transition: cx.stamp(), ..end };
             return self.succeed(key, end, pods, state, cx);
@@ -289,7 +289,7 @@ impl JobController {
     ) -> Option<Condition> {
         let kind = ConditionType::Failed;
         if let Some(target) = job.status.conditions.get(ConditionType::FailureTarget) {
-            return Some(Condition { kind, transition: cx.stamp(), ..*target });
+            return Some(Condition { kind, transition: cx.stamp(), ..target });
         }
         if let Some(message) = &state.fails {
             return Some(condition(kind, Truth::True, "PodFailurePolicy", message, cx));
@@ -331,8 +331,14 @@ impl JobController {
     ) -> Next {
         let two_step = cx.version().two_step_job_finish();
         if !two_step {
-            // The pods deleted here count as failed at once.
-            state.status.failed += num::i32_of(pods.active.len());
+            // The pods deleted here count as failed at once, and lose their finalizers.
+            for (object, pod) in &pods.active {
+                let uid = pod.meta.uid;
+                state.ended.push((pod.meta.name, *object, uid));
+                if !state.status.uncounted_failed.contains(&uid) {
+                    state.status.uncounted_failed.push(uid);
+                }
+            }
             state.status.ready = 0;
         }
         state.status.active = 0;
@@ -564,7 +570,8 @@ impl JobController {
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failed = true;
-                    let message = text(&format!("Error creating: {}", error_text(*error)));
+                    let message =
+                        text(&format!("Error creating: {}", unnamed_text(*error, job.meta.name)));
                     self.reporter.warning(Kind::Job, &job.meta, "FailedCreate", message, cx);
                 }
             }

@@ -78,7 +78,7 @@ pub(super) fn only_ended(job: &Job) -> bool {
 /// The condition that ended the job, if it has ended.
 pub(super) fn finished(job: &Job) -> Option<Condition> {
     let holds = |kind| job.status.conditions.get(kind).filter(|c| c.status == Truth::True);
-    holds(ConditionType::Complete).or_else(|| holds(ConditionType::Failed)).copied()
+    holds(ConditionType::Complete).or_else(|| holds(ConditionType::Failed))
 }
 
 /// A pod's completion index, if it has one that the job has.

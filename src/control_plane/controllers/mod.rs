@@ -5,6 +5,8 @@ mod claims;
 mod daemonplan;
 mod depstatus;
 mod history;
+#[cfg(test)]
+mod hpa_tests;
 mod hpareplicas;
 mod hpascale;
 mod jobplan;
@@ -23,6 +25,7 @@ mod support;
 mod testkit;
 #[cfg(test)]
 mod tests;
+mod topologyhints;
 #[cfg(test)]
 mod volume_tests;
 mod zones;
@@ -33,6 +36,7 @@ pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
+pub mod ephemeralvolume;
 pub mod gc;
 pub mod hpa;
 pub mod job;
@@ -56,7 +60,7 @@ use crate::api::versions::Change;
 use crate::api::{Kind, Obj, Pod};
 use crate::client::{Cache, RateLimiter, Runner};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
-use crate::event::{Address, Context, ControllerEvent};
+use crate::event::{Address, Canary, Context, ControllerEvent};
 use std::sync::Arc;
 
 /// Flags of the manager.
@@ -99,6 +103,8 @@ struct PodNews {
     free: bool,
     deleted: bool,
     held: bool,
+    /// It has owners that do not control it.
+    shared: bool,
     /// It has got a node, has ended, or is to go without ever having had a node.
     astray: bool,
 }
@@ -110,6 +116,9 @@ impl PodNews {
         let labels = |obj: &Obj| obj.meta().map(|m| m.labels);
         let same =
             before.is_some_and(|b| owners[0].is_none() && labels(b) == labels(&change.value));
+        let owners_of = |obj: &Obj| obj.meta().is_some_and(|m| m.owners.is_some());
+        let shared =
+            owners.contains(&None) && (owners_of(&change.value) || before.is_some_and(owners_of));
         let held = change.value.meta().is_some_and(|m| m.finalizers.is_some());
         let free = owners[1].is_none() && !same && !change.deleted;
         let (now, was) = (change.value.as_pod(), before.and_then(Obj::as_pod));
@@ -117,7 +126,7 @@ impl PodNews {
         let bound = !unbound(now) && unbound(was);
         let ended = now.into_iter().chain(was).any(|p| p.terminal());
         let astray = bound || ended || unbound(now) && now.is_some_and(|p| p.meta.terminating());
-        Self { owners, free, deleted: change.deleted, held, astray }
+        Self { owners, free, deleted: change.deleted, held, shared, astray }
     }
 
     /// It is, or was, a pod of this kind's, or may become one.
@@ -274,7 +283,7 @@ controllers! {
         [Node], |_p| true;
     /// Dependents of absent owners.
     GarbageCollector gc: gc::GarbageCollector = |_s| gc::GarbageCollector::new(KINDS),
-        [], |p| p.owned() || p.held;
+        [], |p| p.owned() || p.held || p.shared || p.deleted;
     /// Ended, unbound and lost pods.
     PodGc podgc: podgc::PodGc = |s| podgc::PodGc::new(s.row, s.draws), [Node], |p| p.astray;
     /// Claims and volumes.
@@ -309,7 +318,7 @@ controllers! {
         [PodDisruptionBudget], |_p| true;
     /// Addresses of Services.
     EndpointSlice slices: endpointslice::EndpointSliceController = |_s| Default::default(),
-        [Service EndpointSlice], |_p| true;
+        [Service EndpointSlice Node], |_p| true;
     /// Addresses of Services, in the old form.
     Endpoints endpoints: endpoints::EndpointsController = |_s| Default::default(),
         [Service Endpoints], |_p| true;
@@ -321,6 +330,9 @@ controllers! {
     /// Usage of resource quotas.
     ResourceQuota quotas: resourcequota::ResourceQuotaController
         = |s| resourcequota::ResourceQuotaController::new(s.row), [], |_p| true;
+    /// Claims of ephemeral volumes.
+    EphemeralVolume ephemeralvolume: ephemeralvolume::EphemeralVolumes = |_s| Default::default(),
+        [PersistentVolumeClaim], |_p| true;
 }
 
 /// The kinds a manager watches, owners before what they own.
@@ -373,6 +385,11 @@ impl ControllerManager {
         KINDS
     }
 
+    /// A kind has been listed as of a revision.
+    pub fn listed(&mut self, kind: Kind, rev: u64) {
+        self.caches.reached(kind, rev);
+    }
+
     /// The shared caches.
     #[must_use]
     pub fn caches(&self) -> &Cache {
@@ -404,7 +421,11 @@ impl ControllerManager {
 
     /// A delivered change; `before` is the content before it.
     pub fn on_change(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
-        self.caches.apply(change, before);
+        if cx.strikes(Canary::StaleCache, 30) {
+            self.caches.reached(change.value.kind(), change.rev);
+        } else {
+            self.caches.apply(change, before);
+        }
         if change.value.kind() == Kind::Pod {
             self.on_pod(change, before, cx);
         } else {

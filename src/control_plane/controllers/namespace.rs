@@ -196,7 +196,7 @@ impl NamespaceController {
         let mut changed = false;
         for condition in conditions(state, cx) {
             let old = object.conditions.get(condition.kind);
-            let same = |c: &Condition| {
+            let same = |c: Condition| {
                 (c.status, c.reason, c.message)
                     == (condition.status, condition.reason, condition.message)
             };

@@ -76,7 +76,7 @@ impl PodGc {
             return;
         }
         let bound = !pod.node.is_empty() && was.is_none_or(|p| p.node.is_empty());
-        if bound && caches.find(Kind::Node, Sym::EMPTY, pod.node.into()).is_none() {
+        if bound && caches.find(cx.versions(), Kind::Node, Sym::EMPTY, pod.node.into()).is_none() {
             self.miss(pod.node);
         }
         if pod.node.is_empty() && pod.meta.terminating() {
@@ -125,7 +125,8 @@ impl PodGc {
     fn collect_missing(&mut self, caches: &Cache, cx: &mut Context<'_>) {
         let now = cx.now();
         for mut missing in std::mem::take(&mut self.missing) {
-            let back = caches.find(Kind::Node, Sym::EMPTY, missing.node.into()).is_some();
+            let back =
+                caches.find(cx.versions(), Kind::Node, Sym::EMPTY, missing.node.into()).is_some();
             let pods: Vec<Arc<Pod>> = caches
                 .on_node(missing.node)
                 .iter()

@@ -3,9 +3,9 @@
 use super::claims::Claims;
 use super::ranking::{self, Candidate};
 use super::support::{
-    BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted, error_text,
+    BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted,
     namespace_going, next_available, next_batch, owned_by, owner_key, pod_of, pods_of, put_status,
-    reports, text,
+    reports, text, unnamed_text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{ConditionType, Truth};
@@ -25,13 +25,19 @@ use std::sync::Arc;
 struct Tally {
     active: i32,
     ready: i32,
+    /// To go, and not ended.
+    terminating: i32,
     /// Active pods by their labels: nearly always one set.
     by_labels: SmallVec<[(LabelSet, i32); 1]>,
 }
 
 impl Tally {
     fn count(&mut self, obj: Option<&Obj>, by: i32) {
-        let Some(pod) = obj.and_then(Obj::as_pod).filter(|p| p.active()) else { return };
+        let Some(pod) = obj.and_then(Obj::as_pod) else { return };
+        self.terminating += if pod.meta.terminating() && !pod.terminal() { by } else { 0 };
+        if !pod.active() {
+            return;
+        }
         self.active += by;
         self.ready += if pod.ready() { by } else { 0 };
         let labels = pod.meta.labels;
@@ -200,7 +206,7 @@ impl ReplicaSetController {
         let tally = self.tallies.entry(uid).or_default();
         tally.count(was, -1);
         tally.count(now, 1);
-        if tally.active == 0 && tally.by_labels.is_empty() {
+        if tally.active == 0 && tally.terminating == 0 && tally.by_labels.is_empty() {
             self.tallies.remove(&uid);
         }
     }
@@ -227,7 +233,8 @@ impl ReplicaSetController {
             "tally of {}",
             set.meta.full_name()
         );
-        (state.status, state.again) = status_of(&set, &tally, caches, cx);
+        let of = (&*set, self.kind == Kind::ReplicaSet);
+        (state.status, state.again) = status_of(of, &tally, caches, cx);
         let act = set.meta.deletion.is_none()
             && self.expected.satisfied(key, cx.now())
             && !self.claims.waits(key, cx.now());
@@ -275,7 +282,8 @@ impl ReplicaSetController {
                 Err(error) => {
                     self.expected.created(key, 1);
                     state.failure = Some(("FailedCreate", *error));
-                    let message = text(&format!("Error creating: {}", error_text(*error)));
+                    let message =
+                        text(&format!("Error creating: {}", unnamed_text(*error, set.meta.name)));
                     self.reporter.warning(self.kind, &set.meta, "FailedCreate", message, cx);
                 }
             }
@@ -339,7 +347,8 @@ impl ReplicaSetController {
                 self.expected.deleted(key, uid);
                 if !deleted(answer) {
                     state.failure = Some(("FailedDelete", *error));
-                    let message = text(&format!("Error deleting: {}", error_text(*error)));
+                    let message =
+                        text(&format!("Error deleting: {}", error.message(Kind::Pod, name)));
                     self.reporter.warning(self.kind, &set.meta, "FailedDelete", message, cx);
                 }
             }
@@ -354,7 +363,7 @@ impl ReplicaSetController {
         match state.failure {
             Some((reason, error)) if !failing => {
                 let kind = ConditionType::ReplicaFailure;
-                let message = error_text(error);
+                let message = unnamed_text(error, set.meta.name);
                 let condition = condition(kind, Truth::True, reason, &message, cx);
                 state.status.conditions.set(condition);
             }
@@ -386,7 +395,7 @@ impl ReplicaSetController {
 }
 
 fn status_of(
-    set: &ReplicaSet,
+    (set, replica_set): (&ReplicaSet, bool),
     tally: &Tally,
     caches: &Cache,
     cx: &Context<'_>,
@@ -399,12 +408,15 @@ fn status_of(
         ready_enough = num::i32_of(there.count());
         again = next_available(active(), set.min_ready_s, cx);
     }
+    // Of ReplicationControllers only the part that both have is written.
+    let counts = cx.version().terminating_replicas() && replica_set;
     let status = ReplicaSetStatus {
         observed_generation: set.meta.generation,
         replicas: tally.active,
         fully_labeled: tally.fully_labeled(set.template.labels),
         ready: tally.ready,
         available: ready_enough,
+        terminating: counts.then_some(tally.terminating),
         conditions: set.status.conditions.clone(),
     };
     (status, again)

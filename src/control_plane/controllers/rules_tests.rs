@@ -1,23 +1,19 @@
 //! One test per rule of the behaviour reference (§3 and §8) that is not tested with its file.
 
-use super::hpareplicas::{Question, Tolerance};
 use super::testkit::{EPOCH, Kit, label, meta};
 use super::tests::{
     bare_pod, create, deployment, edit_deployment, node, replica_set, selector, sizes, template,
 };
-use crate::api::autoscaling::PodMetric;
 use crate::api::cronjob::{Concurrency, CronJob};
-use crate::api::pod::{
-    Condition, ConditionType, Container, ContainerState, ContainerStatus, Phase, Truth,
-};
+use crate::api::pod::{ConditionType, ContainerState, ContainerStatus, Phase};
 use crate::api::request::{Op, Propagation};
 use crate::api::version::KubeVersion;
 use crate::api::workload::{
     DaemonSet, FailureAction, FailureRule, Generic, Indexes, IntOrPercent, Job, Namespace,
     ReplicaSet, StatefulSet, Strategy, SuccessRule,
 };
-use crate::api::{Kind, Meta, Obj, Pod, PodSpec, Stamp};
-use crate::engine::{SimTime, Sym};
+use crate::api::{Kind, Meta, Obj, Owner, Pod, Stamp};
+use crate::engine::Sym;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -173,6 +169,40 @@ fn old_replica_sets_beyond_the_history_limit_go() {
         kit.kubelets();
     }
     assert_eq!(sizes(&kit), [0, 1], "the newest and one before it");
+}
+
+/// §3.14: an object goes when the last of its owners has gone; of those that go before, it loses
+/// the reference. Foreground deletion waits for each object whose reference says so, whoever
+/// controls it.
+#[test]
+fn an_object_stays_while_one_of_its_owners_does() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    for name in ["a", "b"] {
+        create(&mut kit, generic(Kind::ConfigMap, name, json!({})));
+    }
+    let owner = |kit: &Kit, name: &str, block_owner_deletion| Owner {
+        kind: Kind::ConfigMap,
+        name: name.into(),
+        uid: kit.get(Kind::ConfigMap, name).unwrap().meta().unwrap().uid,
+        controller: false,
+        block_owner_deletion,
+    };
+    let owners = Some([owner(&kit, "a", false), owner(&kit, "b", true)].into());
+    let pod = Pod { meta: Meta { owners, ..meta("child") }, ..Pod::default() };
+    create(&mut kit, Obj::Pod(Arc::new(pod)));
+    kit.run(1.0);
+    delete(&mut kit, Kind::ConfigMap, "a");
+    kit.run(1.0);
+    let left = kit.pods()[0].meta.owners.as_deref().unwrap().to_vec();
+    assert_eq!(left.iter().map(|o| o.name.to_string()).collect::<Vec<_>>(), ["b"]);
+    kit.start_pod("child", "n1");
+    let op = Op::Delete { grace_s: None, propagation: Some(Propagation::Foreground), uid: None };
+    kit.user(Kind::ConfigMap, "b", op);
+    kit.run(1.0);
+    assert!(kit.pods()[0].meta.terminating() && kit.get(Kind::ConfigMap, "b").is_some());
+    kit.kubelets();
+    kit.run(1.0);
+    assert!(kit.pods().is_empty() && kit.get(Kind::ConfigMap, "b").is_none());
 }
 
 #[test]
@@ -424,6 +454,35 @@ fn the_failure_back_off_is_per_index_if_the_limit_is() {
     assert_eq!(reason(&kit, ConditionType::Failed).as_deref(), Some("FailedIndexes"));
 }
 
+/// §3.6: `maxFailedIndexes` ends the job once one index more has failed, and its other pods with
+/// it.
+#[test]
+fn too_many_failed_indexes_end_an_indexed_job() {
+    let mut kit = Kit::new(KubeVersion::V1_35);
+    indexed(&mut kit, |job| {
+        (job.parallelism, job.completions) = (4, Some(4));
+        (job.backoff_per_index, job.max_failed_indexes) = (Some(0), Some(1));
+        job.backoff_limit = i32::MAX;
+    });
+    kit.kubelets();
+    kit.run(1.0);
+    finish(&mut kit, "1", 1);
+    assert_eq!(
+        (work(&kit).status.failed_indexes.to_string().as_str(), kit.active().len()),
+        ("1", 3)
+    );
+    assert_eq!(reason(&kit, ConditionType::FailureTarget), None);
+    finish(&mut kit, "3", 1);
+    let why = Some("MaxFailedIndexesExceeded");
+    assert_eq!(reason(&kit, ConditionType::FailureTarget).as_deref(), why);
+    assert!(kit.active().is_empty(), "{:?}", kit.active());
+    for _ in 0..3 {
+        kit.kubelets();
+        kit.run(3.0);
+    }
+    assert_eq!(reason(&kit, ConditionType::Failed).as_deref(), why);
+}
+
 #[test]
 fn the_first_matching_rule_of_the_failure_policy_decides() {
     let rule = |action, codes: &[i32]| FailureRule {
@@ -641,63 +700,4 @@ fn a_terminating_endpoint_serves_but_is_not_ready() {
     assert!(leaving.serving && !leaving.ready);
     let Some(Obj::Endpoints(old)) = kit.get(Kind::Endpoints, "svc") else { panic!("gone") };
     assert_eq!(old.subsets[0].ready.len(), 1, "the old form leaves it out");
-}
-
-fn scaled_pod(name: &str, ready: bool) -> Arc<Pod> {
-    let mut container = Container { name: "c".into(), ..Container::default() };
-    container.requests.cpu_milli = 100;
-    container.requests_named.cpu = true;
-    let spec = PodSpec { containers: vec![container], ..PodSpec::default() };
-    let mut pod = Pod { meta: meta(name), spec: Arc::new(spec), ..Pod::default() };
-    pod.meta.uid = crate::api::Uid(crate::engine::digest::hash_bytes(name.as_bytes()));
-    pod.status.phase = Phase::Running;
-    pod.status.start = Stamp(EPOCH);
-    pod.status.conditions.set(Condition {
-        kind: ConditionType::Ready,
-        status: if ready { Truth::True } else { Truth::False },
-        reason: Sym::EMPTY,
-        message: Sym::EMPTY,
-        transition: Stamp(EPOCH),
-    });
-    Arc::new(pod)
-}
-
-/// Replicas that utilisation asks for, given the usage of each pod (none: no sample).
-fn asked(usage: &[Option<i64>], target: i32) -> i32 {
-    let mut kit = Kit::new(KubeVersion::V1_35);
-    kit.run(1000.0);
-    let pods: Vec<Arc<Pod>> =
-        (0..usage.len()).map(|i| scaled_pod(&format!("p{i}"), true)).collect();
-    let metrics: Vec<PodMetric> = pods
-        .iter()
-        .zip(usage)
-        .filter_map(|(pod, milli)| {
-            let at = SimTime::from_secs(990);
-            let container = Sym::new("c");
-            Some(PodMetric { uid: pod.meta.uid, container, milli: (*milli)?, at, window_s: 15 })
-        })
-        .collect();
-    let current = i32::try_from(usage.len()).unwrap();
-    let question = Question {
-        pods: &pods,
-        metrics: &metrics,
-        name: "cpu".into(),
-        container: None,
-        current,
-        tolerance: Tolerance { down: 0.1, up: 0.1 },
-    };
-    question.utilization(target, &kit.cx()).unwrap().replicas
-}
-
-#[test]
-fn hpa_utilisation_is_a_whole_percentage_and_missing_pods_speak_against_a_change() {
-    assert_eq!(asked(&[Some(100), Some(100)], 50), 4);
-    assert_eq!(asked(&[Some(55), Some(54)], 50), 2, "54.5 % counts as 54 %, within the tolerance");
-    assert_eq!(
-        asked(&[Some(10), Some(10), None], 50),
-        3,
-        "missing: 100 % of the request on the way down"
-    );
-    assert_eq!(asked(&[Some(200), None], 50), 4, "missing: nothing on the way up");
-    assert_eq!(asked(&[Some(80), None], 50), 2, "a change that would turn round is left");
 }

@@ -105,7 +105,7 @@ impl Reconcile for PerNamespace {
         let ns = key.name.sym();
         // Upstream's publisher does not look at the phase: it is refused.
         let skips = namespace.terminating && self.kind == Kind::ServiceAccount;
-        if skips || caches.find(self.kind, ns, self.object).is_some() {
+        if skips || caches.find(cx.versions(), self.kind, ns, self.object).is_some() {
             return Next::Done;
         }
         *asked = true;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// `--max-endpoints-per-slice`.
 const MOST: usize = 100;
 
-type Slice = (ObjRef, Arc<EndpointSlice>);
+pub(super) type Slice = (ObjRef, Arc<EndpointSlice>);
 
 /// Endpoints with the ports that they share.
 pub(super) type Group = (Vec<EndpointPort>, Vec<Endpoint>);

@@ -5,8 +5,8 @@ use super::claims::Claims;
 use super::history::{self, Newest, Revision};
 use super::setclaims;
 use super::support::{
-    Reporter, available, create_pod, delete, error_text, namespace_going, next_available,
-    next_batch, owned_by, owner_key, pod_of, pods_of, put_status, reports, text,
+    Reporter, available, create_pod, delete, namespace_going, next_available, next_batch, owned_by,
+    owner_key, pod_of, pods_of, put_status, reports, text,
 };
 use crate::api::kevent::Text;
 use crate::api::request::{ApiError, Outcome};
@@ -459,7 +459,13 @@ impl StatefulSetController {
                 }
                 // Our own claim that the cache does not show yet.
                 Err(ApiError::AlreadyExists) => {}
-                Err(error) => self.failed(state, &set, text(&error_text(*error)), cx),
+                Err(error) => {
+                    let owner = set.meta.name;
+                    let why = error.message(Kind::PersistentVolumeClaim, Name::default());
+                    let message =
+                        text(&format!("create Claim in StatefulSet {owner} failed error: {why}"));
+                    self.failed(state, &set, message, cx);
+                }
             }
         }
         if state.failed { Self::put_status(state, caches, cx) } else { Self::act(state) }
@@ -489,16 +495,21 @@ impl StatefulSetController {
                 Err(ApiError::AlreadyExists | ApiError::NotFound) => {}
                 Err(error) if namespace_going(*error) => {}
                 Err(error) if creating => {
-                    self.failed(state, &set, text(&error_text(*error)), cx);
+                    let (pod, why) = (task.call.name, error.message(Kind::Pod, task.call.name));
+                    let message =
+                        format!("create Pod {pod} in StatefulSet {owner} failed error: {why}");
+                    self.failed(state, &set, text(&message), cx);
                 }
                 Err(error) => {
                     state.failed = true;
-                    let message = text(&error_text(*error));
+                    let (pod, why) = (task.call.name, error.message(Kind::Pod, task.call.name));
+                    let message =
+                        format!("delete Pod {pod} in StatefulSet {owner} failed error: {why}");
                     self.reporter.warning(
                         Kind::StatefulSet,
                         &set.meta,
                         "FailedDelete",
-                        message,
+                        text(&message),
                         cx,
                     );
                 }

@@ -136,22 +136,10 @@ impl Reporter {
         cx: &Context<'_>,
     ) {
         let ns = if meta.ns.is_empty() { Sym::new("default") } else { meta.ns };
-        let stamp = cx.stamp();
-        let event = KEvent {
-            ns,
-            kind,
-            warning,
-            count: 1,
-            name: meta.name,
-            uid: meta.uid,
-            reason: reason.into(),
-            text,
-            source: Source::Controller(self.component),
-            first: stamp,
-            last: stamp,
-            key: 0,
-        };
-        self.send(Kind::Event, ns, meta.name, Op::CreateEvent(Arc::new(event)), cx);
+        let about = (kind, ns, meta.name, meta.uid);
+        let source = Source::Controller(self.component);
+        let event = KEvent::new(about, (warning, reason.into(), text), source, cx.stamp());
+        self.send(Kind::Event, ns, meta.name, Op::CreateEvent(Arc::new(event), 0), cx);
     }
 
     /// Sends a request without waiting for its answer.
@@ -307,19 +295,13 @@ pub(super) fn text(message: &str) -> Text {
     Text::Plain(Sym::new(message))
 }
 
-/// An error as it reads in an event.
-pub(super) fn error_text(error: ApiError) -> String {
-    match error {
-        ApiError::Unauthorized => "Unauthorized".into(),
-        ApiError::Forbidden(message)
-        | ApiError::Invalid(message)
-        | ApiError::TooManyRequests(message, _)
-        | ApiError::Internal(message) => message.to_string(),
-        ApiError::NotFound => "not found".into(),
-        ApiError::AlreadyExists => "already exists".into(),
-        ApiError::Conflict => "the object has been modified".into(),
-        ApiError::Lost => "the server did not answer".into(),
+/// An error about a pod whose name the server makes up from this base, as it reads in an event:
+/// what is refused before that names the base (source: `apiserver/pkg/admission/errors.go`).
+pub(super) fn unnamed_text(error: ApiError, base: Name) -> String {
+    if let ApiError::Forbidden(why) = error {
+        return format!("pods \"{base}-\" is forbidden: {why}");
     }
+    error.message(Kind::Pod, base)
 }
 
 /// The namespace is going away: nothing more is to be done in it, and nothing to be reported

@@ -163,7 +163,7 @@ impl Kit {
     fn apply(&mut self, request: Request, seq: u64) -> Outcome {
         let Request { kind, ns, name, op, .. } = request;
         match op {
-            Op::CreateEvent(event) | Op::PatchEvent(event) => {
+            Op::CreateEvent(event, _) | Op::PatchEvent(event, _) => {
                 self.events.push(event.message());
                 Ok(Success { object: ObjRef::default(), value: Obj::Event(event) })
             }

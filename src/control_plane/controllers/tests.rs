@@ -215,6 +215,27 @@ fn scaling_a_deployment_scales_its_set() {
     assert!(kit.events.iter().any(|e| e.ends_with("from 2 to 5")), "{:?}", kit.events);
 }
 
+/// Pods that are to go are told of until they have ended, by the set and by the Deployment
+/// (`terminatingReplicas`, since 1.33 behind a gate that is on in 1.35).
+#[test]
+fn terminating_pods_are_counted_in_1_35() {
+    for (version, counts) in [(KubeVersion::V1_35, true), (KubeVersion::V1_29, false)] {
+        let mut kit = Kit::new(version);
+        node(&mut kit, "n1");
+        deployment(&mut kit, 3, Strategy::default());
+        kit.run(1.0);
+        kit.kubelets();
+        kit.run(1.0);
+        kit.user(Kind::Deployment, "web", Op::Scale(1));
+        kit.run(1.0);
+        assert_eq!(status_of(&kit).terminating, counts.then_some(2), "{version:?}");
+        kit.kubelets();
+        kit.run(1.0);
+        assert_eq!(status_of(&kit).terminating, counts.then_some(0), "{version:?}");
+        assert_eq!(status_of(&kit).replicas, 1);
+    }
+}
+
 #[test]
 fn recreate_ends_the_old_pods_first() {
     let mut kit = Kit::new(KubeVersion::V1_35);
@@ -326,9 +347,10 @@ fn come_back(kit: &mut Kit) {
     kit.cx().leases_mut().start("n1".into(), now, SimDuration::from_secs(5), true);
     let Some(Obj::Node(node)) = kit.get(Kind::Node, "n1") else { panic!("gone") };
     let mut status = node.status.clone();
-    for condition in &mut status.conditions.0 {
+    for mut condition in node.status.conditions.iter() {
         let ready = condition.kind == ConditionType::Ready;
         condition.status = if ready { Truth::True } else { Truth::False };
+        status.conditions.set(condition);
     }
     kit.user(Kind::Node, "n1", Op::NodeStatus(Box::new(status)));
     kit.run(6.0);

@@ -1,13 +1,14 @@
 //! Claims and volumes, against the tests' API server.
 
 use super::testkit::{Kit, meta};
+use crate::api::pod::{Volume, VolumeSource};
 use crate::api::request::Op;
 use crate::api::storage::{
-    AccessModes, ClaimPhase, ClaimRef, PersistentVolume, PersistentVolumeClaim, ReclaimPolicy,
-    StorageClass, VolumePhase, keys,
+    AccessModes, ClaimPhase, ClaimRef, ClaimTemplate, PersistentVolume, PersistentVolumeClaim,
+    ReclaimPolicy, StorageClass, VolumePhase, keys,
 };
 use crate::api::version::KubeVersion;
-use crate::api::{Kind, Meta, Obj, Uid};
+use crate::api::{Kind, Meta, Obj, Pod, PodSpec, Uid};
 use crate::engine::Sym;
 use std::sync::Arc;
 
@@ -224,13 +225,10 @@ fn protected_objects_stay_while_they_are_used() {
     let mut data = claim("data", Some(""), 5);
     data.meta.finalizers = Some([Sym::new(keys::CLAIM_PROTECTION)].into());
     add_claim(&mut kit, data);
-    let source = crate::api::pod::VolumeSource::Claim("data".into(), false);
-    let spec = crate::api::PodSpec {
-        volumes: vec![crate::api::pod::Volume { name: "data".into(), source }],
-        ..crate::api::PodSpec::default()
-    };
-    let pod =
-        crate::api::Pod { meta: meta("pod"), spec: Arc::new(spec), ..crate::api::Pod::default() };
+    let source = VolumeSource::Claim("data".into(), false);
+    let spec =
+        PodSpec { volumes: vec![Volume { name: "data".into(), source }], ..PodSpec::default() };
+    let pod = Pod { meta: meta("pod"), spec: Arc::new(spec), ..Pod::default() };
     create(&mut kit, Obj::Pod(Arc::new(pod)));
     kit.start_pod("pod", "n");
     kit.run(20.0);
@@ -243,4 +241,32 @@ fn protected_objects_stay_while_they_are_used() {
     kit.run(20.0);
     assert_eq!(kit.get(CLAIM, "data"), None);
     assert_eq!(kit.get(VOLUME, "v"), None);
+}
+
+/// §3.16: a generic ephemeral volume has a claim of its own, called after pod and volume and owned
+/// by the pod, which is made again if it is deleted and goes with the pod.
+#[test]
+fn a_pod_owns_the_claims_of_its_ephemeral_volumes() {
+    let mut kit = kit();
+    let template = PersistentVolumeClaim {
+        meta: Meta { labels: super::testkit::label("scratch"), ..Meta::default() },
+        ..claim("", Some("fast"), 2)
+    };
+    let source = VolumeSource::Ephemeral(Arc::new(ClaimTemplate(template)));
+    let volumes = vec![Volume { name: "tmp".into(), source }];
+    let spec = Arc::new(PodSpec { volumes, ..PodSpec::default() });
+    create(&mut kit, Obj::Pod(Arc::new(Pod { meta: meta("web"), spec, ..Pod::default() })));
+    kit.run(1.0);
+    let Some(Obj::PersistentVolumeClaim(made)) = kit.get(CLAIM, "web-tmp") else { panic!("none") };
+    assert_eq!((made.request, made.class_name().as_str()), (2 * GIB, "fast"));
+    assert_eq!(made.meta.labels, super::testkit::label("scratch"));
+    let owner = made.meta.controller().unwrap();
+    let pod = kit.pods()[0].meta.uid;
+    assert!(owner.kind == Kind::Pod && owner.uid == pod && owner.block_owner_deletion);
+    delete(&mut kit, CLAIM, "web-tmp");
+    kit.run(1.0);
+    assert!(kit.get(CLAIM, "web-tmp").is_some(), "made again");
+    delete(&mut kit, Kind::Pod, "web");
+    kit.run(2.0);
+    assert!(kit.pods().is_empty() && kit.get(CLAIM, "web-tmp").is_none(), "gone with its pod");
 }

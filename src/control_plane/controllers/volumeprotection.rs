@@ -49,7 +49,7 @@ fn held(pod: Option<&Pod>) -> impl Iterator<Item = (Sym, Name)> {
     pod.into_iter().flat_map(|pod| {
         pod.spec.volumes.iter().filter_map(|v| match v.source {
             VolumeSource::Claim(name, _) => Some((pod.meta.ns, name.into())),
-            VolumeSource::Ephemeral => {
+            VolumeSource::Ephemeral(_) => {
                 Some((pod.meta.ns, Name::new(&format!("{}-{}", pod.meta.name, v.name))))
             }
             VolumeSource::GcePd(..)

@@ -5,9 +5,11 @@
 //! compaction; leases with a TTL; size accounting with the space quota; and a commit latency of
 //! log fsync plus raft round trip. Source: behaviour reference §1.14–1.15.
 //!
-//! The member is an instance on a host; there is one. Only `apiserver/` names this folder.
+//! Members on hosts, who leads them and what each has on its disk: [`raft`]. Without hosts there
+//! is one member that never fails. Only `apiserver/` names this folder.
 
 mod latency;
+pub mod raft;
 
 pub use latency::CommitLatency;
 
@@ -78,6 +80,8 @@ pub struct Etcd {
     garbage_bytes: u64,
     quota_bytes: u64,
     alarm: bool,
+    /// The NOSPACE alarm is raised until somebody disarms it.
+    forced: bool,
     /// Objects by the minute in which their leases expire, in order of both (all leases here have
     /// one TTL).
     leased: VecDeque<(SimTime, VecDeque<(Kind, ObjRef)>)>,
@@ -96,6 +100,7 @@ impl Etcd {
             garbage_bytes: 0,
             quota_bytes: DEFAULT_QUOTA_BYTES,
             alarm: false,
+            forced: false,
             leased: VecDeque::new(),
             compact_next: 0,
         }
@@ -157,7 +162,7 @@ impl Etcd {
         };
         let revisions = object.and_then(|o| versions.revisions(kind, o));
         holds(compare, revisions)?;
-        if self.alarm {
+        if self.alarm || self.forced {
             return Err(Refusal::NoSpace);
         }
         let size = size_of_value(&value);
@@ -222,6 +227,21 @@ impl Etcd {
         first
     }
 
+    /// A new leader counts every lease from its whole TTL again (source: `lease/lessor.go`
+    /// `Promote`).
+    pub fn promote(&mut self, ttl: SimDuration, now: SimTime) {
+        let all = self.leased.drain(..).flat_map(|(_, objects)| objects).collect::<VecDeque<_>>();
+        if !all.is_empty() {
+            self.leased.push_back((now + ttl, all));
+        }
+    }
+
+    /// Raises or disarms the NOSPACE alarm, as an operator sees it: disarmed, the store has been
+    /// compacted and defragmented before.
+    pub fn force_alarm(&mut self, on: bool) {
+        self.forced = on;
+    }
+
     /// When the next lease expires.
     #[must_use]
     pub fn next_expiry(&self) -> Option<SimTime> {
@@ -255,7 +275,7 @@ impl Etcd {
     /// True while the NOSPACE alarm is raised.
     #[must_use]
     pub fn alarm(&self) -> bool {
-        self.alarm
+        self.alarm || self.forced
     }
 
     /// A range read: the keys of a kind (in one namespace, or in all if empty) at a revision, in

@@ -16,7 +16,7 @@ use crate::api::placement::{HostPort, host_ports};
 use crate::api::pod::Effect;
 use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
-use crate::api::{Kind, LabelSet, Name, Pod, Selector};
+use crate::api::{ByObject, Kind, LabelSet, Name, Pod, Selector};
 use crate::engine::{Sym, num};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -93,7 +93,7 @@ pub struct Cache {
     stale_order: bool,
     order: Vec<u32>,
     columns: Columns,
-    pods: FxHashMap<ObjRef, PodRow>,
+    pods: ByObject<PodRow>,
     counts: Counts,
     topologies: Vec<Topology>,
     images: FxHashMap<Sym, ImageRow>,
@@ -179,7 +179,7 @@ impl Cache {
     /// A pod on a node.
     #[must_use]
     pub fn pod(&self, object: ObjRef) -> Option<&PodRow> {
-        self.pods.get(&object)
+        self.pods.get(object)
     }
 
     /// Number of pods on nodes, assumed ones included.
@@ -453,7 +453,7 @@ impl Cache {
     pub fn ensure_group(&mut self, key: &GroupKey) -> u32 {
         let (rows, pods) = (&self.rows, &self.pods);
         let on =
-            |node: u32| rows[node as usize].pods.iter().filter_map(|p| Some(&*pods.get(p)?.pod));
+            |node: u32| rows[node as usize].pods.iter().filter_map(|p| Some(&*pods.get(*p)?.pod));
         self.counts.group(key, num::u32_of(rows.len()), on)
     }
 
@@ -472,7 +472,7 @@ impl Cache {
 
     /// A pod on a node changed (or an assumed pod turns out to be bound where it was assumed).
     pub fn update_pod(&mut self, object: ObjRef, pod: &Arc<Pod>) {
-        let Some(row) = self.pods.get_mut(&object) else { return };
+        let Some(row) = self.pods.get_mut(object) else { return };
         row.assumed = false;
         let index = row.node;
         let old = std::mem::replace(&mut row.pod, Arc::clone(pod));
@@ -488,7 +488,7 @@ impl Cache {
 
     /// Takes a pod off its node.
     pub fn remove_pod(&mut self, object: ObjRef) -> Option<PodRow> {
-        let gone = self.pods.remove(&object)?;
+        let gone = self.pods.remove(object)?;
         let row = &mut self.rows[gone.node as usize];
         let i = row.pods.iter().position(|p| *p == object).expect("the node lists its pods");
         row.pods.swap_remove(i);
@@ -503,10 +503,25 @@ impl Cache {
         self.rows[self.order[at] as usize].ports = ports;
     }
 
+    /// A node whose sums are not those of its pods: none, unless there is a bug. For checkers.
+    #[must_use]
+    pub fn miscounted(&self) -> Option<Sym> {
+        let wrong = |row: &&NodeRow| {
+            let mut used = Resources::default();
+            for object in &row.pods {
+                if let Some(pod) = self.pods.get(*object) {
+                    used.add(&accounted(&pod.pod).requests);
+                }
+            }
+            (used.cpu_milli, used.memory) != (row.used.cpu_milli, row.used.memory)
+        };
+        self.rows.iter().find(wrong).map(|row| row.name)
+    }
+
     /// The name of the node a pod is on.
     #[must_use]
     pub fn node_of(&self, object: ObjRef) -> Option<Sym> {
-        Some(self.rows[self.pods.get(&object)?.node as usize].name)
+        Some(self.rows[self.pods.get(object)?.node as usize].name)
     }
 
     fn tally(&mut self, index: u32, pod: &Pod, add: bool) {

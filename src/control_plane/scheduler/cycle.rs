@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::config::SchedulerConfig;
 use super::executor::{Executor, Step};
-use super::framework::{ClusterEvent, Permit, View};
+use super::framework::{ClusterEvent, Nomination, Permit, View};
 use super::plugins::registry::Points;
 use super::plugins::volume_binding::PodVolumes;
 use super::profile::{Profile, Turn};
@@ -14,12 +14,13 @@ use super::volume_binder::{self, VOLUME_TOKEN, VolumeWork};
 use crate::api::kevent::{KEvent, Source, Text};
 use crate::api::pod::{Condition, ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome, Request, User};
+use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Pod};
 use crate::client::events::Series;
 use crate::client::limiter::RateLimiter;
 use crate::engine::{Grid, SimTime, Sym};
-use crate::event::{Address, Context, Event, SchedulerEvent, What};
+use crate::event::{Address, Canary, Context, Event, SchedulerEvent, What};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub(super) struct InHand {
     waiting: Option<Waiting>,
     /// What was assumed of its volumes.
     volumes: PodVolumes,
+    /// The cycle lasts until its victims have been ended.
+    pub(super) preempting: bool,
 }
 
 /// A request whose answer is waited for.
@@ -255,7 +258,7 @@ impl Scheduler {
         let decision = self.profiles[profile].decide(&mut self.cache, &pod, &mut turn, draw);
         let mut volumes = PodVolumes::default();
         let placed = match decision.node {
-            Ok(at) => self.assume((object, &pod), profile, at, &mut volumes),
+            Ok(at) => self.assume((object, &pod), profile, at, &mut volumes, cx),
             Err(failure) => Err(failure),
         };
         // The cycle before may have armed this one: its cause is what brought the pod here.
@@ -267,8 +270,15 @@ impl Scheduler {
         };
         let hop = cx.hop(cause, what);
         let waiting = if placed.is_ok() { self.queue.remove(object) } else { None };
-        self.in_hand =
-            Some(InHand { object, placed, moved: false, dropped: false, waiting, volumes });
+        self.in_hand = Some(InHand {
+            object,
+            placed,
+            moved: false,
+            dropped: false,
+            waiting,
+            volumes,
+            preempting: false,
+        });
         let latency = self.config.latency;
         let took = latency.base + latency.per_node.times(u64::from(decision.evaluated));
         cx.at_hop(hop, |cx| cx.after(took, Event::Scheduler(SchedulerEvent::Bind)));
@@ -281,6 +291,7 @@ impl Scheduler {
         profile: usize,
         at: usize,
         volumes: &mut PodVolumes,
+        cx: &Context<'_>,
     ) -> Result<Sym, Failure> {
         let view = View { cache: &self.cache, pod };
         let profile = &self.profiles[profile];
@@ -297,7 +308,11 @@ impl Scheduler {
             *volumes = volume_binder::reserve(&mut self.cache, pod, at);
         }
         let node = self.cache.at(at).name;
-        self.cache.add_pod(object, pod, node, true);
+        let mut counted = Arc::clone(pod);
+        if cx.strikes(Canary::Overcommit, 1) {
+            Arc::make_mut(&mut Arc::make_mut(&mut counted).spec).requests = Resources::default();
+        }
+        self.cache.add_pod(object, &counted, node, true);
         if !self.cache.nominator.is_empty() {
             self.cache.nominator.remove(object);
         }
@@ -305,8 +320,13 @@ impl Scheduler {
     }
 
     /// The end of a scheduling cycle: its binding cycle begins, or its failure is told.
-    fn end_cycle(&mut self, cx: &mut Context<'_>) {
-        let Some(hand) = self.in_hand.take() else { return };
+    pub(super) fn end_cycle(&mut self, cx: &mut Context<'_>) {
+        let Some(mut hand) = self.in_hand.take() else { return };
+        if !hand.preempting && self.preempts_in_cycle(&hand, cx) {
+            hand.preempting = true;
+            self.in_hand = Some(hand);
+            return;
+        }
         if hand.dropped {
             volume_binder::unreserve(&mut self.cache.volumes, &hand.volumes);
             return;
@@ -319,7 +339,12 @@ impl Scheduler {
                 self.bind_volumes((hand.object, node), waiting, hand.volumes, cx);
             }
             (Ok(_), None) => {}
-            (Err(failure), _) => self.fail(hand.object, &failure, hand.moved, cx),
+            (Err(failure), _) => {
+                self.fail(hand.object, &failure, hand.moved, cx);
+                if cx.strikes(Canary::LostPod, 4) {
+                    self.queue.remove(hand.object);
+                }
+            }
         }
     }
 
@@ -372,7 +397,9 @@ impl Scheduler {
             let gone = Pod { node, ..(*row.pod).clone() };
             self.happened(&ClusterEvent::PodGone(&gone), None, cx);
         }
-        let failure = Failure::error(why.to_owned());
+        // Where it was expected it will not be (`handleBindingCycleError`).
+        let nomination = Some(Nomination::default());
+        let failure = Failure { nomination, ..Failure::error(why.to_owned()) };
         let pod = Arc::clone(&waiting.pod);
         self.queue.put_back(object, waiting, cx.now());
         self.report_failure(object, &pod, &failure, cx);
@@ -427,9 +454,10 @@ impl Scheduler {
         let pod = Arc::clone(&waiting.pod);
         if let Some(nomination) = &failure.nomination
             && !nomination.victims.is_empty()
+            && self.config.version.asynchronous_preemption()
         {
             let preemptor = (object, Arc::clone(&pod));
-            self.preempt(preemptor, (nomination.node, &nomination.victims), cx);
+            let _ = self.preempt(preemptor, (nomination.node, &nomination.victims), cx);
         }
         let held = moved && self.holds(object);
         self.queue.reject(object, failure.rejectors, moved && !held, cx.now());
@@ -439,6 +467,21 @@ impl Scheduler {
         self.report_failure(object, &pod, failure, cx);
     }
 
+    /// Before 1.33 a cycle ends its victims itself, and is not over before: true if it has begun
+    /// to.
+    fn preempts_in_cycle(&mut self, hand: &InHand, cx: &mut Context<'_>) -> bool {
+        let Err(failure) = &hand.placed else { return false };
+        let Some(nomination) = failure.nomination.as_ref().filter(|n| !n.victims.is_empty()) else {
+            return false;
+        };
+        if hand.dropped || self.config.version.asynchronous_preemption() {
+            return false;
+        }
+        let Some(waiting) = self.queue.get(hand.object) else { return false };
+        let preemptor = (hand.object, Arc::clone(&waiting.pod));
+        self.preempt(preemptor, (nomination.node, &nomination.victims), cx)
+    }
+
     /// True if a pod's own preemption keeps it out of the queue (`PreEnqueue` of
     /// `DefaultPreemption`).
     fn holds(&self, object: ObjRef) -> bool {
@@ -446,7 +489,8 @@ impl Scheduler {
             let mut rows = self.profiles[profile].rows_at(Points::PRE_ENQUEUE);
             rows.any(|(_, row)| row.name == "DefaultPreemption")
         };
-        self.executor.holds(object, &self.cache)
+        self.config.version.asynchronous_preemption()
+            && self.executor.holds(object, &self.cache)
             && self.queue.get(object).is_some_and(|w| gates(w.profile))
     }
 
@@ -474,13 +518,8 @@ impl Scheduler {
             let node = nominated.unwrap_or(pod.status.nominated);
             self.cache.nominator.set(object, pod, node);
         }
-        let first = self.queue.get(object).is_some_and(|w| w.rejections + w.errors == 1);
-        if first {
-            // The event recorder folds repetitions into a series; only the first one is a new
-            // Event.
-            let text = Text::Plain(Sym::new(&note(&failure.message)));
-            self.tell(pod, true, self.reasons.failed, text, cx);
-        }
+        let text = Text::Plain(Sym::new(&note(&failure.message)));
+        self.tell(pod, true, self.reasons.failed, text, cx);
         let reasons = self.reasons;
         let condition = Condition {
             kind: ConditionType::PodScheduled,
@@ -489,7 +528,7 @@ impl Scheduler {
             message: Sym::new(&failure.message),
             transition: cx.stamp(),
         };
-        let same = |old: &Condition| {
+        let same = |old: Condition| {
             (old.status, old.reason, old.message)
                 == (condition.status, condition.reason, condition.message)
         };
@@ -518,25 +557,14 @@ impl Scheduler {
         cx: &mut Context<'_>,
     ) {
         let meta = &pod.meta;
-        let event = KEvent {
-            ns: meta.ns,
-            kind: Kind::Pod,
-            warning,
-            count: 1,
-            name: meta.name,
-            uid: meta.uid,
-            reason,
-            text,
-            source: Source::Scheduler,
-            first: cx.stamp(),
-            last: cx.stamp(),
-            key: 0,
-        };
+        let about = (Kind::Pod, meta.ns, meta.name, meta.uid);
+        let event = KEvent::new(about, (warning, reason, text), Source::Scheduler, cx.stamp());
         // A pod is bound once: nothing is ever folded into that Event.
         let op = if reason == self.reasons.scheduled {
-            Op::CreateEvent(Arc::new(event))
+            Op::CreateEvent(Arc::new(event), 0)
         } else {
-            let Some(op) = self.series.correlate(&event, cx.now()) else { return };
+            let version = meta.resource_version;
+            let Some(op) = self.series.correlate(&event, version, cx.now()) else { return };
             op
         };
         let request = Context::request(User::Scheduler, Kind::Event, meta.ns, meta.name, op);
@@ -553,7 +581,9 @@ fn bind_error(error: ApiError, pod: &Pod) -> String {
         ApiError::AlreadyExists | ApiError::Conflict => {
             format!("Operation cannot be fulfilled on pods/binding \"{name}\"")
         }
-        ApiError::Forbidden(why) => format!("pods \"{name}\" is forbidden: {why}"),
+        ApiError::Forbidden(why) | ApiError::ForbiddenNamed(_, why) => {
+            format!("pods \"{name}\" is forbidden: {why}")
+        }
         ApiError::Invalid(why) | ApiError::Internal(why) => why.to_string(),
         ApiError::Unauthorized => "Unauthorized".to_owned(),
         ApiError::TooManyRequests(..) => {
@@ -561,6 +591,7 @@ fn bind_error(error: ApiError, pod: &Pod) -> String {
                 .to_owned()
         }
         ApiError::Lost => "context deadline exceeded".to_owned(),
+        ApiError::Unreachable => "connect: connection refused".to_owned(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Preemption carried out (source: `sched/framework/preemption/executor.go`): requests that run
 //! beside the scheduling cycles, as upstream's goroutine does. All victims but the last are ended
 //! at once, then the last one: its end is what brings the preemptor back, which is held until then.
+//!
+//! Before 1.33 the preemptor's own cycle does it (`prepareCandidate`): all victims at once, then
+//! the nominations that it takes from others, and then the cycle ends.
 
 use super::cache::Cache;
 use super::cycle::{Pending, Scheduler};
@@ -73,18 +76,18 @@ fn patch((object, pod): &Known, op: Op) -> Request {
 }
 
 impl Scheduler {
-    /// Begins a preemption, unless all victims are on their way out already.
+    /// Begins a preemption, unless all victims are on their way out already; true if it has begun.
     pub(super) fn preempt(
         &mut self,
         preemptor: Known,
         (node, victims): (Sym, &[ObjRef]),
         cx: &mut Context<'_>,
-    ) {
+    ) -> bool {
         let known = |v: &ObjRef| Some((*v, Arc::clone(&self.cache.pod(*v)?.pod)));
         let victims: Vec<Known> =
             victims.iter().filter_map(known).filter(|(_, p)| !p.meta.terminating()).collect();
         if victims.is_empty() || self.executor.get(preemptor.0).is_some() {
-            return;
+            return false;
         }
         let below = self.cache.nominator.below(preemptor.1.spec.priority, node);
         // A nomination that has not been written yet needs no clearing.
@@ -94,14 +97,24 @@ impl Scheduler {
         let (open, last, failed) = (0, false, false);
         let run = Preemption { preemptor, node, robbed, victims, open, last, failed };
         self.executor.running.push(run);
-        self.clear_next(object, cx);
+        if self.config.version.asynchronous_preemption() {
+            self.clear_next(object, cx);
+        } else {
+            self.evict(object, cx);
+        }
+        true
     }
 
     /// Takes nominations back, one after another; then the victims' turn comes.
     fn clear_next(&mut self, preemptor: ObjRef, cx: &mut Context<'_>) {
         let Some(run) = self.executor.get_mut(preemptor) else { return };
-        if run.robbed.is_empty() {
+        if run.robbed.is_empty() && self.config.version.asynchronous_preemption() {
             self.evict(preemptor, cx);
+        } else if run.robbed.is_empty() {
+            self.executor.running.retain(|p| p.preemptor.0 != preemptor);
+            if self.in_hand.as_ref().is_some_and(|hand| hand.preempting) {
+                self.end_cycle(cx);
+            }
         } else {
             let robbed = run.robbed.remove(0);
             let request = patch(&robbed, Op::Nominate(Sym::EMPTY));
@@ -112,8 +125,15 @@ impl Scheduler {
     /// All victims but the last; if there is but one, that one.
     fn evict(&mut self, preemptor: ObjRef, cx: &mut Context<'_>) {
         let Some(run) = self.executor.get_mut(preemptor) else { return };
-        run.last = run.victims.len() == 1;
-        run.open = if run.last { 1 } else { run.victims.len() - 1 };
+        let together = !self.config.version.asynchronous_preemption();
+        run.last = run.victims.len() == 1 || together;
+        run.open = if together {
+            run.victims.len()
+        } else if run.last {
+            1
+        } else {
+            run.victims.len() - 1
+        };
         let first = 0..run.open;
         for victim in first {
             self.tell_victim(preemptor, victim, cx);
@@ -176,6 +196,9 @@ impl Scheduler {
             run.open = 1;
             self.tell_victim(preemptor, last, cx);
             return;
+        }
+        if !self.config.version.asynchronous_preemption() {
+            return self.clear_next(preemptor, cx);
         }
         let failed = run.failed;
         self.executor.running.retain(|p| p.preemptor.0 != preemptor);

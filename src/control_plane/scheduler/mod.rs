@@ -33,6 +33,8 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_binding;
+#[cfg(test)]
 mod tests_hints;
 #[cfg(test)]
 mod tests_preemption;

@@ -11,6 +11,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How often backoffs that have ended are looked for: a second after the last look has ended, which
+/// takes a millisecond with the timer's slack (attempts that wait for it lie 1.001 s apart in
+/// `timelines/06`). Where backoffs end on whole seconds the looks lie there.
+const FLUSH_PERIOD: u64 = NANOS_PER_SEC + 1_000_000;
+
 /// How long a pod stays unschedulable before it is tried again in any case.
 pub const MAX_UNSCHEDULABLE: SimDuration = SimDuration::from_secs(300);
 /// How often that is looked at.
@@ -375,13 +380,13 @@ impl SchedulingQueue {
         }
     }
 
-    /// When the next backoff ends, as the flush that runs on whole seconds sees it.
+    /// When the next backoff ends, as the flush that runs each second sees it.
     #[must_use]
     pub fn next_flush(&self) -> Option<SimTime> {
         let end = |heap: &BackoffHeap| heap.peek().map(|(_, (Reverse(end), _))| *end);
         let first = end(&self.backoff).into_iter().chain(end(&self.error_backoff)).min()?;
-        let floor = first.floor_sec();
-        Some(if floor == first { first } else { floor + SimDuration(NANOS_PER_SEC) })
+        let period = if self.rules.windows { NANOS_PER_SEC } else { FLUSH_PERIOD };
+        Some(SimTime(first.0.div_ceil(period) * period))
     }
 
     /// True if some pod is unschedulable.
@@ -470,6 +475,26 @@ mod tests {
         // 0.3 s + 1 s ends within second 1, so the pod moves at 2.0; from whole seconds on, a
         // backoff of d ends d + 1 s later.
         assert_eq!(waits, [17, 30, 50, 90, 110]);
+    }
+
+    /// A pod that is tried at a look and fails within half a millisecond is taken at the second
+    /// look after, which comes that much later: two seconds of backoff take no three (recorded in
+    /// 1.29).
+    #[test]
+    fn without_windows_looks_drift_past_the_ends_of_backoffs() {
+        let mut q = queue(false);
+        q.add(object(1), &pod(0), 0, S(0), false);
+        let mut now = S(0);
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(q.pop(), Some(object(1)));
+            q.error(object(1), SimTime(now.0 + 500_000));
+            let at = q.next_flush().unwrap();
+            q.flush_backoff(at);
+            waits.push(at.since(now).0 / 1_000_000);
+            now = at;
+        }
+        assert_eq!(waits, [1001, 2002, 4004]);
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(super) struct World {
     pub(super) errors: usize,
     /// Deletions to be answered with an error.
     pub(super) delete_errors: usize,
+    /// Writes of claims and volumes to be answered with an error.
+    pub(super) volume_errors: usize,
 }
 
 impl World {
@@ -87,6 +89,7 @@ impl World {
             keeps: false,
             errors: 0,
             delete_errors: 0,
+            volume_errors: 0,
         }
     }
 
@@ -147,13 +150,22 @@ impl World {
             };
             let mut cx = self.shared.context(1);
             self.scheduler.on_answer(token.unwrap(), &outcome, &mut cx);
+        } else if let Op::Update(value) = &request.op {
+            self.writes.push((self.shared.now(), format!("claim {}", request.name)));
+            let refused = self.volume_errors > 0;
+            self.volume_errors -= usize::from(refused);
+            let value = value.clone();
+            let outcome =
+                if refused { Err(ApiError::Conflict) } else { Ok(Success { object, value }) };
+            let mut cx = self.shared.context(1);
+            self.scheduler.on_answer(token.unwrap(), &outcome, &mut cx);
         } else if let Op::PodCondition(condition, _) = request.op
             && condition.kind == ConditionType::PodScheduled
         {
             let text = if condition.reason.as_str() == "Unschedulable" { "" } else { "error: " };
             self.conditions.push(format!("{text}{}", condition.message));
             self.write(object, token, &request.op);
-        } else if let Op::CreateEvent(event) | Op::PatchEvent(event) = &request.op {
+        } else if let Op::CreateEvent(event, _) | Op::PatchEvent(event, _) = &request.op {
             self.events.push(format!("{} {}", event.reason, event.message()));
         } else {
             self.write(object, token, &request.op);

@@ -1,7 +1,8 @@
 //! What `VolumeBinding` does once a node is chosen (source: `plg/volumebinding/binder.go`). Reserve
 //! assumes volumes and claims as they will be; `PreBind` writes them, then looks once a second
 //! whether the controller has bound them all; a failure takes everything back and the pod is tried
-//! again after a backoff.
+//! again after a backoff. Since all this takes long, the node is written as the pod's nominated one
+//! first, for whoever wonders where it will be (`schedule_one.go` `bindingCycle`).
 //!
 //! A second at which nothing can have changed is not looked at: a check is armed for the first tick
 //! after a delivery about one of the pod's volumes or claims.
@@ -39,6 +40,8 @@ pub(super) struct VolumeWork {
     /// How long the controller may take (`VolumeBindingArgs.bindTimeoutSeconds`).
     timeout: SimDuration,
     armed: Option<SimTime>,
+    /// The nomination is being written.
+    nominating: bool,
 }
 
 /// How bindings stand.
@@ -229,6 +232,8 @@ impl Scheduler {
         volumes: PodVolumes,
         cx: &mut Context<'_>,
     ) {
+        let nominating =
+            self.config.version.nominates_before_binding() && waiting.pod.status.nominated != node;
         let timeout = self.config.profiles[waiting.profile].args.volume_bind_timeout.0;
         let work = VolumeWork {
             object,
@@ -239,11 +244,21 @@ impl Scheduler {
             since: cx.now(),
             timeout,
             armed: None,
+            nominating,
         };
         let token = self.next_volume_token;
         self.next_volume_token = (token + 1) % VOLUME_TOKEN;
+        let meta = &work.waiting.pod.meta;
+        let request = Request {
+            target: Some(object),
+            ..Context::request(User::Scheduler, Kind::Pod, meta.ns, meta.name, Op::Nominate(node))
+        };
         self.volume_work.insert(token, work);
-        self.write_volume(token, cx);
+        if nominating {
+            self.submit_volume(token, request, cx);
+        } else {
+            self.write_volume(token, cx);
+        }
     }
 
     /// Sends the next write, or begins to poll.
@@ -270,6 +285,15 @@ impl Scheduler {
     /// The answer to a write.
     pub(super) fn on_volume_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
         let Some(work) = self.volume_work.get_mut(&token) else { return };
+        if std::mem::take(&mut work.nominating) {
+            // It only helps: a failure is not minded, but what was written is to be taken back if
+            // the binding fails.
+            if outcome.is_ok() {
+                Arc::make_mut(&mut work.waiting.pod).status.nominated = work.node;
+            }
+            self.write_volume(token, cx);
+            return;
+        }
         match outcome {
             Ok(success) => {
                 let version = success.value.meta().map_or(0, |m| m.resource_version);
@@ -286,7 +310,7 @@ impl Scheduler {
     /// Arms the next tick of a pod's poll.
     fn arm_poll(&mut self, token: u32, cx: &mut Context<'_>) {
         let Some(work) = self.volume_work.get_mut(&token) else { return };
-        if work.next_write().is_some() || work.armed.is_some() {
+        if work.nominating || work.next_write().is_some() || work.armed.is_some() {
             return;
         }
         let at = Grid::new(work.since, POLL).after(cx.now()).max(work.since + POLL);

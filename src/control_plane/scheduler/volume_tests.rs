@@ -168,7 +168,7 @@ fn claims_that_cannot_be_used_end_the_cycle() {
         let text = reasons(&mut cache, &using(&[name]));
         assert_eq!(text, format!("0/3 nodes are available: {why}."));
     }
-    let ephemeral = pod("pod", [VolumeSource::Ephemeral]);
+    let ephemeral = pod("pod", [VolumeSource::Ephemeral(Arc::default())]);
     let text = reasons(&mut cache, &ephemeral);
     assert!(text.contains("waiting for ephemeral volume controller to create"), "{text}");
 }

@@ -76,7 +76,7 @@ pub struct VolumeIndex {
 pub fn claim_of(pod: Name, volume: &crate::api::pod::Volume) -> Option<(Name, bool)> {
     if let VolumeSource::Claim(name, _) = volume.source {
         Some((name.into(), false))
-    } else if volume.source == VolumeSource::Ephemeral {
+    } else if matches!(volume.source, VolumeSource::Ephemeral(_)) {
         Some((Name::new(&format!("{pod}-{}", volume.name)), true))
     } else {
         None
@@ -87,7 +87,7 @@ pub fn claim_of(pod: Name, volume: &crate::api::pod::Volume) -> Option<(Name, bo
 fn counts(source: &VolumeSource) -> bool {
     match source {
         VolumeSource::Claim(..)
-        | VolumeSource::Ephemeral
+        | VolumeSource::Ephemeral(_)
         | VolumeSource::GcePd(..)
         | VolumeSource::AwsEbs(..)
         | VolumeSource::Iscsi(..)

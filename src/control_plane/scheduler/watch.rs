@@ -164,6 +164,7 @@ impl Scheduler {
                 self.cache.update_pod(object, pod);
                 let told = old.meta.labels != pod.meta.labels || scaled_down(old, pod);
                 if !assumed && !told {
+                    self.moved_by_any_update();
                     return;
                 }
                 ClusterEvent::AssignedPod { old: (!assumed).then_some(&**old), pod }
@@ -173,7 +174,16 @@ impl Scheduler {
                 ClusterEvent::AssignedPod { old: None, pod }
             }
         };
+        self.moved_by_any_update();
         self.happened(&event, None, cx);
+    }
+
+    /// Without queueing hints the update of any bound pod sends the pod whose cycle fails meanwhile
+    /// to its back-off (`AssignedPodUpdated` sets `moveRequestCycle` whatever it moves).
+    fn moved_by_any_update(&mut self) {
+        if let Some(hand) = &mut self.in_hand {
+            hand.moved |= !self.config.version.queueing_hints();
+        }
     }
 
     /// A pod whose cycle is under way is no longer ours to place.

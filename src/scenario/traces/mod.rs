@@ -1,3 +1,4 @@
 //! Recorded workloads: one importer each.
 
 pub mod openb;
+pub mod outages;

@@ -92,6 +92,7 @@ const NODE: &str = "tests/it/often_wrong/node.rs";
 const ROLLOUT: &str = "src/control_plane/controllers/rollout.rs";
 
 const API: &str = "src/control_plane/apiserver/tests.rs";
+const HPA: &str = "src/control_plane/controllers/hpa_tests.rs";
 const RULES: &str = "src/control_plane/controllers/rules_tests.rs";
 const CONTROLLERS: &str = "src/control_plane/controllers/tests.rs";
 const PREEMPTION: &str = "src/control_plane/scheduler/tests_preemption.rs";
@@ -219,7 +220,7 @@ const ROWS: [Row; 40] = [
     (
         20,
         "HPA: whole percents; missing pods speak against a change",
-        &[(RULES, "hpa_utilisation_is_a_whole_percentage_and_missing_pods_speak_against_a_change")],
+        &[(HPA, "hpa_utilisation_is_a_whole_percentage_and_missing_pods_speak_against_a_change")],
     ),
     (
         21,

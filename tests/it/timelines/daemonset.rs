@@ -1,6 +1,6 @@
 //! `05_daemonset_kubelet`.
 
-use super::{Case, Did, Timeline, order, table};
+use super::{Case, Did, Timeline, instants, order, table};
 use std::collections::BTreeMap;
 
 /// Lives of the pods on each node: created, told to go, containers stopped, gone.
@@ -41,7 +41,7 @@ fn lives(run: &Timeline) -> BTreeMap<String, Vec<Life>> {
 #[test]
 fn a_daemon_set_follows_its_nodes_as_recorded() {
     let Some(case) = Case::load("05", "05_daemonset_kubelet", "05-daemonset") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     let count = |run: &Timeline| -> BTreeMap<String, usize> {
         lives(run).into_iter().map(|(node, lives)| (node, lives.len())).collect()
     };

@@ -1,7 +1,7 @@
 //! `07_endpointslice_kubelet`.
 
 use super::recorded::read;
-use super::{Case, Change, Timeline, order, table};
+use super::{Case, Change, Timeline, instants, order, table};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ fn simulated(run: &Timeline) -> Flags {
 #[test]
 fn slices_follow_their_pods_as_recorded() {
     let Some(case) = Case::load("07", RECORDING, "07-endpointslice") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     // From nothing to the first flags, and on. A slice that is written late skips some.
     let turns = |flags: Flags| -> BTreeSet<(String, String)> {
         let all = flags.into_values().map(|mut all| {

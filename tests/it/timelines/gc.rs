@@ -1,6 +1,6 @@
 //! `08_gc_kubelet`.
 
-use super::{Case, Change, Did, Timeline, order, table};
+use super::{Case, Change, Did, Timeline, instants, order, table};
 
 /// When the first object of a kind whose name begins so did something.
 fn when(run: &Timeline, kind: &str, name: &str, what: impl Fn(&Change) -> bool) -> f64 {
@@ -24,7 +24,7 @@ fn marked(change: &Change) -> bool {
 #[test]
 fn garbage_goes_as_recorded() {
     let Some(case) = Case::load("08", "08_gc_kubelet", "08-gc") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     for (whose, run) in case.all() {
         modes(run, &whose);
         namespace(run, &whose);

@@ -1,6 +1,6 @@
 //! `10_hpa_kubelet`.
 
-use super::{Case, Did, Timeline, order, table};
+use super::{Case, Did, Timeline, instants, order, table};
 
 /// Replicas of the Deployment as the autoscaler sets them.
 fn steps(run: &Timeline) -> Vec<(f64, i64)> {
@@ -11,7 +11,7 @@ fn steps(run: &Timeline) -> Vec<(f64, i64)> {
 #[test]
 fn an_autoscaler_steps_as_recorded() {
     let Some(case) = Case::load("10", "10_hpa_kubelet", "10-hpa") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     let want = steps(&case.recorded);
     for (whose, run) in case.all() {
         let got = steps(run);

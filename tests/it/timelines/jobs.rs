@@ -1,6 +1,6 @@
 //! `04_jobs_kubelet`.
 
-use super::{Case, Did, Timeline, order, table};
+use super::{Case, Did, Timeline, instants, order, table};
 
 /// When the pods of a job are made, from the first one on.
 fn creations(run: &Timeline, job: &str) -> Vec<f64> {
@@ -24,7 +24,7 @@ const TICKS: f64 = 3.0;
 #[test]
 fn jobs_run_as_recorded() {
     let Some(case) = Case::load("04", "04_jobs_kubelet", "04-jobs") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     for (whose, run) in case.all() {
         for job in ["ok6", "idx6", "fail1", "failpar", "failidx", "onfail", "deadline", "susp"] {
             let (want, got) = (creations(&case.recorded, job), creations(run, job));

@@ -9,6 +9,8 @@ mod endpoints;
 mod exceptions;
 mod gc;
 mod hpa;
+mod instant_rows;
+mod instants;
 mod jobs;
 mod nodefail;
 mod order;
@@ -89,6 +91,8 @@ impl Change {
 /// All writes of a run, and what they did.
 #[derive(Debug, Clone, Default)]
 struct Timeline {
+    /// Time of day at which it begins, in seconds.
+    start: f64,
     writes: Vec<Write>,
     /// In order of revision within each kind.
     changes: Vec<Change>,

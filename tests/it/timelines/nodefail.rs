@@ -266,7 +266,7 @@ fn describe(change: &Change, log: &mut Log) -> Option<(String, &'static str, Str
     let (value, before) = (&change.value, change.before.as_ref());
     let name = value.key().1.to_string();
     if let Obj::Event(event) = value {
-        let Text::Plain(message) = event.text else { return None };
+        let Text::Plain(message) = event.text() else { return None };
         let what = kevent_label(event.reason.as_str(), message.as_str())?;
         let about = log.object(&event.name.to_string());
         return Some((format!("event of {about}"), "events", what));

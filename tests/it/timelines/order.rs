@@ -1,15 +1,18 @@
-//! The order of writes to each pod: per actor what it wrote, one after the other, and across actors
-//! only what one write causes the other to do. Names differ between runs, so pods are classed by
-//! their owner; each order that was recorded must be one that the model gives, and each one that it
-//! gives must have been recorded, or be listed.
+//! The order of writes to each pod and node: per actor what it wrote, one after the other, and
+//! across actors only what one write causes the other to do. Names differ between runs, so pods are
+//! classed by their owner; each order that was recorded must be one that the model gives, and each
+//! one that it gives must have been recorded, or be listed.
 
-use super::exceptions::{ORDERS, is_chance};
+use super::exceptions::{ORDERS, Order, Side, is_chance};
 use super::{Case, Change, Did, Timeline};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// By class of pods and actor: the orders of writes, each with how many pods had it.
-type Orders = BTreeMap<(String, String), BTreeMap<String, usize>>;
+/// Orders of writes, each with how many objects had it.
+type Found = BTreeMap<String, usize>;
+
+/// By class of objects and actor.
+type Orders = BTreeMap<(String, String), Found>;
 
 /// `web` of `ReplicaSet/web-5b454bcc8`; a name where there is no owner.
 fn class(change: &Change) -> String {
@@ -52,6 +55,36 @@ fn label(change: &Change) -> String {
     if parts.is_empty() { "other".to_owned() } else { parts.join(" ") }
 }
 
+/// What a revision of a node did; nothing if it only says that the node lives.
+fn node_label(change: &Change) -> Option<String> {
+    if change.did != Did::Modified {
+        return Some(if change.did == Did::Added { "created" } else { "gone" }.to_owned());
+    }
+    if let Some(status) = change.get("status.conditions[Ready].status") {
+        return Some(format!("Ready={status}"));
+    }
+    if change.del.iter().any(|path| path == "spec.taints") {
+        return Some("no taints".to_owned());
+    }
+    let taints = change.get("spec.taints")?;
+    let there = |effect: &&str| taints.contains(*effect);
+    let effects: Vec<&str> = ["NoSchedule", "NoExecute"].into_iter().filter(there).collect();
+    Some(format!("taints {}", effects.join(" ")))
+}
+
+/// The rows of each node by its name.
+fn nodes(timeline: &Timeline) -> Vec<(String, Vec<(String, String)>)> {
+    let mut all: BTreeMap<&str, Vec<(String, String)>> = BTreeMap::new();
+    for change in timeline.of("nodes") {
+        // Those that stand from the start are made before the recording begins.
+        let Some(label) = node_label(change).filter(|_| change.at > 1.5) else { continue };
+        let actor = timeline.actor(change);
+        let actor = if actor.starts_with("kubelet:") { "kubelet" } else { actor };
+        all.entry(&change.name).or_default().push((actor.to_owned(), label));
+    }
+    all.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect()
+}
+
 /// The rows of each pod: actor and label.
 fn lives(timeline: &Timeline) -> Vec<(String, Vec<(String, String)>)> {
     let mut all: Vec<(String, Vec<(String, String)>)> = Vec::new();
@@ -70,15 +103,17 @@ fn lives(timeline: &Timeline) -> Vec<(String, Vec<(String, String)>)> {
     all
 }
 
+const ARROW: &str = " → ";
+
 fn orders(timeline: &Timeline) -> Orders {
     let mut found = Orders::new();
-    for (class, rows) in lives(timeline) {
+    for (class, rows) in lives(timeline).into_iter().chain(nodes(timeline)) {
         let mut by_actor: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (actor, label) in rows {
             by_actor.entry(actor).or_default().push(label);
         }
         for (actor, labels) in by_actor {
-            let order = labels.join(" → ");
+            let order = labels.join(ARROW);
             *found.entry((class.clone(), actor)).or_default().entry(order).or_default() += 1;
         }
     }
@@ -109,44 +144,89 @@ fn out_of_order(timeline: &Timeline) -> String {
     wrong
 }
 
-/// Compares the orders of writes to pods; differences must be listed, and only those.
+/// Most exceptions that one order may need.
+const MOST_EDITS: usize = 3;
+
+/// The orders that an exception makes of one, wherever its writes stand in it.
+fn exchanged(labels: &[String], edit: &Order) -> Vec<Vec<String>> {
+    let n = edit.these.len();
+    let is = |w: &[String]| w.iter().map(String::as_str).eq(edit.these.iter().copied());
+    let places = labels.windows(n).enumerate().filter(|(_, w)| is(w));
+    places
+        .map(|(from, _)| {
+            let mut new = labels.to_vec();
+            new.splice(from..from + n, edit.those.iter().map(|s| (*s).to_owned()));
+            new
+        })
+        .collect()
+}
+
+/// The exceptions, by number, that turn an order into one of the other side's; none if none do.
+fn explained(order: &str, edits: &[(usize, &Order)], other: &Found) -> Option<BTreeSet<usize>> {
+    // Nothing at all is what the other side has if its actor wrote nothing.
+    let there =
+        |new: &[String]| new.is_empty() && other.is_empty() || other.contains_key(&new.join(ARROW));
+    let mut tried: Vec<(Vec<String>, BTreeSet<usize>)> =
+        vec![(order.split(ARROW).map(str::to_owned).collect(), BTreeSet::new())];
+    for _ in 0..MOST_EDITS {
+        let mut next = Vec::new();
+        for (labels, used) in &tried {
+            for (number, edit) in edits {
+                let used: BTreeSet<usize> = used.iter().copied().chain([*number]).collect();
+                next.extend(exchanged(labels, edit).into_iter().map(|new| (new, used.clone())));
+            }
+        }
+        if let Some((_, used)) = next.iter().find(|(new, _)| there(new)) {
+            return Some(used.clone());
+        }
+        tried = next;
+    }
+    None
+}
+
+/// The orders of all runs together.
+fn simulated(case: &Case) -> Orders {
+    let mut got = Orders::new();
+    for run in &case.runs {
+        for (key, found) in orders(run) {
+            let all = got.entry(key).or_default();
+            for (order, n) in found {
+                *all.entry(order).or_default() += n;
+            }
+        }
+    }
+    got
+}
+
+/// Compares the orders of writes to pods and nodes. One that only one side shows must become one of
+/// the other side's by exchanges that are listed, and only needed ones are.
 #[expect(clippy::print_stdout, reason = "the comparison is worth reading: --nocapture")]
 pub(super) fn check(case: &Case) -> String {
-    let want = orders(&case.recorded);
-    let mut got = Orders::new();
-    for (key, order, n) in case.runs.iter().flat_map(|run| {
-        orders(run).into_iter().flat_map(|(key, found)| {
-            found.into_iter().map(move |(order, n)| (key.clone(), order, n)).collect::<Vec<_>>()
-        })
-    }) {
-        *got.entry(key).or_default().entry(order).or_default() += n;
-    }
+    let (want, got) = (orders(&case.recorded), simulated(case));
     let mut wrong: String = case.all().map(|(_, run)| out_of_order(run)).collect();
     let mut used = BTreeSet::new();
-    let keys: BTreeSet<_> = want.keys().chain(got.keys()).collect();
-    for key in keys {
-        let none = BTreeMap::new();
+    let none = Found::new();
+    for key in want.keys().chain(got.keys()).collect::<BTreeSet<_>>() {
+        let (class, actor) = key;
         let (w, g) = (want.get(key).unwrap_or(&none), got.get(key).unwrap_or(&none));
         for order in w.keys().chain(g.keys()).collect::<BTreeSet<_>>() {
-            let of = |found: &BTreeMap<String, usize>| found.get(order).copied().unwrap_or(0);
-            let (class, actor) = key;
+            let of = |found: &Found| found.get(order).copied().unwrap_or(0);
             let line = format!("{:4} {:5}  {class} by {actor}: {order}", of(w), of(g));
             println!("{line}");
-            let differs = of(w) == 0 || of(g) == 0;
-            let listed = ORDERS.iter().position(|e| {
-                let side = if of(g) == 0 {
-                    super::exceptions::Side::Recorded
-                } else {
-                    super::exceptions::Side::Simulated
-                };
-                e.recording == case.id && e.side == side && e.matches(class, actor, order)
-            });
-            match (differs, listed) {
-                (true, Some(at)) => {
-                    used.insert(at);
-                }
-                (true, None) => writeln!(wrong, "{line}").unwrap(),
-                (false, _) => {}
+            let (side, other) = match (of(w), of(g)) {
+                (_, 0) => (Side::Recorded, g),
+                (0, _) => (Side::Simulated, w),
+                _both => continue,
+            };
+            let edits: Vec<(usize, &Order)> = ORDERS
+                .iter()
+                .enumerate()
+                .filter(|(_, e)| e.recording == case.id && e.side == side)
+                .filter(|(_, e)| e.who == (class.as_str(), actor.as_str()))
+                .collect();
+            match explained(order, &edits, other) {
+                Some(numbers) => used.extend(numbers),
+                None => writeln!(wrong, "{line}").unwrap(),
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{Change, Did, Timeline, Write};
 use crate::support::shared_dir;
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read as _;
 
 /// A file of `timelines/`, without `.json.gz`; none without the shared data.
@@ -59,47 +59,106 @@ fn change(event: &Value) -> Change {
     }
 }
 
+/// The time of day of a text such as `2026-11-20T22:06:07.5Z`, in seconds.
+pub(super) fn clock(text: &str) -> f64 {
+    let (_, time) = text.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse().unwrap_or(f64::NAN))
+}
+
 /// Writes and changes. What stood at the start is left out.
 pub(super) fn timeline(recording: &Value) -> Timeline {
     let mut events: Vec<&Value> = recording["events"].as_array().unwrap().iter().collect();
     events.retain(|e| e["type"] != "INIT");
     events.sort_by_key(|e| text(e, "rv").parse::<u64>().unwrap());
-    let mut found =
-        Timeline { writes: writes(recording), changes: events.into_iter().map(change).collect() };
-    join(&mut found);
+    let mut found = Timeline {
+        start: clock(text(recording, "start")),
+        writes: writes(recording),
+        changes: events.into_iter().map(change).collect(),
+    };
+    let rows = recording["writes"].as_array().into_iter().flatten();
+    let latencies: Vec<f64> = rows.map(|row| row[6].as_f64().unwrap_or(0.0) / 1000.0).collect();
+    join(&mut found, &latencies);
     found
 }
 
+/// A write that ended so long before its change was seen did not make it (a no-op, say), if there
+/// is another one that can have.
+const STALE: f64 = 0.1;
+/// How exact the two logs' clocks are.
+const EARLY: f64 = 0.02;
+
 /// Finds the write behind each change: the audit log has neither revisions nor namespaces, and no
-/// name where one was generated, so both are joined in their order per kind and object, each change
-/// to the first write that can have made it.
-fn join(timeline: &mut Timeline) {
+/// name where one was generated or a collection deleted, so both are joined in their order per kind
+/// and object, each change to the first write that can have made it.
+fn join(timeline: &mut Timeline, latencies: &[f64]) {
     let mut queues: BTreeMap<(String, String), VecDeque<usize>> = BTreeMap::new();
     for (i, write) in timeline.writes.iter().enumerate().filter(|(_, w)| w.code < 300) {
         let kind = write.resource.split('/').next().unwrap_or_default().to_owned();
         queues.entry((kind, write.name.clone())).or_default().push_back(i);
     }
     let mut last: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut going: BTreeSet<String> = BTreeSet::new();
     for change in &mut timeline.changes {
         let object = (change.kind.clone(), change.name.clone());
+        let of = |write: &usize| &timeline.writes[*write];
+        // An eviction writes the condition before it marks the pod: one row for both.
+        if change.get("status.conditions[DisruptionTarget].reason") == Some("EvictionByEvictionAPI")
+        {
+            let own = queues.get(&object).into_iter().flatten();
+            change.write = own.copied().find(|w| of(w).resource == "pods/eviction");
+            continue;
+        }
         // The second half of the write that set a pod's grace to 0 has no row of its own.
-        if change.did == Did::Deleted && last.contains_key(&object) {
+        if change.did == Did::Deleted && change.kind == "pods" && last.contains_key(&object) {
             change.write = last.remove(&object);
+            going.remove(&change.name);
             continue;
         }
         let mut fitting = |key: &(String, String)| {
             let queue = queues.get_mut(key)?;
-            let at = queue.iter().position(|&w| fits(&timeline.writes[w], change))?;
-            queue.remove(at)
+            let again = going.contains(&change.name) && change.kind == "pods";
+            let fit = |w: &usize| {
+                // What was asked for after it was seen did not make it either.
+                of(w).at <= change.at + EARLY
+                    && fits(of(w), change)
+                    && !(again && repeats(of(w), change))
+            };
+            let fresh = |w: &usize| of(w).at + latencies[*w] + STALE >= change.at;
+            let at = queue.iter().position(|w| fit(w) && fresh(w));
+            queue.remove(at.or_else(|| queue.iter().position(fit))?)
         };
-        let generated = (change.kind.clone(), String::new());
+        let unnamed = (change.kind.clone(), String::new());
         let write = fitting(&object)
-            .or_else(|| (change.did == Did::Added).then(|| fitting(&generated)).flatten());
+            .or_else(|| (change.did == Did::Added).then(|| fitting(&unnamed)).flatten())
+            .or_else(|| {
+                // One row for all of a collection.
+                let all = queues.get(&unnamed)?.iter().rev();
+                let swept = |w: &usize| of(w).verb == "deletecollection" && of(w).at <= change.at;
+                all.copied().find(swept).filter(|_| goes(change))
+            });
         change.write = write;
+        if goes(change) && change.did == Did::Modified {
+            going.insert(change.name.clone());
+        } else if change.did != Did::Modified {
+            // A name may live again.
+            going.remove(&change.name);
+        }
         if let Some(write) = write {
             last.insert(object, write);
         }
     }
+}
+
+/// Whether a write only asks once more for a deletion that is under way, which changes nothing: a
+/// controller names no grace, and only a shorter one counts.
+fn repeats(write: &Write, change: &Change) -> bool {
+    let controller = write.actor.starts_with("kcm:") && write.actor != "kcm:pod-garbage-collector";
+    change.set.contains_key("metadata.deletionGracePeriodSeconds") && controller
+}
+
+/// Whether a change is a deletion or its mark.
+fn goes(change: &Change) -> bool {
+    change.did == Did::Deleted || change.set.contains_key("metadata.deletionTimestamp")
 }
 
 /// Whether the write can have made the change.
@@ -124,6 +183,9 @@ fn fits(write: &Write, change: &Change) -> bool {
             write.verb == "delete" || sub == "eviction"
         }
         Did::Modified if has("spec.nodeName") => sub == "binding",
+        Did::Modified if change.kind == "nodes" => {
+            sub == if change.set.keys().any(status) { "status" } else { "" }
+        }
         Did::Modified if change.kind == "pods" && change.set.keys().any(status) => sub == "status",
         Did::Modified => write.verb != "create" && write.verb != "delete",
     }

@@ -1,13 +1,13 @@
 //! `01_deployment_kubelet` and `01b_podlife_kubelet`: rollouts, and the lives of bare pods.
 
-use super::{Case, Did, Timeline, order, table};
+use super::{Case, Did, Timeline, instants, order, table};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 #[test]
 fn bare_pods_live_as_recorded() {
     let Some(case) = Case::load("01b", "01b_podlife_kubelet", "01b-podlife") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     for (whose, run) in case.all() {
         for name in ["plain", "probe2s", "slowstop", "overgrace"] {
             let revisions = run.of("pods").filter(|c| c.name == name).count();
@@ -63,7 +63,7 @@ fn extremes(run: &Timeline, within: &Range<f64>) -> (i64, BTreeMap<usize, i64>) 
 #[test]
 fn a_deployment_rolls_as_recorded() {
     let Some(case) = Case::load("01", "01_deployment_kubelet", "01-deployment") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     // Create, scale, roll, roll back while scaling down.
     for within in [2.0..10.2, 10.2..16.89, 16.89..31.54, 31.54..42.9] {
         let early = |run: &Timeline| -> Vec<(usize, i64)> {
@@ -80,8 +80,9 @@ fn a_deployment_rolls_as_recorded() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Creations begin with one pod and double while they succeed: seen as the instants of the requests,
-/// which leave together. (Recorded: 1, 2, 4, 3 too, but one after the other on two processors.)
+/// Creations begin with one pod and double while they succeed: seen as the instants of the
+/// requests, which leave together. (Recorded: 1, 2, 4, 3 too, but one after the other on two
+/// processors.)
 #[test]
 fn creations_start_slowly() {
     let run = super::simulated::run("01-deployment", 1);

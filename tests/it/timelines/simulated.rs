@@ -32,6 +32,7 @@ pub(super) fn run(name: &str, seed: u64) -> Timeline {
     // A recording made with fakelets names all of them by their one client.
     let fake = plan.cluster.nodes.iter().any(|n| n.agent == Agent::Fakelet);
     let mut collector = Collector { fake, ..Collector::default() };
+    collector.timeline.start = f64::from(plan.cluster.epoch_s % 86_400);
     let mut session = Session::new(Arc::new(plan));
     session.trace(true);
     session.run(&mut [&mut collector], |_| {});
@@ -105,8 +106,8 @@ impl Observer for Collector {
 }
 
 impl Collector {
-    /// What the API server asks of itself has a row of its own: budgets and quotas are charged within
-    /// the request that needs them.
+    /// What the API server asks of itself has a row of its own: budgets and quotas are charged
+    /// within the request that needs them.
     fn own_write(&mut self, at: f64, kind: Kind, change: &versions::Change) -> usize {
         self.timeline.writes.push(Write {
             at,

@@ -1,6 +1,6 @@
 //! `03_statefulset_kubelet`.
 
-use super::{Case, Did, Timeline, order, table};
+use super::{Case, Did, Timeline, instants, order, table};
 
 /// Pods as they come and go: `+s-orderedready-0`, `-s-orderedready-0`.
 fn comings(run: &Timeline, name: &str) -> Vec<String> {
@@ -16,7 +16,7 @@ fn comings(run: &Timeline, name: &str) -> Vec<String> {
 #[test]
 fn stateful_sets_change_as_recorded() {
     let Some(case) = Case::load("03", "03_statefulset_kubelet", "03-statefulset") else { return };
-    let wrong = table::check(&case) + &order::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     for (whose, run) in case.all() {
         // The last pods go together, in any order.
         let ordered = |run: &Timeline| {

@@ -1,6 +1,6 @@
 //! `02c_zones_fakelet`.
 
-use super::{Case, Timeline, table};
+use super::{Case, Timeline, instants, order, table};
 use std::ops::Range;
 
 /// When nodes with these numbers get the `NoExecute` taint of an unreachable node, in order.
@@ -20,8 +20,8 @@ fn evicted(run: &Timeline, nodes: Range<u32>, within: &Range<f64>) -> Vec<f64> {
     all
 }
 
-/// One node of a zone in ten seconds, the first one at the second look after its patience (40 s from
-/// a renewal up to 10 s before, to be noticed within 5 s).
+/// One node of a zone in ten seconds, the first one at the second look after its patience (40 s
+/// from a renewal up to 10 s before, to be noticed within 5 s).
 fn one_by_one(all: &[f64], stopped: f64, whose: &str) {
     let first = all[0] - stopped;
     assert!((34.0..55.1).contains(&first), "{whose}: the first after {first}");
@@ -34,7 +34,7 @@ fn one_by_one(all: &[f64], stopped: f64, whose: &str) {
 #[test]
 fn zones_are_evicted_as_recorded() {
     let Some(case) = Case::load("02c", "02c_zones_fakelet", "02c-zones") else { return };
-    let wrong = table::check(&case);
+    let wrong = table::check(&case) + &order::check(&case) + &instants::check(&case);
     for (whose, run) in case.all() {
         // Four of ten: one after the other.
         let four = evicted(run, 1..11, &(15.0..111.0));

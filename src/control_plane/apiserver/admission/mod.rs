@@ -20,7 +20,7 @@ use crate::api::pod::{Effect, PreemptionPolicy, Taint, Toleration};
 use crate::api::request::{ApiError, Op, Request, User};
 use crate::api::storage::PersistentVolumeClaim;
 use crate::api::workload::PodTemplate;
-use crate::api::{Kind, Obj, PodSpec, Stamp};
+use crate::api::{Kind, Name, Obj, PodSpec, Stamp};
 use crate::engine::Sym;
 use crate::event::{Context, What};
 use limitranger::{Limits, joined};
@@ -146,7 +146,7 @@ impl Admission {
         namespace_active(request, cx)?;
         if matches!(
             request.op,
-            Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+            Op::Create { .. } | Op::CreateEvent(..) | Op::PatchEvent(..) | Op::Apply(_)
         ) {
             self.namespace = (request.ns, state);
         }
@@ -209,11 +209,11 @@ impl Admission {
         runtimeclass::admit(admitted, cx.versions())?;
         let broken = limits.check(admitted);
         if !broken.is_empty() {
-            return Err(ApiError::Forbidden(Sym::new(&joined(&broken))));
+            return Err(judged(Sym::new(&joined(&broken))));
         }
         let levels = levels(ns, cx);
         if let Some(what) = podsecurity::violations(levels.enforce, admitted) {
-            return Err(ApiError::Forbidden(podsecurity::refusal(&what)));
+            return Err(judged(podsecurity::refusal(&what)));
         }
         let said = |level| {
             podsecurity::violations(level, admitted).map(|what| podsecurity::warning(&what))
@@ -221,6 +221,11 @@ impl Admission {
         let (warning, audit) = (said(levels.warn), said(levels.audit));
         Ok(Said { warning, audit })
     }
+}
+
+/// A refusal by a plugin that validates, after the object has got its name: the server fills it in.
+fn judged(why: Sym) -> ApiError {
+    ApiError::ForbiddenNamed(Name::default(), why)
 }
 
 /// What the labels of a namespace ask of its pods.
@@ -263,7 +268,7 @@ fn check_claim(claim: &PersistentVolumeClaim, cx: &Context<'_>) -> Result<(), Ap
 fn namespace_active(request: &Request, cx: &Context<'_>) -> Result<(), ApiError> {
     let creates = matches!(
         request.op,
-        Op::Create { .. } | Op::CreateEvent(_) | Op::PatchEvent(_) | Op::Apply(_)
+        Op::Create { .. } | Op::CreateEvent(..) | Op::PatchEvent(..) | Op::Apply(_)
     );
     if !creates || request.ns.is_empty() {
         return Ok(());

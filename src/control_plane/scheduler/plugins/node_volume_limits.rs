@@ -48,7 +48,7 @@ fn migratable(source: &VolumeSource) -> bool {
 
 /// True if the volume may have to be attached.
 fn attaches(volume: &Volume) -> bool {
-    matches!(volume.source, VolumeSource::Claim(..) | VolumeSource::Ephemeral)
+    matches!(volume.source, VolumeSource::Claim(..) | VolumeSource::Ephemeral(_))
         || migratable(&volume.source)
 }
 

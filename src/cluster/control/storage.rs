@@ -1,0 +1,201 @@
+//! Faults of a control plane on nodes, by process and by store: whom they strike, what happens
+//! then, and how it ends. A blackout comes back from the members' logs, where all that was
+//! acknowledged is, or from a snapshot, with kubelets that run pods nobody knows of.
+
+use super::super::Cluster;
+use super::super::spec::{Fault, FaultKind, Restore, StaticPod, Which, Whom};
+use crate::control_plane::apiserver::Snapshot;
+use crate::engine::{SimTime, Sym, num};
+use crate::event::{ControlEvent, Event, What};
+
+impl Cluster {
+    /// The hosts that a fault of a process strikes.
+    pub(in super::super) fn struck_hosts(&self, process: StaticPod, which: &Which) -> Vec<u32> {
+        let Some(control) = &self.control else { return Vec::new() };
+        let all = 0..control.hosts.len();
+        match which {
+            Which::On(names) => {
+                all.filter(|&h| names.contains(&control.hosts[h].name)).map(num::u32_of).collect()
+            }
+            Which::Leader => {
+                let leader = match process.component() {
+                    Some(component) => control.race(component).leader,
+                    None => self.api.etcd_leader(self.shared.now()),
+                };
+                leader.into_iter().map(num::u32_of).collect()
+            }
+        }
+    }
+
+    /// A fault of a process begins, on one host.
+    pub(in super::super) fn strike_process(
+        &mut self,
+        row: u32,
+        (what, process): (FaultKind, StaticPod),
+        host: u32,
+        until: SimTime,
+    ) {
+        let at = host as usize;
+        let Some(node) = self.control.as_ref().map(|c| c.hosts[at].name) else { return };
+        let step = match what {
+            FaultKind::Terminate => "process is told to stop",
+            FaultKind::Pause => "process stops running (paused)",
+            FaultKind::SlowDisk(_) => "disk loses its speed",
+            FaultKind::LoseLog => "disk lost",
+            FaultKind::WatchLoss => "connection lost",
+            FaultKind::SpaceAlarm
+            | FaultKind::Restart
+            | FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
+            | FaultKind::KubeletStop
+            | FaultKind::Blackout(_) => "process crashes",
+        };
+        let who = Sym::new(&format!("{}-{node}", process.name()));
+        let hop = self.shared.context(0).hop(0, What::Fault { fault: row, node: who, step });
+        match what {
+            FaultKind::Terminate => self.shut_down(at, process, hop),
+            FaultKind::Pause if process.component().is_some() => {
+                self.pause(at, process, until, hop);
+            }
+            FaultKind::SlowDisk(factor) => {
+                self.api.member_slow(at, factor, &mut self.shared.context(hop));
+                self.recheck(hop);
+            }
+            FaultKind::LoseLog => {
+                self.hold(at, process, hop);
+                self.api.member_wipe(at, &mut self.shared.context(hop));
+            }
+            FaultKind::WatchLoss => {
+                if let Some(component) = process.component() {
+                    self.connect_component(component, false, hop);
+                }
+            }
+            FaultKind::Pause
+            | FaultKind::SpaceAlarm
+            | FaultKind::Restart
+            | FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
+            | FaultKind::KubeletStop
+            | FaultKind::Blackout(_) => self.hold(at, process, hop),
+        }
+    }
+
+    /// It ends.
+    pub(in super::super) fn heal_process(
+        &mut self,
+        row: u32,
+        (what, process): (FaultKind, StaticPod),
+        host: u32,
+        seq: u64,
+    ) {
+        let at = host as usize;
+        let Some(node) = self.control.as_ref().map(|c| c.hosts[at].name) else { return };
+        let step = match what {
+            FaultKind::Pause => "process goes on",
+            FaultKind::SlowDisk(_) => "disk is as fast as before",
+            FaultKind::WatchLoss => "network back",
+            FaultKind::Terminate
+            | FaultKind::LoseLog
+            | FaultKind::SpaceAlarm
+            | FaultKind::Restart
+            | FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
+            | FaultKind::KubeletStop
+            | FaultKind::Blackout(_) => "process may start",
+        };
+        let who = Sym::new(&format!("{}-{node}", process.name()));
+        let hop = self.shared.context(seq).hop(0, What::Fault { fault: row, node: who, step });
+        match what {
+            FaultKind::Pause if process.component().is_some() => self.resume(at, process, hop),
+            FaultKind::SlowDisk(_) => {
+                self.api.member_slow(at, 1, &mut self.shared.context(hop));
+                self.recheck(hop);
+            }
+            FaultKind::WatchLoss => {
+                if let Some(component) = process.component() {
+                    self.connect_component(component, true, hop);
+                }
+            }
+            FaultKind::Pause
+            | FaultKind::Terminate
+            | FaultKind::LoseLog
+            | FaultKind::SpaceAlarm
+            | FaultKind::Restart
+            | FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
+            | FaultKind::KubeletStop
+            | FaultKind::Blackout(_) => self.release(at, process, hop),
+        }
+    }
+
+    /// etcd's alarm is raised, or disarmed by somebody who has made room.
+    pub(in super::super) fn space_alarm(&mut self, row: u32, on: bool) {
+        let node = Sym::new("etcd");
+        let step = if on { "space alarm: writes stop" } else { "space alarm disarmed" };
+        let hop = self.shared.context(0).hop(0, What::Fault { fault: row, node, step });
+        let Some(control) = &mut self.control else { return };
+        control.alarms = if on { control.alarms + 1 } else { control.alarms.saturating_sub(1) };
+        let raised = control.alarms > 0;
+        self.api.space_alarm(raised);
+        self.recheck(hop);
+    }
+
+    /// A snapshot that a blackout will be restored from is taken when it is time.
+    pub(super) fn arm_snapshot(&mut self, row: u32, fault: &Fault) {
+        let FaultKind::Blackout(Restore::Snapshot(age)) = fault.what else { return };
+        let take = ControlEvent::Snapshot { fault: row };
+        self.shared.context(0).schedule(fault.at - age, Event::Control(take));
+    }
+
+    pub(super) fn take_snapshot(&mut self, fault: u32) {
+        let snapshot = Snapshot::take(&self.shared.versions);
+        if let Some(control) = &mut self.control {
+            control.snapshots.insert(fault, snapshot);
+        }
+    }
+
+    /// Before power comes back after a blackout: the store is restored, if it is to be.
+    pub(in super::super) fn restore_store(&mut self, row: u32, seq: u64) {
+        let Some(control) = &mut self.control else { return };
+        let Some(snapshot) = control.snapshots.remove(&row) else { return };
+        let hosts = control.hosts.len();
+        for host in 0..hosts {
+            for process in StaticPod::ALL {
+                self.process_ends(host, process, true, seq);
+            }
+        }
+        let who = Sym::new("etcd");
+        let step = "restored from a snapshot";
+        let cx = &mut self.shared.context(seq);
+        let hop = cx.record(What::Noticed { who, node: Sym::EMPTY, step });
+        self.api.restore(&snapshot, &mut self.shared.context(hop));
+        if let Some(control) = &mut self.control {
+            control.relist = (0..num::u32_of(self.nodes.len())).collect();
+        }
+    }
+
+    /// Nodes that a blackout strikes.
+    pub(in super::super) fn blacked_out(&self, whom: &Whom) -> Vec<u32> {
+        match whom {
+            Whom::All => (0..num::u32_of(self.nodes.len())).collect(),
+            Whom::ControlPlane => {
+                self.control.iter().flat_map(|c| c.hosts.iter().map(|h| h.node)).collect()
+            }
+            Whom::Names(_)
+            | Whom::Zone(_)
+            | Whom::Selector(..)
+            | Whom::Count(_)
+            | Whom::Component(_)
+            | Whom::Registry(_)
+            | Whom::Process(..) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Planted bugs of the API server ([`Canary`]): what a write would be if the server were wrong.
+
+use super::{Plan, Success};
+use crate::api::Obj;
+use crate::api::pod::Phase;
+use crate::control_plane::etcd::Compare;
+use crate::engine::Sym;
+use crate::event::{Canary, Context};
+use std::sync::Arc;
+
+/// The plan as it is, unless a bug is planted that strikes now.
+pub(super) fn sabotage(plan: Plan, cx: &Context<'_>) -> Plan {
+    let Some(canary) = cx.planted() else { return plan };
+    let Plan::Put(Some(object), compare, mut value) = plan else { return plan };
+    let kind = value.kind();
+    match canary {
+        Canary::DoubleBind if cx.strikes(canary, 20) => {
+            if let Obj::Pod(pod) = &mut value
+                && !pod.node.is_empty()
+            {
+                Arc::make_mut(pod).node = Sym::new("elsewhere");
+            }
+        }
+        Canary::Revival if cx.strikes(canary, 2) => {
+            let before = cx.versions().current(kind, object).and_then(Obj::as_pod);
+            if before.is_some_and(|p| p.terminal())
+                && let Obj::Pod(pod) = &mut value
+            {
+                Arc::make_mut(pod).status.phase = Phase::Running;
+            }
+        }
+        Canary::LostFinalizer if cx.strikes(canary, 2) => {
+            let held = |o: &Obj| {
+                let meta = o.meta().filter(|m| m.terminating());
+                meta.is_some_and(|m| m.finalizers.as_deref().is_some_and(|f| !f.is_empty()))
+            };
+            if cx.versions().current(kind, object).is_some_and(held) {
+                return Plan::Delete(kind, object);
+            }
+        }
+        Canary::LostWrite if cx.strikes(canary, 50) => {
+            if let Some(meta) = value.meta_mut() {
+                meta.resource_version = cx.versions().rev() + 1;
+            }
+            return Plan::Unchanged(Success { object, value });
+        }
+        Canary::BlindUpdate => return Plan::Put(Some(object), Compare::Nothing, value),
+        _elsewhere => {}
+    }
+    Plan::Put(Some(object), compare, value)
+}
