@@ -288,6 +288,8 @@ impl Cluster {
             self.strike_component(row, fault.what, component);
         } else if let Whom::Registry(host) = fault.whom {
             self.switch_registry(row, host, false, seq);
+        } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
+            self.switch_devices(row, (resource, -i64::from(n)), &struck, seq);
         } else {
             struck.extend(self.blacked_out(&fault.whom));
             for &node in &struck {
@@ -308,6 +310,17 @@ impl Cluster {
         }
     }
 
+    /// Devices of nodes become well again, or unhealthy (a negative number).
+    fn switch_devices(&mut self, row: u32, (what, more): (Sym, i64), nodes: &[u32], seq: u64) {
+        let step = if more < 0 { "devices fail" } else { "devices are well again" };
+        for &index in nodes {
+            let cx = &mut self.shared.context(seq);
+            let agent = &mut self.nodes[index as usize];
+            let hop = cx.hop(0, What::Fault { fault: row, node: agent.name(), step });
+            cx.at_hop(hop, |cx| agent.devices(what, more, cx));
+        }
+    }
+
     fn fault_ends(&mut self, row: u32, fault: &Fault, seq: u64) {
         let struck = std::mem::take(&mut self.struck[row as usize]);
         if fault.what == FaultKind::SpaceAlarm {
@@ -318,6 +331,8 @@ impl Cluster {
             }
         } else if let Whom::Registry(host) = fault.whom {
             self.switch_registry(row, host, true, seq);
+        } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
+            self.switch_devices(row, (resource, i64::from(n)), &struck, seq);
         } else if let Whom::Component(component) = fault.whom {
             self.heal_component(row, fault.what, component, seq);
         } else {
@@ -409,6 +424,7 @@ impl Cluster {
         agent.crash(hop, cx);
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+        self.machine_ends(index, hop);
     }
 
     pub(super) fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {

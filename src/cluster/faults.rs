@@ -40,6 +40,7 @@ pub(super) const fn blow(what: FaultKind) -> Blow {
         | FaultKind::Restart
         | FaultKind::Terminate
         | FaultKind::RegistryDown
+        | FaultKind::DeviceFailure(..)
         | FaultKind::Pause
         | FaultKind::SlowDisk(_)
         | FaultKind::LoseLog

@@ -595,6 +595,9 @@ pub enum FaultKind {
     WatchLoss,
     /// An image registry does not answer.
     RegistryDown,
+    /// So many devices of an extended resource are unhealthy: pods that have them run on, the node
+    /// offers fewer.
+    DeviceFailure(Sym, u32),
     /// A process is told to end (SIGTERM) and does so in order.
     Terminate,
     /// A process stands still (SIGSTOP), and goes on at the end.

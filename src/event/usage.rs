@@ -55,6 +55,16 @@ pub struct Load {
     pub course: Course,
 }
 
+impl Load {
+    /// True for what a kubelet would feel, if it were said of each pod and in straight pieces.
+    #[must_use]
+    pub fn unfelt(&self) -> bool {
+        let kubelets = ["memory", "ephemeral-storage", "pids"].contains(&self.metric.as_str());
+        let walks = matches!(self.course, Course::Walk { .. });
+        kubelets && self.pods.is_some() && (self.shared || walks)
+    }
+}
+
 /// A straight piece of a course: its amount at an instant, its slope, and where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
@@ -69,7 +79,7 @@ pub struct Piece {
 const MINUTE: SimDuration = SimDuration::from_secs(60);
 
 impl Course {
-    /// The piece at an instant, for a container that runs since another. A walk stays where it
+    /// The piece at an instant, for a container that runs since another. A walk is told where it
     /// begins: its steps are those of the scrapes.
     #[must_use]
     pub fn piece(&self, since: SimTime, at: SimTime) -> Piece {

@@ -81,7 +81,7 @@ fn under_pressure(node: &NodeAgent, pod: &Pod) -> Option<Refusal> {
 /// The first resource of which too little is left (source: scheduler `noderesources.Fits`).
 /// Extended resources that the node does not name are not its business.
 fn lacking(node: &NodeAgent, pod: &Pod) -> Option<Refusal> {
-    let (wants, has) = (&pod.spec.requests, &node.setup.allocatable);
+    let (wants, has) = (&pod.spec.requests, node.allocatable());
     let (used, pods) = node.workers.held();
     let short = |name: &str, wanted: i64, used: i64, capacity: i64| {
         (wanted > 0 && wanted > capacity - used).then(|| Refusal {

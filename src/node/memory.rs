@@ -30,7 +30,7 @@ pub(super) struct Use {
 
 /// What a load is for a kubelet, if anything.
 fn felt(load: &Load) -> Option<Signal> {
-    if load.shared || load.pods.is_none() {
+    if load.unfelt() || load.pods.is_none() {
         return None;
     }
     match load.metric.as_str() {

@@ -136,6 +136,8 @@ pub struct NodeAgent {
     status_armed: bool,
     /// The node goes down.
     shutdown: Option<Shutdown>,
+    /// Devices that are unhealthy.
+    unhealthy: Option<Box<Resources>>,
     /// Pods that it has refused and that are not gone yet.
     refused: Vec<ObjRef>,
     /// Events of pods that may say the same thing twice.
@@ -169,6 +171,7 @@ impl NodeAgent {
             pressure: None,
             status_armed: false,
             shutdown: None,
+            unhealthy: None,
             refused: Vec::new(),
             correlator: None,
         }
@@ -234,7 +237,7 @@ impl NodeAgent {
     fn status(&self, stamp: crate::api::Stamp, at: SimTime) -> NodeStatus {
         let mut status = NodeStatus {
             capacity: Arc::clone(&self.setup.capacity),
-            allocatable: Arc::clone(&self.setup.allocatable),
+            allocatable: self.allocatable(),
             heartbeat_ns: at.0,
             images: self.images.reported(),
             ..NodeStatus::default()
@@ -449,6 +452,25 @@ impl NodeAgent {
             renewed: now,
             ..Lease::default()
         }
+    }
+
+    /// So many devices of an extended resource become well again, or unhealthy (a negative number):
+    /// the node offers fewer, pods that have them run on (source: `devicemanager/manager.go`
+    /// `GetCapacity`).
+    pub fn devices(&mut self, resource: Sym, more: i64, cx: &mut Context<'_>) {
+        let unhealthy = self.unhealthy.get_or_insert_default();
+        unhealthy.set_scalar(resource, (unhealthy.scalar(resource) - more).max(0));
+        self.arm_status(cx);
+    }
+
+    /// What it offers: unhealthy devices are not part of it.
+    fn allocatable(&self) -> Arc<Resources> {
+        let Some(unhealthy) = &self.unhealthy else { return Arc::clone(&self.setup.allocatable) };
+        let mut left = (*self.setup.allocatable).clone();
+        for &(name, n) in &unhealthy.scalars {
+            left.set_scalar(name, (left.scalar(name) - n).max(0));
+        }
+        Arc::new(left)
     }
 
     /// What lies in its manifest directory starts, on a node that is there from the start.

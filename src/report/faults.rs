@@ -149,7 +149,7 @@ impl FaultRow {
 /// not its end (`machine boots`, `kubelet starts`).
 #[must_use]
 pub fn begins(step: &str) -> bool {
-    ["crash", "stop", "shut", "lost", "loses", "dies", "power off", "alarm: "]
+    ["crash", "stop", "shut", "fail", "lost", "loses", "dies", "power off", "alarm: "]
         .iter()
         .any(|word| step.contains(word))
 }

@@ -360,6 +360,9 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
             format!("Watches of {} cut", row.component)
         }
         (FaultKind::WatchLoss, _) => format!("Watches of {nodes} kubelets cut"),
+        (FaultKind::DeviceFailure(resource, n), _) => {
+            format!("{n} x {resource} unhealthy on {nodes} nodes")
+        }
         (FaultKind::RegistryDown, _) => "Image registry down".to_owned(),
         (FaultKind::Terminate, _) => format!("{} told to stop", row.component),
         (FaultKind::Pause, _) => format!("{} paused", row.component),

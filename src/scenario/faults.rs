@@ -64,6 +64,7 @@ fn strikes(
     ];
     let given: Vec<&str> = (nodes.iter().filter(|n| n.1.is_some()).map(|n| n.2))
         .chain(components.iter().filter(|c| c.1.is_some()).map(|c| c.2))
+        .chain(from.device_failure.as_ref().map(|_| "deviceFailure"))
         .chain(from.registry_down.as_ref().map(|_| "registryDown"))
         .chain(planes::given(from))
         .collect();
@@ -89,6 +90,17 @@ fn strikes(
         };
         return Some((what, Whom::Component(component)));
     }
+    if let Some(failure) = &from.device_failure {
+        let place = at.key("deviceFailure");
+        let whom = whom(&failure.on, known, &place.key("on"), report)?;
+        let resource = Sym::new(&failure.resource);
+        if known.nodes.iter().all(|n| n.capacity.scalar(resource) == 0) {
+            let problem = format!("no node has {:?}", failure.resource);
+            report.error(&place.key("resource"), problem, "give a pool these resources");
+        }
+        let n = failure.devices.unwrap_or(1);
+        return Some((FaultKind::DeviceFailure(resource, n), whom));
+    }
     if let Some(host) = &from.registry_down {
         let host = if host == "all" { "" } else { host.as_str() };
         return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
@@ -97,8 +109,8 @@ fn strikes(
         return planes::strikes(from, known, at, report);
     }
     let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
-                terminate:, pause:, watchLoss:, kubeletWatchLoss:, registryDown:, slowDisk:, \
-                loseLog:, spaceAlarm:, blackout:";
+                terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
+                registryDown:, slowDisk:, loseLog:, spaceAlarm:, blackout:";
     report.error(at, "says not what happens", hint);
     None
 }

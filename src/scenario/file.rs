@@ -743,7 +743,7 @@ pub struct Openb {
 }
 
 /// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`,
-/// `terminate`, `pause`, `watchLoss`, `kubeletWatchLoss`, `registryDown`, `slowDisk`, `loseLog`,
+/// `terminate`, `pause`, `watchLoss`, `kubeletWatchLoss`, `deviceFailure`, `registryDown`, `slowDisk`, `loseLog`,
 /// `spaceAlarm` and `blackout` is given.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -789,6 +789,8 @@ pub struct Fault {
     pub watch_loss: Option<ComponentName>,
     /// The watches of these nodes' kubelets are cut.
     pub kubelet_watch_loss: Option<Whom>,
+    /// Devices of an extended resource become unhealthy.
+    pub device_failure: Option<DeviceFailure>,
     /// An image registry does not answer: its host, or `all`.
     pub registry_down: Option<String>,
     /// When.
@@ -796,6 +798,18 @@ pub struct Fault {
     /// For how long; for the rest of the run by default.
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
+}
+
+/// Devices that become unhealthy: pods that have them run on, their nodes offer fewer.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceFailure {
+    /// The resource: `nvidia.com/gpu`.
+    pub resource: String,
+    /// How many of each node; 1 by default.
+    pub devices: Option<u32>,
+    /// The nodes.
+    pub on: Whom,
 }
 
 /// A component of the control plane.

@@ -115,6 +115,12 @@ impl Known {
     pub(crate) fn add_nodes(&mut self, nodes: Vec<NodeSpec>, origin: &Origin, report: &mut Report) {
         for node in nodes {
             if self.node_names.insert(node.name.as_str()) {
+                // Mirrors of static pods bear their node's name.
+                for pod in node.statics.iter() {
+                    let name = format!("{}-{}", pod.meta.name, node.name);
+                    let key = (Kind::Pod, pod.meta.ns.as_str(), name);
+                    self.objects.insert(key, Obj::Pod(Arc::clone(pod)));
+                }
                 self.nodes.push(node);
             } else {
                 let problem = format!("a node called {:?} is there already", node.name.as_str());

@@ -15,7 +15,7 @@ use crate::cluster::spec::{
     SchedulerSpec, Strategy, Ties,
 };
 use crate::control_plane::controllers::nodeipam::Cidr;
-use crate::engine::{Dist, SimDuration, SimTime};
+use crate::engine::{Dist, SimDuration, SimTime, num};
 use std::sync::Arc;
 
 /// 2026-01-01T00:00:00Z.
@@ -28,6 +28,8 @@ const METRICS_RESOLUTION: SimDuration = SimDuration::from_secs(15);
 const MEMBERS_RTT: SimDuration = SimDuration::from_millis(1);
 /// `--event-ttl`.
 const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
+/// What the report says about usage that has no meaning for one container.
+const UNFELT: &str = "memory, storage or processes as a total or a walk: no kubelet feels them";
 /// What the report says about shares of GPUs.
 const GPU_NOTE: &str = "GPU sharing: alibabacloud.com/gpu-milli is summed per node, not per GPU";
 
@@ -80,6 +82,10 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         not_modelled: not_modelled(&objects, shares),
         cluster: cluster(file, latency, known, report),
     };
+    let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
+    if unfelt > 0 {
+        plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
+    }
     let limits = plan.cluster.limits.scheduler;
     plan.cluster.scheduler =
         scheduler(&file.scheduler, limits, files, &mut plan.not_modelled, report);

@@ -62,7 +62,7 @@ pub enum Amount {
 pub struct Changing {
     /// From each instant on, this amount.
     pub series: Option<Vec<Point>>,
-    /// A random walk, one step per scrape. Kubelets see where it begins.
+    /// A random walk, one step per scrape; no kubelet feels it.
     pub walk: Option<Walk>,
     /// Growth from the start of each container's run, as of a leak.
     pub growth: Option<Growth>,

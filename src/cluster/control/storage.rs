@@ -48,6 +48,7 @@ impl Cluster {
             | FaultKind::NodeCrash
             | FaultKind::Shutdown
             | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
             | FaultKind::Blackout(_) => "process crashes",
         };
@@ -77,6 +78,7 @@ impl Cluster {
             | FaultKind::NodeCrash
             | FaultKind::Shutdown
             | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
             | FaultKind::Blackout(_) => self.hold(at, process, hop),
         }
@@ -103,6 +105,7 @@ impl Cluster {
             | FaultKind::NodeCrash
             | FaultKind::Shutdown
             | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
             | FaultKind::Blackout(_) => "process may start",
         };
@@ -127,6 +130,7 @@ impl Cluster {
             | FaultKind::NodeCrash
             | FaultKind::Shutdown
             | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
             | FaultKind::Blackout(_) => self.release(at, process, hop),
         }

@@ -122,3 +122,42 @@ faults:
     let again = seen.events("Started").into_iter().filter(|e| e.1 == "proxy-node-1").count();
     assert_eq!(again, 2);
 }
+
+#[test]
+fn unhealthy_devices_are_offered_no_more() {
+    let pod = |name: &str, n: u32| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{containers: [{{name: c, image: 'c:1', resources: {{limits: {{nvidia.com/gpu: {n}}}}}}}]}}}}"
+        )
+    };
+    let seen = run(&format!(
+        "until: 30m
+cluster: {{nodes: [{{name: node, cpu: 4, memory: 8Gi, resources: {{nvidia.com/gpu: 4}}}}]}}
+objects: [{}]
+workload:
+  - {{at: 3m, create: {}}}
+  - {{at: 3m, create: {}}}
+faults:
+  - {{deviceFailure: {{resource: nvidia.com/gpu, devices: 2, on: {{node: node}}}}, at: 2m, for: 10m}}
+",
+        pod("before", 1),
+        pod("fits", 1),
+        pod("waits", 2),
+    ));
+    assert!(seen.last("before").ready() && seen.last("before").status.containers[0].restarts == 0);
+    let offered: Vec<(f64, i64)> = seen
+        .changes
+        .iter()
+        .filter_map(|(at, o)| {
+            Some((*at, o.as_node()?.status.allocatable.scalar("nvidia.com/gpu".into())))
+        })
+        .collect();
+    let less = offered.iter().find(|(_, n)| *n == 2).unwrap().0;
+    assert!((120.0..131.0).contains(&less), "{offered:?}");
+    let started = |name: &str| seen.events("Started").into_iter().find(|e| e.1 == name).unwrap().0;
+    assert!(
+        started("fits") < 190.0 && (720.0..740.0).contains(&started("waits")),
+        "{}",
+        started("waits")
+    );
+}
