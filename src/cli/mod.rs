@@ -9,6 +9,7 @@ mod step;
 mod terminal;
 mod validate;
 mod verify;
+mod whatif;
 mod why;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -38,6 +39,9 @@ enum Command {
     Run(run::Options),
     /// Compare policies or variants on the same arrivals and failures.
     Compare(compare::Options),
+    /// Lose nodes, zones and components one by one, and rank what that does to workloads.
+    #[command(name = "whatif")]
+    WhatIf(whatif::Options),
     /// Step through a run, forwards and backwards (commands from standard input).
     Step(step::Options),
     /// Why did an object change last? The chain of causes, in sentences.
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(options) => run::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::WhatIf(options) => whatif::run(&options),
         Command::Step(options) => step::run(&options),
         Command::Why(options) => why::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod faults;
+mod inject;
 mod lives;
 mod policy;
 pub mod spec;

@@ -3,3 +3,4 @@
 pub mod runs;
 pub mod stats;
 pub mod table;
+pub mod whatif;
