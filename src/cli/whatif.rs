@@ -2,7 +2,7 @@
 
 use super::load::{Input, input_or_dump};
 use super::{EXPECTATION, Format, Source, terminal};
-use crate::cluster::spec::Plan;
+use crate::cluster::spec::{FaultKind, Plan};
 use crate::engine::{Dist, SimDuration};
 use crate::report::downtime::Need;
 use crate::report::rundir::RunDir;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// More losses than this are asked for by mistake.
 const MOST: usize = 20_000;
+/// Repairs at Los Alamos 1996–2005: the log-normal fit to 17,077 of them (see ACCURACY.md).
+const LANL: Dist = Dist::LogNormal { median: SimDuration::from_secs(3_682), sigma: 1.474 };
 /// Longest warm-up, if nothing else is said.
 const WARM_UP: SimDuration = SimDuration::from_secs(3_600);
 
@@ -43,10 +45,11 @@ pub(super) struct Options {
     /// The instant of the loss is drawn from so long after that.
     #[arg(long, value_name = "SPAN", default_value = "10m")]
     within: String,
-    /// Time to the repair, as a span or a distribution. The default is the log-normal of 17,077
-    /// repairs in the LANL trace.
-    #[arg(long, value_name = "DIST", default_value = "lognormal: {median: 61m, sigma: 1.47}")]
-    repair: String,
+    /// Time to the repair, as a span or a distribution. By default, uniform between half and one
+    /// and a half of what the scenario's first crash lasts; if it has none, log-normal as 17,077
+    /// repairs of the LANL trace: `lognormal: {median: 61m, sigma: 1.47}`.
+    #[arg(long, value_name = "DIST")]
+    repair: Option<String>,
     /// How long after the repair to wait for the cluster to come to rest.
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     horizon: String,
@@ -55,7 +58,7 @@ pub(super) struct Options {
     min_ready: String,
     /// Seeds on which each latency without a source is halved and doubled, to see whether the
     /// answer hangs on it; 0 leaves that out.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     sensitivity: usize,
     /// Threads (0: one per core). It changes nothing but the time it takes.
     #[arg(long, default_value_t = 0)]
@@ -99,7 +102,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let study = whatif::study_with_sensitivity(&plan, &losses, &setting, how, || bar.inc(1));
     bar.finish_and_clear();
     if let Some(dir) = dir {
-        leave(dir, options, &study, &input).map_err(one)?;
+        leave(dir, (options, &setting), &study, &input).map_err(one)?;
     }
     if let Some(file) = &options.junit {
         junit(file, &study).map_err(one)?;
@@ -120,7 +123,12 @@ fn one(error: InputError) -> InputErrors {
     vec![error]
 }
 
-fn leave(dir: RunDir, options: &Options, study: &Study, input: &Input) -> Result<(), InputError> {
+fn leave(
+    dir: RunDir,
+    (options, setting): (&Options, &Setting),
+    study: &Study,
+    input: &Input,
+) -> Result<(), InputError> {
     let mut json = format!("{:#}", study.json()).into_bytes();
     json.push(b'\n');
     let files = [
@@ -137,7 +145,7 @@ fn leave(dir: RunDir, options: &Options, study: &Study, input: &Input) -> Result
         "seed": input.plan.seed,
         "seeds": options.seeds,
         "within": options.within,
-        "repair": options.repair,
+        "repair": format!("{:?}", setting.repair),
         "horizon": options.horizon,
         "min_ready": options.min_ready,
         "options": input.options.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
@@ -167,10 +175,15 @@ fn setting(options: &Options, plan: &Plan) -> Result<Setting, InputErrors> {
     let horizon = read("--horizon", &options.horizon);
     let half = SimDuration(plan.until.0 / 2).min(WARM_UP);
     let warm_up = options.warm_up.as_ref().map_or(half, |text| read("--warm-up", text));
-    let repair = dist_of_text(&options.repair).unwrap_or_else(|e| {
-        errors.push(wrong("--repair", &options.repair, e).hint(DIST_HINT));
-        Dist::Constant(SimDuration::ZERO)
-    });
+    let repair = options.repair.as_ref().map_or_else(
+        || usual_repair(plan),
+        |text| {
+            dist_of_text(text).unwrap_or_else(|e| {
+                errors.push(wrong("--repair", text, e).hint(DIST_HINT));
+                Dist::Constant(SimDuration::ZERO)
+            })
+        },
+    );
     let need = Need::parse(&options.min_ready).unwrap_or_else(|e| {
         errors.push(wrong("--min-ready", &options.min_ready, e).hint("write 2 or 50%"));
         Need::default()
@@ -184,6 +197,15 @@ fn setting(options: &Options, plan: &Plan) -> Result<Setting, InputErrors> {
         Ok(Setting { seeds, warm_up, within, repair, horizon, need })
     } else {
         Err(errors)
+    }
+}
+
+/// The time to a repair, if nobody says anything.
+fn usual_repair(plan: &Plan) -> Dist {
+    let crashes = plan.faults.iter().filter(|f| f.what == FaultKind::NodeCrash);
+    match crashes.filter_map(|f| f.lasts).next() {
+        Some(span) => Dist::Uniform(SimDuration(span.0 / 2), SimDuration(span.0 / 2 + span.0)),
+        None => LANL,
     }
 }
 

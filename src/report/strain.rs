@@ -170,7 +170,7 @@ fn main_reason(message: &str) -> String {
         let other = if message.is_empty() { "not looked at yet" } else { message };
         return other.to_owned();
     };
-    let list = list.split(". preemption").next().unwrap_or_default().trim_end_matches('.');
+    let list = list.split(". ").next().unwrap_or_default().trim_end_matches('.');
     let mut most: (u32, &str) = (0, list);
     for part in list.split(", ") {
         let Some((number, text)) = part.split_once(' ') else { continue };

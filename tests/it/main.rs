@@ -29,3 +29,4 @@ mod timelines;
 
 mod volumes;
 mod watches;
+mod whatif;

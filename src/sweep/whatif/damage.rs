@@ -1,11 +1,13 @@
 //! What a loss did on one seed, as numbers.
 
+use crate::api::Kind;
 use crate::cluster::spec::Refusals;
 use crate::engine::{SimDuration, SimTime};
 use crate::report::downtime::{Need, down};
 use crate::report::expect::{Verdict, judge};
 use crate::report::metrics::Metrics;
 use crate::report::summary::faults;
+use crate::report::workloads::Outage;
 use std::collections::BTreeMap;
 
 /// What was seen of a branch.
@@ -30,6 +32,8 @@ pub struct Loss {
     pub by_budget: bool,
     /// Replicas wanted.
     pub desired: i32,
+    /// Its pods belong to nodes (a DaemonSet): those of a lost node are missed by nobody else.
+    pub of_nodes: bool,
 }
 
 /// What a loss did on one seed. Spans are seconds from the loss on; none if it did not come to it.
@@ -43,7 +47,8 @@ pub struct Damage {
     pub evict_s: Option<f64>,
     /// Until the last replacement had a node.
     pub reschedule_s: Option<f64>,
-    /// Until every struck workload was whole; none if some was not by the end.
+    /// Until every workload (but DaemonSets) was whole; none if some was not by the end, or none was
+    /// ever short.
     pub ready_s: Option<f64>,
     /// Pods evicted by taints.
     pub evicted: u32,
@@ -68,15 +73,12 @@ impl Damage {
         let last = |all: Vec<Option<f64>>| {
             all.into_iter().flatten().map(|t| t - begun).max_by(f64::total_cmp)
         };
-        let struck = stages.iter().any(|f| f.workloads > 0);
-        let whole = stages.iter().all(|f| f.recovered_s.is_some());
         Self {
             workloads: workloads(metrics, &calm.metrics, at, fallback),
             detect_s: last(stages.iter().map(|f| f.detected_s).collect()),
             evict_s: last(stages.iter().map(|f| f.last_evicted_s).collect()),
             reschedule_s: last(stages.iter().map(|f| f.last_rescheduled_s).collect()),
-            ready_s: last(stages.iter().map(|f| f.recovered_s).collect())
-                .filter(|_| struck && whole),
+            ready_s: ready(metrics, at).map(|t| t.since(at).secs_f64()),
             evicted: stages.iter().map(|f| f.evicted).sum(),
             pending: pending(metrics, &calm.metrics),
             blocked: blocked(metrics) - blocked(&calm.metrics),
@@ -92,10 +94,10 @@ impl Damage {
         self.workloads.values().map(|w| w.down_s).sum()
     }
 
-    /// Replica-seconds short, all workloads added.
+    /// Replica-seconds short, all workloads but DaemonSets added.
     #[must_use]
     pub fn short_s(&self) -> f64 {
-        self.workloads.values().map(|w| w.short_s).sum()
+        self.workloads.values().filter(|w| !w.of_nodes).map(|w| w.short_s).sum()
     }
 
     /// Seconds that pods waited for nodes, all added.
@@ -103,6 +105,23 @@ impl Damage {
     pub fn pending_s(&self) -> f64 {
         self.pending.values().sum()
     }
+}
+
+/// When the last workload was whole again.
+fn ready(metrics: &Metrics, at: SimTime) -> Option<SimTime> {
+    let rows = metrics.workloads.rows.iter();
+    let shorts = rows
+        .filter(|w| w.serves() && w.kind != Kind::DaemonSet)
+        .flat_map(|w| Outage::of(&w.timeline, metrics.ended).shorts)
+        .filter(|s| s.from >= at);
+    let mut latest = None;
+    for short in shorts {
+        if short.open {
+            return None;
+        }
+        latest = latest.max(Some(short.to));
+    }
+    latest
 }
 
 fn workloads(
@@ -127,6 +146,7 @@ fn workloads(
             need,
             by_budget: by_budget.is_some(),
             desired: row.desired,
+            of_nodes: row.kind == Kind::DaemonSet,
         };
         all.insert(row.label.clone(), loss);
     }

@@ -30,6 +30,8 @@ pub struct WorkloadRow {
     pub by_budget: bool,
     /// Replicas wanted.
     pub desired: i32,
+    /// A DaemonSet: what it is short of does not count in the ranking.
+    pub of_nodes: bool,
     /// Minutes down.
     pub down: Estimate,
     /// Replica-minutes short.
@@ -49,7 +51,7 @@ pub struct Row {
     pub samples: Vec<Damage>,
     /// Minutes down, all workloads added.
     pub down: Estimate,
-    /// Replica-minutes short, all workloads added.
+    /// Replica-minutes short, all workloads but DaemonSets added.
     pub short: Estimate,
     /// Seconds until noticed, evicted, rescheduled and ready.
     pub stages: [Estimate; 4],
@@ -73,6 +75,14 @@ pub struct Row {
 
 /// Names of [`Row::stages`].
 pub(super) const STAGES: [&str; 4] = ["detected", "evicted", "rescheduled", "ready"];
+
+impl WorkloadRow {
+    /// True if it counts in the ranking.
+    #[must_use]
+    pub fn hit(&self) -> bool {
+        self.down.mean > 0.0 || self.short.mean > 0.0 && !self.of_nodes
+    }
+}
 
 impl Row {
     fn new(loss: &Loss, seeds: &[u64], samples: Vec<Damage>) -> Self {
@@ -146,6 +156,7 @@ fn workloads(samples: &[Damage]) -> Vec<WorkloadRow> {
                 need: last.need,
                 by_budget: last.by_budget,
                 desired: last.desired,
+                of_nodes: last.of_nodes,
                 down: of(|l| l.down_s),
                 short: of(|l| l.short_s),
                 seeds_down: losses.iter().filter(|l| l.down_s > 0.0).count(),
@@ -154,7 +165,8 @@ fn workloads(samples: &[Damage]) -> Vec<WorkloadRow> {
         })
         .collect();
     rows.sort_by(|a, b| {
-        b.down.mean.total_cmp(&a.down.mean).then(b.short.mean.total_cmp(&a.short.mean))
+        let down = b.down.mean.total_cmp(&a.down.mean);
+        down.then(a.of_nodes.cmp(&b.of_nodes)).then(b.short.mean.total_cmp(&a.short.mean))
     });
     rows
 }

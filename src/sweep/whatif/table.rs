@@ -9,6 +9,10 @@ use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 /// Lines of the table of workloads.
 const WORKLOADS: usize = 30;
 
+fn losses(n: usize) -> String {
+    format!("{n} loss{}", if n == 1 { "" } else { "es" })
+}
+
 /// A number of minutes: two decimals below ten.
 fn minutes(x: f64) -> String {
     if !x.is_finite() {
@@ -86,7 +90,7 @@ impl Study {
         let mut text = format!(
             "{}: {} on {}, one loss at a time, {}; repaired after {} (median; longest {})",
             self.scenario,
-            count(self.rows.len() as u64, "loss").replace("losss", "losses"),
+            losses(self.rows.len()),
             count(self.nodes as u64, "node"),
             count(self.seeds.len() as u64, "seed"),
             span(num::rounded(median, 0)),
@@ -108,7 +112,7 @@ impl Study {
         }
         let mut grid = grid(&head, &[1, 4, 5, 6], width);
         for (rank, row) in shown {
-            let hit = row.workloads.iter().find(|w| w.down.mean > 0.0 || w.short.mean > 0.0);
+            let hit = row.workloads.iter().find(|w| w.hit());
             let mut cells = vec![
                 rank.to_string(),
                 row.loss.to_string(),
@@ -147,8 +151,9 @@ impl Study {
 
     fn notes(&self) -> String {
         let mut lines = vec![format!(
-            "down: fewer ready replicas than the disruption budget asks for, without one fewer than \
-             {}; means over the seeds, [95 % interval]",
+            "means over the seeds [95 % interval]; down: fewer ready replicas than the disruption\n\
+             budget asks for, without one fewer than {}; short: replicas wanted and not ready, but\n\
+             those of DaemonSets",
             self.need,
         )];
         let restless = self.facts.iter().filter(|f| !f.rested).count();
@@ -161,7 +166,7 @@ impl Study {
         }
         let open = self.rows.iter().filter(|row| row.restless() > 0).count();
         if open > 0 {
-            let of = count(self.rows.len() as u64, "loss").replace("losss", "losses");
+            let of = losses(self.rows.len());
             lines.push(format!(
                 "after {open} of {of} it did not come to rest before the horizon on some seed: \
                  what is still missing then counts up to the horizon"
@@ -189,20 +194,23 @@ fn stages(shown: &[(usize, &Row)], width: u16) -> String {
     let blocked = shown.iter().any(|(_, row)| row.blocked.mean > 0.0);
     let mut head = vec!["#", "after"];
     head.extend(STAGES);
-    head.extend(["evictions", "pending min", "why"]);
+    head.extend(["evictions", "pending min"]);
     if blocked {
         head.push("blocked by budget");
     }
     if work {
         head.push("lost work min");
     }
-    let mut grid = grid(&head, &[1, 8], width);
+    let mut grid = grid(&head, &[1], width);
+    let mut why = String::new();
     for (rank, row) in shown {
         let mut cells = vec![rank.to_string(), row.loss.to_string()];
         cells.extend(row.stages.iter().map(stage));
         cells.push(minutes(row.evicted.mean));
         cells.push(minutes(row.pending.mean));
-        cells.push(if row.why_pending.is_empty() { "-".into() } else { row.why_pending.clone() });
+        if row.pending.mean >= 0.005 {
+            why.push_str(&format!("\npending after {}: {}", row.loss, row.why_pending));
+        }
         if blocked {
             cells.push(minutes(row.blocked.mean));
         }
@@ -211,14 +219,15 @@ fn stages(shown: &[(usize, &Row)], width: u16) -> String {
         }
         grid.add_row(cells);
     }
-    grid.trim_fmt()
+    grid.trim_fmt() + &why
 }
 
 fn workloads(shown: &[(usize, &Row)], width: u16) -> String {
-    let hit = |w: &&WorkloadRow| w.down.mean > 0.0 || w.short.mean > 0.0;
     let all: Vec<(usize, &Row, &WorkloadRow)> = shown
         .iter()
-        .flat_map(|(rank, row)| row.workloads.iter().filter(hit).map(move |w| (*rank, *row, w)))
+        .flat_map(|(rank, row)| {
+            row.workloads.iter().filter(|w| w.hit()).map(move |w| (*rank, *row, w))
+        })
         .collect();
     if all.is_empty() {
         return String::new();
