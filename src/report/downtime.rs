@@ -1,7 +1,7 @@
 //! When a workload is down: it has fewer ready replicas than it needs.
 //!
-//! What it needs is what its owner says to the cluster: `minAvailable` of the disruption budget that
-//! selects its pods (or the replicas less `maxUnavailable`; percentages round up, source:
+//! What it needs is what its owner says to the cluster: `minAvailable` of the disruption budget
+//! that selects its pods (or the replicas less `maxUnavailable`; percentages round up, source:
 //! `controller/disruption/disruption.go` `getExpectedPodCount`). Without a budget it is one ready
 //! replica.
 
@@ -61,14 +61,15 @@ impl fmt::Display for Need {
         match self {
             Self::Least(IntOrPercent::Int(n)) => write!(f, "{n}"),
             Self::Least(IntOrPercent::Percent(p)) => write!(f, "{p}%"),
+            Self::Spare(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) => f.write_str("all"),
             Self::Spare(IntOrPercent::Int(n)) => write!(f, "all but {n}"),
             Self::Spare(IntOrPercent::Percent(p)) => write!(f, "all but {p}%"),
         }
     }
 }
 
-/// The need of every workload that has a budget, by the budgets that are there now. Of several budgets the one that
-/// asks for most counts, since all of them hold.
+/// The need of every workload that has a budget, by the budgets that are there now. Of several
+/// budgets the one that asks for most counts, since all of them hold.
 #[must_use]
 pub fn needs(rows: &[WorkloadRow], versions: &Versions) -> Vec<Option<Need>> {
     let budgets: Vec<PodDisruptionBudget> = versions

@@ -152,10 +152,12 @@ impl Metrics {
         self.sink.take().map_or(Ok(()), |mut sink| sink.close())
     }
 
-    /// Joins a run that is under way: what is there now is taken as it is.
+    /// Joins a run that is under way: what is there now is taken as it is, bare pods that serve as
+    /// wanted.
     pub fn join(&mut self, now: SimTime, versions: &Versions) {
         self.series.begin(now);
         self.prime(now, None, versions);
+        self.workloads.keep_bare(now);
         if let Some(strain) = &mut self.strain {
             strain.join(now, self.plan.cluster.epoch_s, versions);
         }

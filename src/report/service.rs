@@ -76,9 +76,12 @@ pub(super) fn short(metrics: &Metrics, workload: Option<&str>, at_most: SimDurat
     within(metrics, (workload, None), |lost| lost.short, at_most, expected)
 }
 
+/// A stage of recovery: its word, its bound, and whether and when a fault came to it.
+type Stage = (&'static str, Option<SimDuration>, fn(&FaultSummary) -> (bool, Option<f64>));
+
 /// Every fault's stages end in time.
 pub(super) fn recovery(metrics: &Metrics, bounds: &RecoveryBounds) -> Verdict {
-    let stages: [(&str, Option<SimDuration>, fn(&FaultSummary) -> (bool, Option<f64>)); 4] = [
+    let stages: [Stage; 4] = [
         ("noticed", bounds.detected, |f| (f.detected_nodes > 0, f.detected_s)),
         ("evicted", bounds.evicted, |f| (f.evicted > 0, f.last_evicted_s)),
         ("rescheduled", bounds.rescheduled, |f| (f.rescheduled > 0, f.last_rescheduled_s)),

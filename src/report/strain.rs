@@ -1,5 +1,5 @@
-//! What a run puts on those who wait: pods without a node, by why, and work of Jobs that is lost and
-//! has to be done again. Kept only where somebody asks for it.
+//! What a run puts on those who wait: pods without a node, by why, and work of Jobs that is lost
+//! and has to be done again. Kept only where somebody asks for it.
 
 use crate::api::pod::{ConditionType, ContainerState, Phase};
 use crate::api::versions::{ObjRef, Versions};

@@ -1,5 +1,5 @@
-//! A cluster's dump in place of a scenario: what `kubectl get -A -o yaml` printed is all there is to
-//! say about the cluster, so the scenario around it is written here.
+//! A cluster's dump in place of a scenario: what `kubectl get -A -o yaml` printed is all there is
+//! to say about the cluster, so the scenario around it is written here.
 
 use super::error::{InputError, InputErrors};
 use super::load::{LoadOptions, Loaded, load_with, parse};

@@ -100,13 +100,11 @@ fn service(from: &file::Expect, known: &Known, at: &Place, report: &mut Report) 
         }
         all.push(Expect::Recovery(bounds));
     }
-    let totals: [(_, _, fn(SimDuration) -> Expect); 2] = [
-        ("pendingTotal", &from.pending_total, Expect::PendingTotal),
-        ("lostWork", &from.lost_work, Expect::LostWork),
-    ];
-    for (field, given, of) in totals {
-        all.extend(given.as_ref().map(|text| of(span(text, &at.key(field), report))));
-    }
+    let mut total = |field: &str, given: &Option<Span>| {
+        given.as_ref().map(|text| span(text, &at.key(field), report))
+    };
+    all.extend(total("pendingTotal", &from.pending_total).map(Expect::PendingTotal));
+    all.extend(total("lostWork", &from.lost_work).map(Expect::LostWork));
     all
 }
 

@@ -193,6 +193,23 @@ fn the_expectations_of_a_run_speak_of_downtime() {
     }
 }
 
+#[test]
+fn a_bare_pod_is_lost_for_good() {
+    let pod = "  - apiVersion: v1\n    kind: Pod\n    metadata: {name: bare}\n    spec: {nodeSelector: \
+               {kubernetes.io/hostname: node-0}, containers: [{name: c, image: \"c:1\"}]}\n";
+    let place = scratch("whatif-bare");
+    let file = place.join("small.yaml");
+    fs::write(&file, SMALL.replace("faults:\n", &format!("{pod}faults:\n"))).unwrap();
+    let flags = ["--seeds", "2", "--each", "node", "--repair", "20m", "--horizon", "30m"];
+    let (answer, done) = asked(&file, &flags);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    // Nobody makes it anew: it is missing up to the horizon.
+    assert_eq!(answer["losses"][0]["loss"], "node node-0");
+    assert!((down(&answer["losses"][0], "pod/bare") - 50.0).abs() < 1e-6, "{answer:#}");
+    assert_eq!(answer["losses"][0]["workloads"][0]["seeds_down_at_end"], 2);
+    assert!(down(row(&answer, "node node-1"), "pod/bare").abs() < 1e-9);
+}
+
 /// What `kubectl get nodes,pods,… -A -o yaml` prints, cut to what matters.
 fn dump() -> String {
     let mut items = String::new();

@@ -163,10 +163,9 @@ fn play(
             metrics.on(record, versions);
         }
     }
-    // With nothing left to happen the cluster stays as it is.
+    // A cluster at rest stays as it is: what is missing then is missing up to the horizon.
     let idle = session.next_time().is_none();
-    let end = if rested || idle { session.now() } else { latest };
-    metrics.end(end, &session.cluster().shared().versions);
+    metrics.end(latest, &session.cluster().shared().versions);
     Seen { rested: rested || idle, metrics }
 }
 

@@ -7,7 +7,7 @@ use crate::report::downtime::{Need, down};
 use crate::report::expect::{Verdict, judge};
 use crate::report::metrics::Metrics;
 use crate::report::summary::faults;
-use crate::report::workloads::Outage;
+use crate::report::workloads::{Outage, WorkloadRow};
 use std::collections::BTreeMap;
 
 /// What was seen of a branch.
@@ -47,8 +47,8 @@ pub struct Damage {
     pub evict_s: Option<f64>,
     /// Until the last replacement had a node.
     pub reschedule_s: Option<f64>,
-    /// Until every workload (but DaemonSets) was whole; none if some was not by the end, or none was
-    /// ever short.
+    /// Until every workload (but `DaemonSets`) was whole; none if some was not by the end, or none
+    /// was ever short.
     pub ready_s: Option<f64>,
     /// Pods evicted by taints.
     pub evicted: u32,
@@ -94,7 +94,7 @@ impl Damage {
         self.workloads.values().map(|w| w.down_s).sum()
     }
 
-    /// Replica-seconds short, all workloads but DaemonSets added.
+    /// Replica-seconds short, all workloads but `DaemonSets` added.
     #[must_use]
     pub fn short_s(&self) -> f64 {
         self.workloads.values().filter(|w| !w.of_nodes).map(|w| w.short_s).sum()
@@ -107,11 +107,16 @@ impl Damage {
     }
 }
 
+/// True if it is meant to keep replicas, or if its pods have nobody to make them anew.
+fn counts(row: &WorkloadRow) -> bool {
+    row.serves() || row.kind == Kind::Pod && !row.timeline.is_empty()
+}
+
 /// When the last workload was whole again.
 fn ready(metrics: &Metrics, at: SimTime) -> Option<SimTime> {
     let rows = metrics.workloads.rows.iter();
     let shorts = rows
-        .filter(|w| w.serves() && w.kind != Kind::DaemonSet)
+        .filter(|w| counts(w) && w.kind != Kind::DaemonSet)
         .flat_map(|w| Outage::of(&w.timeline, metrics.ended).shorts)
         .filter(|s| s.from >= at);
     let mut latest = None;
@@ -131,7 +136,7 @@ fn workloads(
     fallback: Need,
 ) -> BTreeMap<String, Loss> {
     let mut all = BTreeMap::new();
-    for (i, row) in metrics.workloads.rows.iter().enumerate().filter(|(_, w)| w.serves()) {
+    for (i, row) in metrics.workloads.rows.iter().enumerate().filter(|(_, w)| counts(w)) {
         let by_budget = metrics.needs.get(i).copied().flatten();
         let need = by_budget.unwrap_or(fallback);
         let with = down(&row.timeline, need, at, metrics.ended);

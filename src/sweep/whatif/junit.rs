@@ -10,7 +10,7 @@ fn text(words: &str) -> String {
 }
 
 impl Study {
-    /// JUnit's XML, in the form that Jenkins, GitLab and GitHub's reporters read.
+    /// The XML of `JUnit`, in the form that Jenkins, GitLab and GitHub's reporters read.
     #[must_use]
     pub fn junit(&self) -> String {
         let failures = self.rows.iter().filter(|row| !row.breaches.is_empty()).count();

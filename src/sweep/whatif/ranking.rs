@@ -51,7 +51,7 @@ pub struct Row {
     pub samples: Vec<Damage>,
     /// Minutes down, all workloads added.
     pub down: Estimate,
-    /// Replica-minutes short, all workloads but DaemonSets added.
+    /// Replica-minutes short, all workloads but `DaemonSets` added.
     pub short: Estimate,
     /// Seconds until noticed, evicted, rescheduled and ready.
     pub stages: [Estimate; 4],

@@ -2,7 +2,7 @@
 
 use super::ranking::{Row, STAGES, Study, WorkloadRow};
 use crate::engine::num;
-use crate::report::text::{count, span};
+use crate::report::text::{count, span, wrap};
 use crate::sweep::stats::Estimate;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 
@@ -78,7 +78,14 @@ impl Study {
         }
         parts.push(self.notes());
         parts.retain(|part| !part.is_empty());
-        parts.join("\n\n") + "\n"
+        let mut page = String::new();
+        for (i, part) in parts.iter().enumerate() {
+            page.push_str(if i == 0 { "" } else { "\n" });
+            for line in part.lines() {
+                wrap(&mut page, line, usize::from(width));
+            }
+        }
+        page
     }
 
     fn head(&self) -> String {
@@ -97,7 +104,7 @@ impl Study {
             span(num::rounded(longest, 0)),
         );
         if self.expectations == 0 {
-            text.push_str("; the scenario expects nothing");
+            text.push_str("; the scenario expects nothing of it");
         }
         text
     }
@@ -151,8 +158,8 @@ impl Study {
 
     fn notes(&self) -> String {
         let mut lines = vec![format!(
-            "means over the seeds [95 % interval]; down: fewer ready replicas than the disruption\n\
-             budget asks for, without one fewer than {}; short: replicas wanted and not ready, but\n\
+            "means over the seeds [95 % interval]; down: fewer ready replicas than the disruption \
+             budget asks for, without one fewer than {}; short: replicas wanted and not ready, but \
              those of DaemonSets",
             self.need,
         )];
@@ -206,6 +213,9 @@ fn stages(shown: &[(usize, &Row)], width: u16) -> String {
     for (rank, row) in shown {
         let mut cells = vec![rank.to_string(), row.loss.to_string()];
         cells.extend(row.stages.iter().map(stage));
+        if row.stages[3].n == 0 && row.workloads.iter().any(|w| w.hit()) {
+            cells[5] = "never".to_owned();
+        }
         cells.push(minutes(row.evicted.mean));
         cells.push(minutes(row.pending.mean));
         if row.pending.mean >= 0.005 {
@@ -223,23 +233,23 @@ fn stages(shown: &[(usize, &Row)], width: u16) -> String {
 }
 
 fn workloads(shown: &[(usize, &Row)], width: u16) -> String {
-    let all: Vec<(usize, &Row, &WorkloadRow)> = shown
+    let hit = |row: &'_ Row| row.workloads.iter().filter(|w| w.hit()).count();
+    let more = shown.iter().map(|(_, row)| hit(row)).sum::<usize>().saturating_sub(WORKLOADS);
+    let all: Vec<(usize, &WorkloadRow)> = shown
         .iter()
-        .flat_map(|(rank, row)| {
-            row.workloads.iter().filter(|w| w.hit()).map(move |w| (*rank, *row, w))
-        })
+        .flat_map(|(rank, row)| row.workloads.iter().filter(|w| w.hit()).map(move |w| (*rank, w)))
+        .take(WORKLOADS)
         .collect();
     if all.is_empty() {
         return String::new();
     }
-    let head = ["#", "loss", "workload", "needs", "down min", "short replica-min", "seeds down"];
-    let mut grid = grid(&head, &[1, 2], width);
-    for (rank, row, w) in all.iter().take(WORKLOADS) {
+    let head = ["#", "workload", "needs", "down min", "short replica-min", "seeds down"];
+    let mut grid = grid(&head, &[1], width);
+    for (rank, w) in &all {
         let mark = if w.by_budget { "" } else { "*" };
         let open = if w.open > 0 { "†" } else { "" };
         grid.add_row(vec![
             rank.to_string(),
-            row.loss.to_string(),
             w.workload.clone(),
             format!("{}{mark} of {}", w.need, w.desired),
             format!("{}{open}", interval(&w.down)),
@@ -248,13 +258,13 @@ fn workloads(shown: &[(usize, &Row)], width: u16) -> String {
         ]);
     }
     let mut text = grid.trim_fmt();
-    if all.len() > WORKLOADS {
-        text.push_str(&format!("\n{} more in workloads.csv", all.len() - WORKLOADS));
+    if more > 0 {
+        text.push_str(&format!("\n{more} more in workloads.csv"));
     }
-    if all.iter().any(|(_, _, w)| !w.by_budget) {
+    if all.iter().any(|(_, w)| !w.by_budget) {
         text.push_str("\n* no disruption budget selects it");
     }
-    if all.iter().any(|(_, _, w)| w.open > 0) {
+    if all.iter().any(|(_, w)| w.open > 0) {
         text.push_str("\n† still down at the horizon on some seed");
     }
     text
