@@ -171,7 +171,12 @@ impl Cluster {
             Role::ControllerManager => self.controllers.on_change(change, before, cx),
             Role::Kubelet => {
                 let node = &mut self.nodes[client.index as usize];
-                if node.address() == client && node.kubelet_up() && !self.hides(change) {
+                if node.address() != client || !node.kubelet_up() {
+                    return;
+                }
+                if self.hides(change) {
+                    self.reconcile_mirror(change, hop);
+                } else {
                     let cx = &mut self.shared.context(hop);
                     self.nodes[client.index as usize].on_pod(change, cx);
                 }

@@ -360,6 +360,11 @@ pub enum NodeEvent {
     TellStatus,
     /// The pod lifecycle event generator lists the runtime's containers.
     Relist,
+    /// The status manager holds what the API server says of a pod against what it has told.
+    Reconcile {
+        /// Pod worker.
+        pod: u32,
+    },
     /// A container is probed, and that can be seen.
     Probe {
         /// Which of its probes.

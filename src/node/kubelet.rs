@@ -19,7 +19,7 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
 use crate::engine::intern::Known;
-use crate::engine::{SimDuration, SimTime, Sym};
+use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::{Context, NodeEvent, What};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -70,7 +70,35 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         }
         (None, None) => {}
         (Some(id), Some(deletion)) => ending::stop(node, id, deletion.grace_s, cx),
-        (Some(_), None) => {}
+        (Some(id), None) => notice(node, id, pod, cx),
+    }
+}
+
+/// Somebody else has written a status that is not the kubelet's (a node controller that was late,
+/// say): it is put right with the status manager's next look (source: `status_manager.go`
+/// `syncBatch` every 10 s, `needsReconcile`).
+fn notice(node: &mut NodeAgent, id: u32, pod: &Pod, cx: &mut Context<'_>) {
+    const LOOKS: SimDuration = SimDuration::from_secs(10);
+    let entity = node.setup.name.stable_hash();
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    let differs = worker.stage == Stage::Up && status::ready(worker) != pod.ready();
+    if differs {
+        let armed = std::mem::replace(&mut worker.rare_mut().differs, true);
+        if !armed {
+            let grid = Grid::drawn(cx.draws(), entity, Purpose("status-sync"), LOOKS);
+            let wait = grid.after(cx.now()).since(cx.now());
+            node.schedule(wait, NodeEvent::Reconcile { pod: id }, cx);
+        }
+    } else if let Some(rare) = &mut worker.rare {
+        rare.differs = false;
+    }
+}
+
+fn reconcile(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let up = node.kubelet_up;
+    let Some(rare) = node.workers.get_mut(id).and_then(|w| w.rare.as_mut()) else { return };
+    if std::mem::take(&mut rare.differs) && up {
+        report(node, id, None, cx);
     }
 }
 
@@ -161,6 +189,7 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::ImageGc => pressure::gc(node, cx),
         NodeEvent::TellStatus => node.tell_status(cx),
         NodeEvent::Relist => relist(node, cx),
+        NodeEvent::Reconcile { pod } => reconcile(node, pod, cx),
         NodeEvent::Probe { which, pod, container, run, extra } => {
             probes::probed(node, pod, (container as usize, run), (which, extra), cx);
         }

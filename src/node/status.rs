@@ -202,6 +202,12 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
     }
 }
 
+/// Whether condition Ready of a pod that is up is True.
+pub(super) fn ready(worker: &Worker) -> bool {
+    let up = |i: usize| worker.runs[i].ready && worker.runs[i].running();
+    (worker.n_init()..worker.runs.len()).all(up) && worker.spec.readiness_gates.is_empty()
+}
+
 fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stamp) {
     let n_init = worker.n_init();
     let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);

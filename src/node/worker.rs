@@ -69,6 +69,8 @@ pub(super) struct Worker {
 /// What few pods need.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rare {
+    /// The API server says of it what the kubelet has not told.
+    pub(super) differs: bool,
     /// When the worker wakes by its own clock.
     pub(super) wake: Option<SimTime>,
     /// Why the kubelet ends the pod.

@@ -230,6 +230,7 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::ImageGc => "the kubelet throws unused images away",
         NodeEvent::TellStatus => "the kubelet reports what has changed about its node",
         NodeEvent::Relist => "PLEG lists the containers",
+        NodeEvent::Reconcile { .. } => "the kubelet compares a pod's status with its own",
         NodeEvent::Probe { .. } => "a container is probed",
         NodeEvent::Sync { .. } => "a pod worker wakes",
     }

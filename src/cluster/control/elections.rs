@@ -128,7 +128,7 @@ impl Cluster {
                 renewed: now,
                 transitions: 0,
             };
-            let lease = self.write_lease(lease);
+            let lease = self.write_lease(lease, 0);
             if let (Some(control), Some(lease)) = (&mut self.control, lease) {
                 control.races[race].candidates[host].elector =
                     Elector::leading(election, lease, now);
@@ -138,8 +138,8 @@ impl Cluster {
     }
 
     /// Puts a Lease into the store as it was written in time that nobody has looked at.
-    fn write_lease(&mut self, lease: Lease) -> Option<Lease> {
-        let cx = &mut self.shared.context(0);
+    fn write_lease(&mut self, lease: Lease, seq: u64) -> Option<Lease> {
+        let cx = &mut self.shared.context(seq);
         let stored = self.api.record_renewal(Obj::Lease(Arc::new(lease)), cx).ok()?;
         stored.value.as_lease().map(|l| Lease::clone(l))
     }
@@ -175,7 +175,7 @@ impl Cluster {
             last.and_then(|c| Some((c.elector.record_seen()?.clone(), c.elector.renewed_by(now)?)));
         let mut lease = None;
         if let Some((seen, renewed)) = last {
-            lease = self.write_lease(Lease { renewed, ..seen }).map(|l| (l, renewed));
+            lease = self.write_lease(Lease { renewed, ..seen }, seq).map(|l| (l, renewed));
         }
         let Some(control) = &mut self.control else { return };
         let it = &mut control.races[race];

@@ -10,7 +10,7 @@ use crate::api::pod::{
     RestartPolicy, Toleration, Truth,
 };
 use crate::api::request::{Op, Request, User};
-use crate::api::versions::ObjRef;
+use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Pod, PodSpec};
 use crate::engine::digest::mix;
 use crate::engine::{SimTime, Sym};
@@ -181,17 +181,32 @@ impl Cluster {
         }
     }
 
+    /// Where the process of a mirror pod runs, and which one it is.
+    fn process_of(&self, pod: &Pod) -> Option<(usize, StaticPod)> {
+        let (node, control) = (pod.node, self.control.as_ref()?);
+        let host = control.hosts.iter().position(|h| h.name == node)?;
+        let process = StaticPod::ALL.into_iter().find(|p| name(*p, node) == pod.meta.name)?;
+        Some((host, process))
+    }
+
     /// True if the pod is a mirror, whose status is then told anew.
     pub(super) fn mirrored(&mut self, object: ObjRef, seq: u64) -> bool {
         let pod = self.shared.versions.current(Kind::Pod, object).and_then(Obj::as_pod);
         let Some(pod) = pod.filter(|p| is_mirror(p)) else { return false };
-        let (node, name) = (pod.node, pod.meta.name);
-        let Some(control) = &self.control else { return true };
-        let host = control.hosts.iter().position(|h| h.name == node);
-        let process = StaticPod::ALL.into_iter().find(|p| self::name(*p, node) == name);
-        if let (Some(host), Some(process)) = (host, process) {
+        if let Some((host, process)) = self.process_of(pod) {
             self.show_mirror(host, process, seq);
         }
         true
+    }
+
+    /// Somebody else has written a mirror pod's status: its kubelet puts it right (source:
+    /// `status_manager.go` `needsReconcile`).
+    pub(in super::super) fn reconcile_mirror(&mut self, change: &Change, seq: u64) {
+        let Some(pod) = change.value.as_pod().filter(|_| !change.deleted) else { return };
+        let Some((host, process)) = self.process_of(pod) else { return };
+        let up = self.pod(host, process).is_some_and(|state| state.up);
+        if pod.ready() != up {
+            self.show_mirror(host, process, seq);
+        }
     }
 }

@@ -609,7 +609,7 @@ impl ApiServer {
 
     /// Deletes what stood under leases that have expired.
     fn expire(&mut self, cx: &mut Context<'_>) {
-        if !self.writable(cx.now()) {
+        if !self.quorate(cx.now()) {
             // The next leader counts all leases anew.
             self.expiry_armed = false;
             return;

@@ -55,6 +55,8 @@ pub struct JobController {
     claims: Claims,
     expected: Expectations,
     failures: FxHashMap<Uid, Failures>,
+    /// Jobs that are gone, by name, whose pods have not been let go of.
+    gone: FxHashMap<Key, Uid>,
     tracking: Sym,
 }
 
@@ -65,6 +67,7 @@ impl Default for JobController {
             claims: Claims::holding(Kind::Job, Kind::Pod, TRACKING),
             expected: Expectations::default(),
             failures: FxHashMap::default(),
+            gone: FxHashMap::default(),
             tracking: TRACKING.into(),
         }
     }
@@ -128,6 +131,7 @@ impl Reconcile for JobController {
         if change.value.kind() == Kind::Job {
             if let Some(meta) = change.value.meta().filter(|_| change.deleted) {
                 self.failures.remove(&meta.uid);
+                self.gone.insert(Key::of(&change.value), meta.uid);
             }
             self.claims.on_owner(change, before, caches, cx);
             let own = change.value.meta().map(|m| m.generation);
@@ -140,6 +144,7 @@ impl Reconcile for JobController {
         self.claims.on_child(change, before, caches, cx, wake);
         let Some((key, _)) = owner_key(&change.value, Kind::Job) else { return };
         self.expected.observe(key, change, before);
+        self.note_orphan(key, change, caches, cx);
         wake.push((key, BATCH));
     }
 
@@ -158,13 +163,13 @@ impl Reconcile for JobController {
             Step::Claiming => Next::Retry,
             Step::Deleting => {
                 self.deleted(key, state, answers, cx);
-                self.track(state, cx)
+                self.track(key, state, cx)
             }
             Step::Creating => self.created(key, state, answers, cx),
             Step::Uncounted | Step::Finalizers if answers.iter().any(refused) => Next::Retry,
             Step::Uncounted => {
                 state.written = Some(state.status.clone());
-                self.remove_finalizers(state)
+                self.remove_finalizers(key.ns, state)
             }
             Step::Finalizers => self.count(state, cx),
             Step::Last => {
@@ -177,7 +182,46 @@ impl Reconcile for JobController {
 }
 
 impl JobController {
+    /// A pod may outlive its job, whose controller must let go of it all the same.
+    fn note_orphan(&mut self, key: Key, change: &Change, caches: &Cache, cx: &Context<'_>) {
+        let Some(meta) = change.value.meta().filter(|_| !change.deleted) else { return };
+        let Some(owner) = meta.controller() else { return };
+        let found = caches.named(cx.versions(), Kind::Job, key.ns, key.name);
+        let lives = found.and_then(|(_, o)| o.meta()).is_some_and(|m| m.uid == owner.uid);
+        if !lives && meta.has_finalizer(self.tracking.as_str()) {
+            self.gone.insert(key, owner.uid);
+        }
+    }
+
+    /// Pods of a job that is gone keep no finalizer (source: `job_controller.go` `syncOrphanPod`).
+    fn let_go(
+        &mut self,
+        key: Key,
+        state: &mut State,
+        caches: &Cache,
+        cx: &Context<'_>,
+    ) -> Option<Next> {
+        let uid = self.gone.remove(&key)?;
+        let pods = caches.owned(uid, Kind::Pod).filter_map(|object| {
+            let pod = caches.get(cx.versions(), Kind::Pod, object)?.as_pod()?;
+            let held = pod.meta.has_finalizer(self.tracking.as_str());
+            held.then_some((pod.meta.name, object, pod.meta.uid))
+        });
+        state.ended = pods.collect();
+        if state.ended.is_empty() {
+            return None;
+        }
+        // A job of the same name is looked at once this is done.
+        state.again = Some(cx.now());
+        let next = self.remove_finalizers(key.ns, state);
+        state.step = Step::Last;
+        Some(next)
+    }
+
     fn start(&mut self, key: Key, state: &mut State, caches: &Cache, cx: &mut Context<'_>) -> Next {
+        if let Some(next) = self.let_go(key, state, caches, cx) {
+            return next;
+        }
         let found = caches.named(cx.versions(), Kind::Job, key.ns, key.name);
         let Some((target, Obj::Job(job))) = found else {
             self.expected.forget(key);
@@ -272,7 +316,7 @@ impl JobController {
                 ("", "")
             };
             self.finish(condition(kind, Truth::True, reason, message, cx), state, cx);
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         self.suspend_or_resume(job, state, cx);
         self.manage(key, job, pods, state, cx)
@@ -344,7 +388,7 @@ impl JobController {
         state.status.active = 0;
         self.finish(end, state, cx);
         if pods.active.is_empty() {
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         if two_step {
             // Final only after every pod has ended.
@@ -365,7 +409,7 @@ impl JobController {
         state.status.active = 0;
         self.finish(end, state, cx);
         if pods.active.is_empty() {
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         state.finish = None;
         self.delete_pods(key, &pods.active, state, cx)
@@ -448,7 +492,7 @@ impl JobController {
     ) -> Next {
         let succeeded = succeeded(job, &state.status);
         if job.meta.terminating() || !self.expected.satisfied(key, cx.now()) {
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         let active = num::i32_of(pods.active.len());
         let wanted = match job.completions {
@@ -465,7 +509,7 @@ impl JobController {
         let leaving = if jobplan::only_ended(job) { num::i32_of(pods.leaving.len()) } else { 0 };
         let missing = (wanted - active - leaving).min(BURST);
         if missing <= 0 {
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         self.create(key, job, (pods, missing), state, cx)
     }
@@ -484,7 +528,7 @@ impl JobController {
         let until = if job.backoff_per_index.is_some() { SimTime::ZERO } else { failures.until() };
         if until > now {
             state.look_again(until);
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         state.remaining = missing;
         if job.indexed {
@@ -509,7 +553,7 @@ impl JobController {
             state.indexes = indexes;
         }
         if state.remaining == 0 {
-            return self.track(state, cx);
+            return self.track(key, state, cx);
         }
         self.expected.expect_creations(key, state.remaining, now);
         state.batch = 0;
@@ -583,19 +627,19 @@ impl JobController {
         if state.remaining > 0 {
             return self.create_batch(state);
         }
-        self.track(state, cx)
+        self.track(key, state, cx)
     }
 
     /// Writes down the ended pods, removes their finalizers, then counts them.
     /// Source: `trackJobStatusAndRemoveFinalizers`.
-    fn track(&mut self, state: &mut State, cx: &mut Context<'_>) -> Next {
+    fn track(&mut self, key: Key, state: &mut State, cx: &mut Context<'_>) -> Next {
         if state.ended.is_empty() {
             return self.count(state, cx);
         }
         state.step = Step::Uncounted;
         if state.job.as_ref().is_some_and(|job| job.status == state.status) {
             // They were written down before; only the finalizers are left to go.
-            return self.remove_finalizers(state);
+            return self.remove_finalizers(key.ns, state);
         }
         self.put(state)
     }
@@ -607,9 +651,7 @@ impl JobController {
         Next::Call(vec![put_status(Obj::Job(Arc::new(object)), state.target)])
     }
 
-    fn remove_finalizers(&self, state: &mut State) -> Next {
-        let Some(job) = state.job.as_ref() else { return Next::Done };
-        let ns = job.meta.ns;
+    fn remove_finalizers(&self, ns: Sym, state: &mut State) -> Next {
         state.step = Step::Finalizers;
         let op = Op::RemoveFinalizer(self.tracking);
         let call = |(name, object, _): &(Name, ObjRef, Uid)| Call {
@@ -667,7 +709,7 @@ impl JobController {
     }
 
     /// A finished job: loose ends.
-    fn after_finish(&self, _job: &Job, state: &mut State, pods: &Pods) -> Next {
+    fn after_finish(&self, job: &Job, state: &mut State, pods: &Pods) -> Next {
         let loose: Vec<(Name, ObjRef, Uid)> = pods
             .succeeded
             .iter()
@@ -678,7 +720,7 @@ impl JobController {
             .collect();
         if !loose.is_empty() {
             state.ended = loose;
-            let next = self.remove_finalizers(state);
+            let next = self.remove_finalizers(job.meta.ns, state);
             state.step = Step::Last;
             return next;
         }

@@ -84,7 +84,7 @@ pub struct Etcd {
     forced: bool,
     /// Objects by the minute in which their leases expire, in order of both (all leases here have
     /// one TTL).
-    leased: VecDeque<(SimTime, VecDeque<(Kind, ObjRef)>)>,
+    leased: VecDeque<(SimTime, Kind, VecDeque<ObjRef>)>,
     /// Revision that the next compaction compacts to: that of one interval ago.
     compact_next: u64,
 }
@@ -207,20 +207,25 @@ impl Etcd {
     ) -> SimTime {
         let minute = SimDuration::from_secs(60).0;
         let expiry = SimTime((cx.now() + ttl).0.div_ceil(minute) * minute);
-        match self.leased.back_mut().filter(|(at, _)| *at == expiry) {
-            Some((_, objects)) => objects.push_back((kind, object)),
-            None => self.leased.push_back((expiry, VecDeque::from([(kind, object)]))),
+        match self.leased.back_mut().filter(|(at, of, _)| (*at, *of) == (expiry, kind)) {
+            Some((_, _, objects)) => objects.push_back(object),
+            None => {
+                if let Some((_, _, full)) = self.leased.back_mut() {
+                    full.shrink_to_fit();
+                }
+                self.leased.push_back((expiry, kind, VecDeque::from([object])));
+            }
         }
         expiry
     }
 
     /// The next object whose lease has expired, if there is one.
     pub fn expired(&mut self, now: SimTime) -> Option<(Kind, ObjRef)> {
-        let (at, objects) = self.leased.front_mut()?;
+        let (at, kind, objects) = self.leased.front_mut()?;
         if *at > now {
             return None;
         }
-        let first = objects.pop_front();
+        let first = objects.pop_front().map(|object| (*kind, object));
         if objects.is_empty() {
             self.leased.pop_front();
         }
@@ -230,9 +235,13 @@ impl Etcd {
     /// A new leader counts every lease from its whole TTL again (source: `lease/lessor.go`
     /// `Promote`).
     pub fn promote(&mut self, ttl: SimDuration, now: SimTime) {
-        let all = self.leased.drain(..).flat_map(|(_, objects)| objects).collect::<VecDeque<_>>();
-        if !all.is_empty() {
-            self.leased.push_back((now + ttl, all));
+        let all: Vec<(Kind, VecDeque<ObjRef>)> =
+            self.leased.drain(..).map(|(_, kind, objects)| (kind, objects)).collect();
+        for (kind, objects) in all {
+            match self.leased.back_mut().filter(|(_, of, _)| *of == kind) {
+                Some((_, _, list)) => list.extend(objects),
+                None => self.leased.push_back((now + ttl, kind, objects)),
+            }
         }
     }
 
@@ -245,7 +254,7 @@ impl Etcd {
     /// When the next lease expires.
     #[must_use]
     pub fn next_expiry(&self) -> Option<SimTime> {
-        self.leased.front().map(|(at, _)| *at)
+        self.leased.front().map(|(at, ..)| *at)
     }
 
     /// Compacts to the revision of one interval ago and remembers the present one for the next

@@ -59,8 +59,9 @@ impl GroupKey {
 /// A number of pods per node, and its sums over the domains that somebody asks about.
 #[derive(Debug, Clone, Default)]
 pub struct PerNode {
-    /// Count per node index; nodes beyond the end have none.
-    pub counts: Vec<u32>,
+    /// Count per node index; nodes beyond the end have none. Narrow, and grown by little: a cluster
+    /// of many workloads has as many of these as it has workloads.
+    pub counts: Vec<u16>,
     /// Sum over all nodes.
     pub total: u64,
     sums: Vec<DomainSums>,
@@ -80,7 +81,7 @@ pub struct DomainSums {
 }
 
 impl DomainSums {
-    fn new(topology: &Topology, counts: &[u32]) -> Self {
+    fn new(topology: &Topology, counts: &[u16]) -> Self {
         let mut sums = vec![0; topology.n];
         for (node, &domain) in topology.of_index.iter().enumerate() {
             if domain != NONE {
@@ -119,6 +120,10 @@ impl PerNode {
     fn step(&mut self, node: u32, add: bool) {
         let node = node as usize;
         if self.counts.len() <= node {
+            let more = node + 1 - self.counts.len();
+            if self.counts.capacity() <= node {
+                self.counts.reserve_exact(more + node / 8);
+            }
             self.counts.resize(node + 1, 0);
         }
         if add {

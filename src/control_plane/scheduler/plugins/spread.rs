@@ -214,7 +214,7 @@ struct Lane<'a> {
     domain: &'a [u32],
     n: usize,
     order: &'a [u32],
-    counts: &'a [u32],
+    counts: &'a [u16],
 }
 
 impl<'a> Lane<'a> {
