@@ -55,6 +55,8 @@ pub mod keys {
     pub const REGION: &str = "topology.kubernetes.io/region";
     /// Hostname label.
     pub const HOSTNAME: &str = "kubernetes.io/hostname";
+    /// Label and taint of a node of the control plane.
+    pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
     /// Taint of a node whose Ready condition is False.
     pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
     /// Taint of a node whose Ready condition is Unknown.

@@ -389,7 +389,8 @@ impl Cluster {
         let agent = &mut self.nodes[index as usize];
         // A kubelet that is stopped, boots or waits for an API server is lost with its machine all
         // the same.
-        let there = if hits == Blow::Machine { agent.machine_up() } else { agent.kubelet_up() };
+        let machine = matches!(hits, Blow::Machine | Blow::Orderly);
+        let there = if machine { agent.machine_up() } else { agent.kubelet_up() };
         if !there {
             return;
         }
@@ -425,6 +426,10 @@ impl Cluster {
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
         self.machine_ends(index, hop);
+        // Who told it to go down may have wanted it back before it was off.
+        if !self.away.holds(Part::Machine, index) {
+            self.nodes[index as usize].power_on(&mut self.shared.context(hop));
+        }
     }
 
     pub(super) fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {

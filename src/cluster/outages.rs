@@ -41,6 +41,11 @@ impl Away {
         causes[index] == 1
     }
 
+    /// True while a cause keeps it away.
+    pub(super) fn holds(&self, part: Part, index: u32) -> bool {
+        self.by_part[part as usize].get(index as usize).is_some_and(|n| *n > 0)
+    }
+
     /// A cause is over; true if it was the last.
     pub(super) fn comes(&mut self, part: Part, index: u32) -> bool {
         let causes = self.by_part[part as usize].get_mut(index as usize);

@@ -125,6 +125,12 @@ pub(super) fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context
             worker.deadline = deadline;
             return;
         }
+        // It was to go before it had ended, and the kubelet hears of it only now.
+        Stage::Ended if grace_s > 0 => {
+            worker.deadline = deadline;
+            worker.stage = Stage::Stopped;
+            return report(node, id, Some(id | FINAL_PATCH), cx);
+        }
         // The API server lets an ended pod go by itself.
         Stage::Ended => return,
         Stage::Stopping | Stage::Mounting | Stage::Sandbox | Stage::Starting(_) | Stage::Up => {}

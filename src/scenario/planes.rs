@@ -11,7 +11,7 @@ use crate::engine::{SimTime, Sym};
 use std::sync::Arc;
 
 /// Label of the nodes that run the control plane.
-const ROLE: &str = "node-role.kubernetes.io/control-plane";
+const ROLE: &str = crate::api::node::keys::CONTROL_PLANE;
 /// What those faults need.
 const NEEDED: &str = "write cluster.controlPlane: {nodes: 3}";
 /// Most nodes of a control plane: etcd advises against more than seven members.

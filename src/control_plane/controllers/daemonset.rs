@@ -6,7 +6,7 @@ use super::daemonplan::{View, node_of, tolerations};
 use super::history::{self, Newest, Revision};
 use super::support::{
     Expectations, Reporter, create_pod, delete, namespace_going, next_batch, owned_by, owner_key,
-    pod_of, put_status, reports, text, unnamed_text,
+    pod_of, put_status, reports, resync_at, text, unnamed_text,
 };
 use crate::api::kevent::Text;
 use crate::api::labels::{Op as LabelOp, Requirement};
@@ -214,6 +214,7 @@ impl DaemonSetController {
             state.look_again(cx.now() + min_ready);
         }
         if !self.expected.satisfied(key, cx.now()) {
+            state.look_again(resync_at(cx));
             return Self::put_status(state, cx);
         }
         let (mut missing, mut victims) = view.manage(cx);

@@ -5,7 +5,7 @@ use super::claims::Claims;
 use super::jobplan::{self, Pods};
 use super::support::{
     BURST, Expectations, Reporter, condition, create_pod, delete, namespace_going, next_batch,
-    owned_by, owner_key, pod_of, put_status, reports, text, unnamed_text,
+    owned_by, owner_key, pod_of, put_status, reports, resync_at, text, unnamed_text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{Condition, ConditionType, Truth};
@@ -491,7 +491,11 @@ impl JobController {
         cx: &mut Context<'_>,
     ) -> Next {
         let succeeded = succeeded(job, &state.status);
-        if job.meta.terminating() || !self.expected.satisfied(key, cx.now()) {
+        let seen = self.expected.satisfied(key, cx.now());
+        if !seen {
+            state.look_again(resync_at(cx));
+        }
+        if job.meta.terminating() || !seen {
             return self.track(key, state, cx);
         }
         let active = num::i32_of(pods.active.len());
@@ -715,6 +719,7 @@ impl JobController {
             .iter()
             .chain(&pods.failed)
             .chain(&pods.active)
+            .chain(&pods.leaving)
             .filter(|(_, p)| p.meta.has_finalizer(self.tracking.as_str()))
             .map(|(object, p)| (p.meta.name, *object, p.meta.uid))
             .collect();

@@ -157,14 +157,16 @@ impl NodeLifecycle {
         let zone = node.meta.labels.get(keys::ZONE.into()).unwrap_or_default();
         self.zones.put(name, zone, ready == Truth::True);
         let was = before.and_then(Obj::as_node).map(|n| self::ready(n));
-        if was == Some(ready) && self.suspects.iter().all(|s| s.node != name) {
+        // A taint may be seen only after the node was seen to be back.
+        let stale = ready == Truth::True && node.taints.iter().any(|t| self.own_no_execute(t));
+        if was == Some(ready) && !stale && self.suspects.iter().all(|s| s.node != name) {
             return;
         }
         let silent = !cx.leases().renewing(name);
-        if ready != Truth::True || silent || node.taints.iter().any(|t| self.own_no_execute(t)) {
+        if ready != Truth::True || silent || stale {
             self.suspect(name);
         }
-        if was != Some(ready) || silent {
+        if was != Some(ready) || silent || stale {
             self.arm_monitor(cx.now(), cx);
         }
     }

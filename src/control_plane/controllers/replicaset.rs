@@ -5,7 +5,7 @@ use super::ranking::{self, Candidate};
 use super::support::{
     BURST, Expectations, Reporter, available, condition, create_pod, delete, deleted,
     namespace_going, next_available, next_batch, owned_by, owner_key, pod_of, pods_of, put_status,
-    reports, text, unnamed_text,
+    reports, resync_at, text, unnamed_text,
 };
 use crate::api::kevent::Text;
 use crate::api::pod::{ConditionType, Truth};
@@ -235,9 +235,12 @@ impl ReplicaSetController {
         );
         let of = (&*set, self.kind == Kind::ReplicaSet);
         (state.status, state.again) = status_of(of, &tally, caches, cx);
-        let act = set.meta.deletion.is_none()
-            && self.expected.satisfied(key, cx.now())
-            && !self.claims.waits(key, cx.now());
+        let seen = self.expected.satisfied(key, cx.now());
+        if !seen {
+            let resync = resync_at(cx);
+            state.again = Some(state.again.map_or(resync, |at| at.min(resync)));
+        }
+        let act = set.meta.deletion.is_none() && seen && !self.claims.waits(key, cx.now());
         state.set = Some(Arc::clone(&set));
         let surplus = tally.active - set.replicas;
         if act && surplus < 0 {

@@ -7,7 +7,7 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Owner, Pod, Uid};
 use crate::client::{Cache, Call, Key, Outbox};
-use crate::engine::{SimDuration, SimTime, Sym};
+use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -24,6 +24,16 @@ struct Expected {
     creations: i32,
     deletions: Vec<Uid>,
     since: SimTime,
+}
+
+/// When the shared informers next hand every object over again, changed or not: each process draws
+/// its period between 12 and 24 hours (source: `controllermanager.go` `ResyncPeriod`). Only who
+/// waits for something that may never come (a creation that came and went unseen) is woken by it.
+pub(super) fn resync_at(cx: &Context<'_>) -> SimTime {
+    let least = SimDuration::from_secs(12 * 3600);
+    let unit = cx.draw(0, Purpose("informer-resync"), 0).unit();
+    let period = least + least.scale(unit);
+    Grid::new(SimTime::ZERO + period, period).after(cx.now())
 }
 
 /// Writes of a controller that its cache has not shown yet, per key: until they are seen, acting

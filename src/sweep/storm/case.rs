@@ -107,6 +107,19 @@ pub enum Harm {
     Restart(&'static str),
     /// A component loses its watches.
     WatchLoss(&'static str),
+    /// Machines are told to shut down.
+    Shutdown(u32),
+    /// Kubelets crash.
+    KubeletCrash(u32),
+    /// No image registry answers.
+    Registry,
+    /// A process of the control plane: what happens to it, which, and on which of its nodes (none
+    /// for the leader).
+    Process(&'static str, &'static str, Option<u32>),
+    /// An etcd member's disk is slow.
+    SlowDisk(u32),
+    /// A node of the control plane loses power.
+    Plane(u32),
 }
 
 /// A case.
@@ -114,6 +127,8 @@ pub enum Harm {
 pub struct Case {
     /// The number it was drawn from; also the seed of its run.
     pub seed: u64,
+    /// Nodes of the control plane; 0 for one that runs nowhere.
+    pub planes: u32,
     /// Nodes.
     pub pools: Vec<Pool>,
     /// Workloads.
@@ -182,10 +197,11 @@ impl Case {
             deed(&pools, &works, &mut deeds, &mut dice);
         }
         deeds.sort_by_key(|(at, _)| *at);
-        let harms = (0..dice.below(7)).map(|_| harm(&pools, &mut dice)).collect();
+        let planes = dice.of(&[0, 0, 0, 1, 3, 3]);
+        let harms = (0..dice.below(7)).map(|_| harm(&pools, planes, &mut dice)).collect();
         let lag_ms = dice.of(&[0, 1, 10, 200, 3000]);
         let qps = dice.of(&[5, 20, 1000]);
-        Self { seed, pools, works, deeds, harms, lag_ms, qps }
+        Self { seed, planes, pools, works, deeds, harms, lag_ms, qps }
     }
 
     /// The case as a scenario file.
@@ -196,7 +212,7 @@ impl Case {
             objects.extend(work.objects());
         }
         let limit = json!({"qps": self.qps, "burst": self.qps + self.qps / 2});
-        let scenario = json!({
+        let mut scenario = json!({
             "apiVersion": "wavetank.dev/v1",
             "kind": "Scenario",
             "metadata": {"name": format!("storm-{}", self.seed)},
@@ -214,6 +230,10 @@ impl Case {
             "workload": self.steps(),
             "faults": self.harms.iter().enumerate().map(harm_value).collect::<Vec<_>>(),
         });
+        if self.planes > 0 {
+            let plane = json!({"nodes": self.planes, "name": "cp"});
+            scenario["cluster"]["controlPlane"] = plane;
+        }
         let text = serde_yaml::to_string(&scenario).unwrap_or_default();
         format!("# A storm, made by `wavetank fuzz --seed {}`.\n{text}", self.seed)
     }
@@ -231,6 +251,13 @@ impl Case {
         let mut all = Vec::new();
         for half in halves(&self.harms) {
             all.push(Self { harms: half, ..self.clone() });
+        }
+        if self.planes > 0 {
+            let of_plane =
+                |h: &Harm| matches!(h, Harm::Process(..) | Harm::SlowDisk(_) | Harm::Plane(_));
+            let mut none = Self { planes: 0, ..self.clone() };
+            none.harms.retain(|(_, _, h)| !of_plane(h));
+            all.push(none);
         }
         for half in halves(&self.deeds) {
             all.push(Self { deeds: half, ..self.clone() });
@@ -267,8 +294,17 @@ impl Case {
         let total: u32 = pools.iter().map(|p| p.count).sum();
         self.harms.retain(|(_, _, harm)| match *harm {
             Harm::Zone(zone) => pools.iter().any(|p| p.zone == zone),
-            Harm::Crash(n) | Harm::KubeletStop(n) | Harm::KubeletWatch(n) => n <= total,
-            Harm::Restart(_) | Harm::WatchLoss(_) => true,
+            Harm::Crash(n)
+            | Harm::Shutdown(n)
+            | Harm::KubeletStop(n)
+            | Harm::KubeletCrash(n)
+            | Harm::KubeletWatch(n) => n <= total,
+            Harm::Restart(_)
+            | Harm::WatchLoss(_)
+            | Harm::Registry
+            | Harm::Process(..)
+            | Harm::SlowDisk(_)
+            | Harm::Plane(_) => true,
         });
         self
     }
@@ -289,6 +325,10 @@ fn halves<T: Clone>(list: &[T]) -> Vec<Vec<T>> {
     all.retain(|half| half.len() < n);
     all.dedup_by_key(|half| half.len() * 2 + usize::from(half.is_empty()));
     all
+}
+
+fn plane_name(host: u32) -> String {
+    format!("cp-{host}")
 }
 
 fn pool_name(pool: usize) -> String {
@@ -364,21 +404,42 @@ fn about(deed: Deed) -> Option<u32> {
     }
 }
 
-fn harm(pools: &[Pool], dice: &mut Dice) -> (u32, u32, Harm) {
+fn harm(pools: &[Pool], planes: u32, dice: &mut Dice) -> (u32, u32, Harm) {
     let at = dice.between(1, CALM_S - 700);
     let lasts = dice.of(&[1, 5, 30, 60, 330, 600]);
     let total: u32 = pools.iter().map(|p| p.count).sum();
     let some = dice.between(1, total.div_ceil(2));
     let component = dice.of(&["kube-scheduler", "kube-controller-manager"]);
-    let harm = match dice.below(8) {
+    if planes > 0 && dice.one_in(2) {
+        return (at, lasts, plane_harm(planes, dice));
+    }
+    let harm = match dice.below(11) {
         0..=2 => Harm::Crash(some),
         3 => Harm::Zone(pools[dice.below(num::u32_of(pools.len())) as usize].zone),
         4 => Harm::KubeletStop(some),
         5 => Harm::KubeletWatch(some),
         6 => Harm::Restart(component),
-        _seven => Harm::WatchLoss(component),
+        7 => Harm::Shutdown(some),
+        8 => Harm::KubeletCrash(some),
+        9 => Harm::Registry,
+        _ten => Harm::WatchLoss(component),
     };
     (at, lasts, harm)
+}
+
+/// What befalls a control plane on nodes.
+fn plane_harm(planes: u32, dice: &mut Dice) -> Harm {
+    let host = dice.below(planes);
+    let elected = dice.of(&["kube-scheduler", "kube-controller-manager"]);
+    match dice.below(8) {
+        0 => Harm::Plane(host),
+        1 => Harm::SlowDisk(host),
+        2 | 3 => Harm::Process("restart", "etcd", Some(host)),
+        4 => Harm::Process("restart", "kube-apiserver", Some(host)),
+        5 => Harm::Process("restart", elected, None),
+        6 => Harm::Process("terminate", elected, None),
+        _seven => Harm::Process("pause", elected, None),
+    }
 }
 
 fn harm_value((i, (at, lasts, harm)): (usize, &(u32, u32, Harm))) -> Value {
@@ -390,6 +451,20 @@ fn harm_value((i, (at, lasts, harm)): (usize, &(u32, u32, Harm))) -> Value {
         Harm::KubeletWatch(n) => ("kubeletWatchLoss", json!({"count": n})),
         Harm::Restart(component) => ("restart", component.into()),
         Harm::WatchLoss(component) => ("watchLoss", component.into()),
+        Harm::Shutdown(n) => ("shutdown", json!({"count": n})),
+        Harm::KubeletCrash(n) => ("kubeletCrash", json!({"count": n})),
+        Harm::Registry => ("registryDown", "all".into()),
+        Harm::Process(verb, process, host) => {
+            if let Some(host) = host {
+                out.insert("on".into(), plane_name(host).into());
+            }
+            (verb, process.into())
+        }
+        Harm::SlowDisk(host) => {
+            out.insert("on".into(), plane_name(host).into());
+            ("slowDisk", 20.into())
+        }
+        Harm::Plane(host) => ("crash", json!({"node": plane_name(host)})),
     };
     out.insert("name".into(), format!("fault {i}").into());
     out.insert(what.into(), whom);

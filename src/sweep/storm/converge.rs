@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How long after the last fault all must be well, virtual seconds: longer than every time-out and
-/// back-off of the control plane one after the other (tolerations 300 s, crash and image back-off
-/// 300 s, Job back-off 600 s, unschedulable pods looked at every 300 s, rollouts pod by pod).
-pub const PATIENCE_S: u32 = 5400;
+/// back-off of the control plane one after the other, and than the resync of informers (12 to 24
+/// hours), which alone wakes a controller that waits for what came and went unseen.
+pub const PATIENCE_S: u32 = 25 * 3600;
 
 /// Why a pod cannot have a node, whatever the scheduler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +103,7 @@ impl<'a> World<'a> {
             if ready.is_none_or(|c| c.status != Truth::True) {
                 calm.astray(format!("node {} is not Ready", node.meta.name));
             }
-            for taint in node.taints.iter() {
+            for taint in node.taints.iter().filter(|t| t.key.as_str() != keys::CONTROL_PLANE) {
                 calm.astray(format!("node {} keeps the taint {}", node.meta.name, taint.key));
             }
         }
@@ -121,7 +121,9 @@ impl<'a> World<'a> {
                 calm.astray(format!("pod {name} is on {}, which is gone", pod.node));
             }
             if let Some(owner) = pod.meta.controller() {
-                let found = self.versions.find(owner.kind, pod.meta.ns, owner.name);
+                // Mirror pods belong to their node, which has no namespace.
+                let ns = if owner.kind.namespaced() { pod.meta.ns } else { Sym::EMPTY };
+                let found = self.versions.find(owner.kind, ns, owner.name);
                 let uid =
                     found.and_then(|o| self.versions.current(owner.kind, o)?.meta()).map(|m| m.uid);
                 if uid != Some(owner.uid) {
@@ -154,7 +156,11 @@ impl<'a> World<'a> {
                 self.replicas("statefulset", &set.meta, pods, set.replicas, calm);
             }
             Obj::DaemonSet(set) => {
-                let n = i32::try_from(self.nodes.len()).unwrap_or(i32::MAX);
+                let open = self
+                    .nodes
+                    .iter()
+                    .filter(|n| !n.taints.iter().any(|t| t.key.as_str() == keys::CONTROL_PLANE));
+                let n = i32::try_from(open.count()).unwrap_or(i32::MAX);
                 self.replicas("daemonset", &set.meta, self.owned(&set.meta), n, calm);
             }
             Obj::Job(job) => {
