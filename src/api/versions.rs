@@ -436,6 +436,17 @@ impl KindTable {
         object
     }
 
+    /// A row is free: its name leads nowhere.
+    fn forget_name(&mut self, change: &Change) {
+        let (ns, name) = change.value.key();
+        let is = |slot: &u32| *slot == change.object.slot;
+        if change.value.kind() != Kind::Event
+            && let Ok(entry) = self.by_name.find_entry(hash_of(ns, name), is)
+        {
+            entry.remove();
+        }
+    }
+
     /// Namespace and name of a live row.
     fn live_name(&self, slot: u32) -> Option<(Sym, Name)> {
         self.slots[slot as usize].value.as_ref().map(Obj::key)
@@ -459,13 +470,7 @@ impl KindTable {
             if change.deleted {
                 slot.generation += 1;
                 self.free.push(change.object.slot);
-                if change.value.kind() != Kind::Event {
-                    let (ns, name) = change.value.key();
-                    let is = |slot: &u32| *slot == change.object.slot;
-                    if let Ok(entry) = self.by_name.find_entry(hash_of(ns, name), is) {
-                        entry.remove();
-                    }
-                }
+                self.forget_name(&change);
             }
         }
     }

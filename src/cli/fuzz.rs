@@ -1,5 +1,6 @@
 //! `wavetank fuzz`: storms drawn at random, every invariant checked after every event.
 
+use super::run::Clock;
 use super::terminal;
 use crate::event::Canary;
 use crate::scenario::{InputError, InputErrors};
@@ -7,7 +8,6 @@ use crate::sweep::runs;
 use crate::sweep::storm::{self, Case, Failure, Passed, Weather};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Runs that shrinking one failure may take.
 const SHRINK_RUNS: u32 = 300;
@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     if let Some(name) = &options.canary {
         return canaries(name, &seeds, options);
     }
-    let started = Instant::now();
+    let started = Clock::start();
     let results = storms(&seeds, options, None);
     let mut total = Passed::default();
     for passed in results.iter().filter_map(|(_, r)| r.as_ref().ok()) {
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     }
     let failures: Vec<(u64, &Failure)> =
         results.iter().filter_map(|(seed, r)| Some((*seed, r.as_ref().err()?))).collect();
-    let took = started.elapsed().as_secs_f64();
+    let took = started.seconds();
     told(&total, results.len(), failures.len(), took);
     let mut kinds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (seed, failure) in &failures {

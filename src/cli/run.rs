@@ -98,7 +98,7 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
 /// The wall clock, for `--profile` alone: no result depends on it.
 #[expect(clippy::disallowed_types, reason = "only cli/ may look at the wall clock")]
 #[derive(Debug)]
-struct Clock(std::time::Instant);
+pub(super) struct Clock(std::time::Instant);
 
 impl timed::Clock for Clock {
     fn nanos(&self) -> u64 {
@@ -112,11 +112,11 @@ impl Clock {
         clippy::disallowed_types,
         reason = "only cli/ may look at the wall clock"
     )]
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
-    fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.0.elapsed().as_secs_f64()
     }
 }

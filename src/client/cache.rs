@@ -71,10 +71,8 @@ impl Cache {
             if is_listed(kind) {
                 self.listed[kind.index()].retain(|o| *o != change.object);
             }
-        } else if before.is_none() {
-            if is_listed(kind) {
-                self.listed[kind.index()].push(change.object);
-            }
+        } else if before.is_none() && is_listed(kind) {
+            self.listed[kind.index()].push(change.object);
         }
         if before.is_some_and(|before| !change.deleted && stays(before, &change.value)) {
             return;

@@ -171,30 +171,25 @@ impl Checker {
 
     fn record(&mut self, cluster: &Cluster, record: &Record) -> Finding {
         let versions = &cluster.shared().versions;
-        match record.what {
-            What::Committed { kind, log, .. } => {
-                let change = versions.change(kind, log).expect("what was committed just now");
-                self.committed(kind, change)
-            }
-            What::Delivered { to, kind, log } => {
-                self.next_delivery(to, kind, log)?;
-                if let Some(change) = versions.change(kind, log) {
-                    self.told(to, change);
-                }
-                Ok(())
-            }
-            What::Listed { to, kind, object, rev, .. } => {
-                let now = versions.current(kind, object).filter(|_| rev > 0);
-                self.listed(to, kind, object, now, versions.log_end(kind));
-                Ok(())
-            }
-            What::Noticed { who, step, .. } if step.contains("410 Gone") => {
-                // It lists what has changed, which may be nothing.
-                self.heard.retain(|(to, _), _| to.role.name() != who.as_str());
-                Ok(())
-            }
-            _other => Ok(()),
+        if let What::Committed { kind, log, .. } = record.what {
+            let change = versions.change(kind, log).expect("what was committed just now");
+            return self.committed(kind, change);
         }
+        if let What::Delivered { to, kind, log } = record.what {
+            self.next_delivery(to, kind, log)?;
+            if let Some(change) = versions.change(kind, log) {
+                self.told(to, change);
+            }
+        } else if let What::Listed { to, kind, object, rev, .. } = record.what {
+            let now = versions.current(kind, object).filter(|_| rev > 0);
+            self.listed(to, kind, object, now);
+        } else if let What::Noticed { who, step, .. } = record.what
+            && step.contains("410 Gone")
+        {
+            // It lists what has changed, which may be nothing.
+            self.heard.retain(|(to, _), _| to.role.name() != who.as_str());
+        }
+        Ok(())
     }
 
     /// Revisions, identities, marks that stay.
@@ -265,7 +260,11 @@ impl Checker {
             Role::Scheduler => &mut self.scheduler,
             // The index of an address tells controllers apart; they share their caches.
             Role::ControllerManager => &mut self.controllers,
-            _other => return None,
+            Role::User
+            | Role::ApiServer
+            | Role::Kubelet
+            | Role::MetricsServer
+            | Role::Candidate => return None,
         };
         if audience.0 != Some(to) {
             *audience = (Some(to), FxHashMap::default());
@@ -283,9 +282,8 @@ impl Checker {
         }
     }
 
-    fn listed(&mut self, to: Address, kind: Kind, object: ObjRef, now: Option<&Obj>, end: u64) {
+    fn listed(&mut self, to: Address, kind: Kind, object: ObjRef, now: Option<&Obj>) {
         self.heard.remove(&(to, kind));
-        let _position = end;
         let Some(audience) = self.audience(to).filter(|_| kind == Kind::Pod) else { return };
         match now {
             Some(Obj::Pod(pod)) => {
@@ -432,13 +430,12 @@ fn broken(found: Finding, entry: &Entry<Event>) -> Result<(), Broken> {
 
 /// The pod that a record is about, for the scheduler's side.
 fn pod_of(cluster: &Cluster, record: &Record) -> Option<ObjRef> {
-    match record.what {
-        What::Delivered { to, kind: Kind::Pod, log } if to.role == Role::Scheduler => {
-            cluster.shared().versions.change(Kind::Pod, log).map(|c| c.object)
-        }
-        What::Scheduled { pod, .. } => Some(pod),
-        _other => None,
+    if let What::Scheduled { pod, .. } = record.what {
+        return Some(pod);
     }
+    let What::Delivered { to, kind: Kind::Pod, log } = record.what else { return None };
+    let change = cluster.shared().versions.change(Kind::Pod, log)?;
+    (to.role == Role::Scheduler).then_some(change.object)
 }
 
 /// True for a request that is about to be committed and takes finalizers away: the last one lets
@@ -446,12 +443,12 @@ fn pod_of(cluster: &Cluster, record: &Record) -> Option<ObjRef> {
 fn lifts(cluster: &Cluster, entry: &Entry<Event>) -> bool {
     let Event::Api(ApiEvent::Commit(id)) = entry.event else { return false };
     let request = cluster.shared().requests.get(id).map(|r| &r.request);
-    request.is_some_and(|r| match &r.op {
-        Op::RemoveFinalizer(_) => true,
-        Op::Update(object) => {
-            object.meta().is_some_and(|m| m.finalizers.as_deref().is_none_or(<[Sym]>::is_empty))
+    request.is_some_and(|r| {
+        if let Op::Update(object) = &r.op {
+            let meta = object.meta();
+            return meta.is_some_and(|m| m.finalizers.as_deref().is_none_or(<[Sym]>::is_empty));
         }
-        _other => false,
+        matches!(r.op, Op::RemoveFinalizer(_))
     })
 }
 

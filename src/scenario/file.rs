@@ -705,7 +705,7 @@ pub struct Record {
     /// REMOVE events of Google's trace of 2011.
     #[serde(rename = "google2011")]
     pub google_2011: Option<String>,
-    /// Service outages as OpenDC keeps them.
+    /// Service outages as `OpenDC` keeps them.
     pub opendc: Option<String>,
     /// The second of the record's clock at which the run begins; by default its first outage.
     pub from: Option<u64>,

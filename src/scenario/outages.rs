@@ -66,15 +66,17 @@ fn nodes(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> O
     let chosen = |keep: &dyn Fn(&crate::cluster::spec::NodeSpec) -> bool| {
         all.filter(|(_, n)| keep(n)).map(|(i, _)| num::u32_of(i)).collect::<Vec<u32>>()
     };
-    match whom {
-        Whom::Names(names) => Some(chosen(&|n| names.contains(&n.name))),
-        Whom::Zone(zone) => Some(chosen(&|n| n.zone == zone)),
-        Whom::Selector(selector, None) => Some(chosen(&|n| selector.matches(n.labels))),
-        _drawn => {
-            report.error(at, "outages strike all that they name", "leave count: out");
-            None
-        }
+    if let Whom::Names(names) = &whom {
+        return Some(chosen(&|n| names.contains(&n.name)));
     }
+    if let Whom::Zone(zone) = whom {
+        return Some(chosen(&|n| n.zone == zone));
+    }
+    if let Whom::Selector(selector, None) = &whom {
+        return Some(chosen(&|n| selector.matches(n.labels)));
+    }
+    report.error(at, "outages strike all that they name", "leave count: out");
+    None
 }
 
 /// The record of a file, on the cluster's clock and its nodes.

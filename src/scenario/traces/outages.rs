@@ -25,7 +25,7 @@ pub enum Format {
     Lanl,
     /// Google 2011.
     Google2011,
-    /// Service outages as OpenDC has them.
+    /// Service outages as `OpenDC` has them.
     OpenDc,
 }
 

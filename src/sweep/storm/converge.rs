@@ -7,6 +7,7 @@
 use crate::api::node::{Node, keys};
 use crate::api::pod::{ConditionType, Effect, Truth};
 use crate::api::versions::Versions;
+use crate::api::workload::Job;
 use crate::api::{Kind, Meta, Obj, Pod, Uid};
 use crate::engine::Sym;
 use rustc_hash::FxHashMap;
@@ -138,50 +139,47 @@ impl<'a> World<'a> {
     }
 
     fn workload(&self, object: &Obj, calm: &mut Calm) {
-        match object {
-            Obj::Deployment(d) => {
-                let sets = self.versions.iter(Kind::ReplicaSet).filter_map(|(_, o)| {
-                    let Obj::ReplicaSet(set) = o else { return None };
-                    let mine = set.meta.controller().is_some_and(|o| o.uid == d.meta.uid);
-                    mine.then_some(set)
-                });
-                let pods: Vec<_> = sets.flat_map(|s| self.owned(&s.meta)).copied().collect();
-                self.replicas("deployment", &d.meta, &pods, d.replicas, calm);
-            }
-            Obj::ReplicaSet(set) if set.meta.controller().is_none() => {
+        if let Obj::Deployment(d) = object {
+            let sets = self.versions.iter(Kind::ReplicaSet).filter_map(|(_, o)| {
+                let Obj::ReplicaSet(set) = o else { return None };
+                let mine = set.meta.controller().is_some_and(|o| o.uid == d.meta.uid);
+                mine.then_some(set)
+            });
+            let pods: Vec<_> = sets.flat_map(|s| self.owned(&s.meta)).copied().collect();
+            self.replicas("deployment", &d.meta, &pods, d.replicas, calm);
+        } else if let Obj::ReplicaSet(set) = object {
+            if set.meta.controller().is_none() {
                 self.replicas("replicaset", &set.meta, self.owned(&set.meta), set.replicas, calm);
             }
-            Obj::StatefulSet(set) => {
-                let pods = self.owned(&set.meta);
-                self.replicas("statefulset", &set.meta, pods, set.replicas, calm);
-            }
-            Obj::DaemonSet(set) => {
-                let open = self
-                    .nodes
-                    .iter()
-                    .filter(|n| !n.taints.iter().any(|t| t.key.as_str() == keys::CONTROL_PLANE));
-                let n = i32::try_from(open.count()).unwrap_or(i32::MAX);
-                self.replicas("daemonset", &set.meta, self.owned(&set.meta), n, calm);
-            }
-            Obj::Job(job) => {
-                let holds =
-                    |kind| job.status.conditions.get(kind).is_some_and(|c| c.status == Truth::True);
-                if holds(ConditionType::Complete) || holds(ConditionType::Failed) {
-                    return;
-                }
-                // It goes on as long as one of its pods may run.
-                let active: Vec<_> =
-                    self.owned(&job.meta).iter().copied().filter(|p| p.active()).collect();
-                let all_wait = active.iter().all(|p| p.node.is_empty());
-                if active.is_empty() || !all_wait {
-                    calm.astray(format!("job {} has not come to an end", job.meta.name));
-                }
-                for pod in active {
-                    self.must_wait(pod, calm);
-                }
-            }
-            Obj::EndpointSlice(slice) => self.endpoints(slice, calm),
-            _other => {}
+        } else if let Obj::StatefulSet(set) = object {
+            self.replicas("statefulset", &set.meta, self.owned(&set.meta), set.replicas, calm);
+        } else if let Obj::DaemonSet(set) = object {
+            let open = self
+                .nodes
+                .iter()
+                .filter(|n| !n.taints.iter().any(|t| t.key.as_str() == keys::CONTROL_PLANE));
+            let n = i32::try_from(open.count()).unwrap_or(i32::MAX);
+            self.replicas("daemonset", &set.meta, self.owned(&set.meta), n, calm);
+        } else if let Obj::Job(job) = object {
+            self.job(job, calm);
+        } else if let Obj::EndpointSlice(slice) = object {
+            self.endpoints(slice, calm);
+        }
+    }
+
+    /// A job ends, or goes on as long as one of its pods may run.
+    fn job(&self, job: &Job, calm: &mut Calm) {
+        let holds = |kind| job.status.conditions.get(kind).is_some_and(|c| c.status == Truth::True);
+        if holds(ConditionType::Complete) || holds(ConditionType::Failed) {
+            return;
+        }
+        let active: Vec<_> = self.owned(&job.meta).iter().copied().filter(|p| p.active()).collect();
+        let all_wait = active.iter().all(|p| p.node.is_empty());
+        if active.is_empty() || !all_wait {
+            calm.astray(format!("job {} has not come to an end", job.meta.name));
+        }
+        for pod in active {
+            self.must_wait(pod, calm);
         }
     }
 
