@@ -2,7 +2,7 @@
 
 use super::{Source, terminal};
 use crate::cluster::spec::Plan;
-use crate::scenario::{InputError, InputErrors, LoadOptions, Loaded, load_with};
+use crate::scenario::{InputError, InputErrors, LoadOptions, Loaded, load_or_dump, load_with};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +25,19 @@ pub(super) fn override_of(text: &str) -> Result<(String, String), InputErrors> {
 
 /// Reads the scenario; warnings go to standard error.
 pub(super) fn input(source: &Source, extra: &[String]) -> Result<Input, InputErrors> {
+    input_by(load_with, source, extra)
+}
+
+/// Reads a scenario or a dump of a cluster.
+pub(super) fn input_or_dump(source: &Source) -> Result<Input, InputErrors> {
+    input_by(load_or_dump, source, &[])
+}
+
+fn input_by(
+    load: fn(&Path, &LoadOptions) -> Result<Loaded, InputErrors>,
+    source: &Source,
+    extra: &[String],
+) -> Result<Input, InputErrors> {
     let overrides = source
         .set
         .iter()
@@ -36,8 +49,11 @@ pub(super) fn input(source: &Source, extra: &[String]) -> Result<Input, InputErr
     if let Some(seed) = source.seed {
         options.push(("seed".into(), seed.to_string()));
     }
-    let load = LoadOptions { overrides, shared: source.shared.clone() };
-    let loaded = read(&source.scenario, &load)?;
+    let how = LoadOptions { overrides, shared: source.shared.clone() };
+    let loaded = load(&source.scenario, &how)?;
+    for warning in &loaded.warnings {
+        terminal::complain(&format!("warning: {warning}"));
+    }
     let mut plan = loaded.plan;
     if let Some(seed) = source.seed {
         plan.seed = seed;
@@ -48,12 +64,4 @@ pub(super) fn input(source: &Source, extra: &[String]) -> Result<Input, InputErr
         .map(|(path, bytes)| (path.to_string_lossy().into_owned(), bytes))
         .collect();
     Ok(Input { plan: Arc::new(plan), inputs, options })
-}
-
-fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, InputErrors> {
-    let loaded = load_with(path, options)?;
-    for warning in &loaded.warnings {
-        terminal::complain(&format!("warning: {warning}"));
-    }
-    Ok(loaded)
 }

@@ -10,6 +10,7 @@ mod step;
 mod terminal;
 mod validate;
 mod verify;
+mod whatif;
 mod why;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -41,6 +42,9 @@ enum Command {
     Compare(compare::Options),
     /// Draw storms at random and check every invariant after every event.
     Fuzz(fuzz::Options),
+    /// Lose nodes, zones and components one by one, and rank what that does to workloads.
+    #[command(name = "whatif")]
+    WhatIf(whatif::Options),
     /// Step through a run, forwards and backwards (commands from standard input).
     Step(step::Options),
     /// Why did an object change last? The chain of causes, in sentences.
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::WhatIf(options) => whatif::run(&options),
         Command::Step(options) => step::run(&options),
         Command::Why(options) => why::run(&options),
         Command::Explain(options) => explain::run(&options),

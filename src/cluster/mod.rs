@@ -4,6 +4,7 @@
 mod control;
 mod dispatch;
 mod faults;
+mod inject;
 pub mod invariants;
 mod lives;
 mod outages;

@@ -655,6 +655,29 @@ pub enum Expect {
         /// Tolerated span (counted from its first full availability).
         except: SimDuration,
     },
+    /// A workload (or each, if none is named) is down for at most so long, all in all: it has fewer
+    /// ready replicas than it needs.
+    Downtime {
+        /// `deployment/web` or `deployment/NS/web`; none for every workload.
+        workload: Option<String>,
+        /// Replicas it needs; none for what its disruption budget says, else 1.
+        need: Option<i32>,
+        /// Tolerated time.
+        at_most: SimDuration,
+    },
+    /// Replicas that a workload (or each) lacks, times how long it lacks them.
+    ShortReplicas {
+        /// As above.
+        workload: Option<String>,
+        /// Tolerated replica-time.
+        at_most: SimDuration,
+    },
+    /// After each fault its stages come to their ends in time.
+    Recovery(RecoveryBounds),
+    /// Pods wait for nodes no longer than this, all waits added.
+    PendingTotal(SimDuration),
+    /// Work of Jobs (and bare pods) that has to be done again is at most this.
+    LostWork(SimDuration),
     /// At most so many pods are Pending at the end.
     PendingAtEnd(u32),
     /// At least so many pods were bound in the run.
@@ -695,6 +718,19 @@ pub enum Expect {
         /// Least number.
         at_least: u64,
     },
+}
+
+/// Spans from the begin of a fault that its stages may take; what is not given, is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecoveryBounds {
+    /// Until the last struck node is noticed.
+    pub detected: Option<SimDuration>,
+    /// Until the last eviction.
+    pub evicted: Option<SimDuration>,
+    /// Until the last replacement has a node.
+    pub rescheduled: Option<SimDuration>,
+    /// Until every struck workload has all its replicas ready again.
+    pub ready: Option<SimDuration>,
 }
 
 /// Which Kubernetes Events an assertion is about: all that is given must hold.

@@ -1,8 +1,11 @@
 //! The assertions of a scenario, judged.
 
+use super::downtime::Need;
 use super::metrics::Metrics;
 use super::pods::State;
+use super::service;
 use super::workloads::{WorkloadRow, longest_below};
+use crate::api::workload::IntOrPercent;
 use crate::cluster::spec::{EventMatch, Expect, Refusals};
 use crate::engine::SimDuration;
 use serde::Serialize;
@@ -30,6 +33,16 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
         Expect::Available { workload, at_least, except } => {
             available(metrics, workload, *at_least, *except)
         }
+        Expect::Downtime { workload, need, at_most } => {
+            let need = need.map(|n| Need::Least(IntOrPercent::Int(n)));
+            service::downtime(metrics, workload.as_deref(), need, *at_most)
+        }
+        Expect::ShortReplicas { workload, at_most } => {
+            service::short(metrics, workload.as_deref(), *at_most)
+        }
+        Expect::Recovery(bounds) => service::recovery(metrics, bounds),
+        Expect::PendingTotal(most) => service::pending(metrics, *most),
+        Expect::LostWork(most) => service::lost(metrics, *most),
         Expect::PendingAtEnd(most) => {
             let pending = pending(metrics);
             verdict(
@@ -127,7 +140,7 @@ fn event(metrics: &Metrics, which: &EventMatch, bounds: (u64, u64)) -> Verdict {
     verdict((bounds.0..=bounds.1).contains(&count), words.join(" "), count.to_string())
 }
 
-fn verdict(pass: bool, expected: String, observed: String) -> Verdict {
+pub(super) fn verdict(pass: bool, expected: String, observed: String) -> Verdict {
     Verdict { pass, expected, observed }
 }
 
@@ -171,11 +184,8 @@ fn available(metrics: &Metrics, name: &str, at_least: i32, except: SimDuration) 
     } else {
         format!("{name} never below {at_least} available for longer than {except}")
     };
-    let Some(row) = find(&metrics.workloads.rows, name) else {
-        let known: Vec<String> =
-            metrics.workloads.rows.iter().filter(|w| w.serves()).map(|w| w.label.clone()).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { listed(&known, 5) };
-        return verdict(false, expected, format!("no such workload; there are: {known}"));
+    let Some(row) = find(&metrics.workloads.rows, name).map(|i| &metrics.workloads.rows[i]) else {
+        return verdict(false, expected, unknown(metrics));
     };
     match longest_below(&row.timeline, at_least, metrics.ended) {
         None => {
@@ -191,8 +201,16 @@ fn available(metrics: &Metrics, name: &str, at_least: i32, except: SimDuration) 
     }
 }
 
+/// What there is in place of a workload that is not there.
+pub(super) fn unknown(metrics: &Metrics) -> String {
+    let rows = metrics.workloads.rows.iter().filter(|w| w.serves());
+    let known: Vec<String> = rows.map(|w| w.label.clone()).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { listed(&known, 5) };
+    format!("no such workload; there are: {known}")
+}
+
 /// A workload by `kind/name` or `kind/namespace/name`.
-fn find<'a>(rows: &'a [WorkloadRow], name: &str) -> Option<&'a WorkloadRow> {
+pub(super) fn find(rows: &[WorkloadRow], name: &str) -> Option<usize> {
     let long = name.replacen("/default/", "/", 1);
-    rows.iter().find(|w| w.label.eq_ignore_ascii_case(&long))
+    rows.iter().position(|w| w.label.eq_ignore_ascii_case(&long))
 }

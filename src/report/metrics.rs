@@ -4,6 +4,7 @@
 //! 100 ns: columns by dense number, no text, no allocation. What a pod did is written to the
 //! sink when the pod is gone.
 
+use super::downtime::{Need, needs};
 use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
 use super::nodes::NodeTable;
@@ -11,6 +12,7 @@ use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
 use super::refusals::Refusals;
 use super::requests::Requests;
 use super::rows::{Line, RowSink, Stream};
+use super::strain::Strain;
 use super::timeseries::{Gauges, TimeSeries};
 use super::workloads::{Counts, WorkloadTable};
 use crate::api::object::Obj;
@@ -74,6 +76,11 @@ pub struct Metrics {
     pub unscheduled: BTreeMap<String, u32>,
     /// The longest wait for a node, waits that did not end included, nanoseconds.
     pub longest_wait: u64,
+    /// How many ready replicas each workload needs by its disruption budget, in the order of the
+    /// workloads: known at the end.
+    pub needs: Vec<Option<Need>>,
+    /// Waiting time by reason and lost work, if somebody asks for them.
+    pub strain: Option<Box<Strain>>,
     sink: Option<Box<dyn RowSink>>,
     line: Line,
     /// Who deletes pods because of taints: the controller's own account, and since 1.29 the one it
@@ -89,6 +96,11 @@ pub struct Metrics {
 fn asked(expect: &Expect) -> Option<(EventMatch, u64)> {
     let Expect::Event { which, .. } = expect else { return None };
     Some((EventMatch::clone(which), 0))
+}
+
+/// True if an assertion cannot be judged without [`Strain`].
+fn strains(expect: &Expect) -> bool {
+    matches!(expect, Expect::LostWork(_) | Expect::PendingTotal(_))
 }
 
 impl Metrics {
@@ -116,6 +128,8 @@ impl Metrics {
             ended: SimTime::ZERO,
             unscheduled: BTreeMap::new(),
             longest_wait: 0,
+            needs: Vec::new(),
+            strain: plan.expect.iter().any(strains).then(Box::default),
             sink,
             line: Line::default(),
             evictors: [Sym::new("taint-eviction-controller"), Sym::new("node-controller")],
@@ -138,9 +152,20 @@ impl Metrics {
         self.sink.take().map_or(Ok(()), |mut sink| sink.close())
     }
 
+    /// Joins a run that is under way: what is there now is taken as it is, bare pods that serve as
+    /// wanted.
+    pub fn join(&mut self, now: SimTime, versions: &Versions) {
+        self.series.begin(now);
+        self.prime(now, None, versions);
+        self.workloads.keep_bare(now);
+        if let Some(strain) = &mut self.strain {
+            strain.join(now, self.plan.cluster.epoch_s, versions);
+        }
+    }
+
     /// Takes in what was there before the first record (a warm start). The object of that record
     /// is left to it; what is there already was neither created nor bound in this run.
-    fn prime(&mut self, now: SimTime, first: (Kind, ObjRef), versions: &Versions) {
+    fn prime(&mut self, now: SimTime, first: Option<(Kind, ObjRef)>, versions: &Versions) {
         self.primed = true;
         for kind in [
             Kind::Node,
@@ -150,7 +175,7 @@ impl Metrics {
             Kind::ReplicaSet,
             Kind::Pod,
         ] {
-            for (object, value) in versions.iter(kind).filter(|(o, _)| (kind, *o) != first) {
+            for (object, value) in versions.iter(kind).filter(|(o, _)| Some((kind, *o)) != first) {
                 self.prime_one(now, object, value);
             }
         }
@@ -516,6 +541,9 @@ fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
 
 impl Observer for Metrics {
     fn on(&mut self, record: &Record, versions: &Versions) {
+        if let Some(strain) = &mut self.strain {
+            strain.on(record, versions);
+        }
         // First: samples that are due lie between the crash and this record.
         if !self.crashed.1.is_empty() && record.time > self.crashed.0 {
             self.flush_crashes();
@@ -527,7 +555,7 @@ impl Observer for Metrics {
             What::Committed { kind, log, object, user, verb } => {
                 self.requests.count(user, verb, kind, false);
                 if !self.primed {
-                    self.prime(record.time, (kind, object), versions);
+                    self.prime(record.time, Some((kind, object)), versions);
                 }
                 if let Some(change) = versions.change(kind, log) {
                     self.committed(change, user, verb);
@@ -557,6 +585,10 @@ impl Observer for Metrics {
     fn end(&mut self, now: SimTime, versions: &Versions) {
         self.flush_crashes();
         self.ended = now;
+        self.needs = needs(&self.workloads.rows, versions);
+        if let Some(strain) = &mut self.strain {
+            strain.end(now);
+        }
         self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);
         let mut live: Vec<usize> = self.pods.live().collect();

@@ -3,6 +3,7 @@
 //! [`metrics::Metrics`] watches a run; [`summary::Summary`] says in words and numbers what it saw;
 //! [`rundir::RunDir`] is the directory a run leaves behind.
 
+pub mod downtime;
 pub mod events;
 pub mod expect;
 pub mod explain;
@@ -20,6 +21,8 @@ pub mod refusals;
 pub mod requests;
 pub mod rows;
 pub mod rundir;
+mod service;
+pub mod strain;
 pub mod summary;
 pub mod text;
 pub mod timeseries;

@@ -14,7 +14,7 @@ pub enum Stream {
 }
 
 /// Where rows go.
-pub trait RowSink: std::fmt::Debug + Send {
+pub trait RowSink: std::fmt::Debug + Send + Sync {
     /// Takes a whole row, its line end included. An error is kept and told by [`RowSink::close`].
     fn row(&mut self, stream: Stream, row: &[u8]);
 

@@ -3,7 +3,7 @@
 
 use super::html;
 use super::metrics::Metrics;
-use super::plots::{self, png::png, svg::svg};
+use super::plots::{self, picture::Picture, png::png, svg::svg};
 use super::rows::{RowSink, Stream};
 use super::summary::Summary;
 use crate::api::versions::Versions;
@@ -106,13 +106,38 @@ impl RunDir {
         Ok(summary)
     }
 
-    fn draw(&self, metrics: &Metrics, summary: &Summary) -> Result<(), InputError> {
-        let pictures = plots::all(metrics, summary);
-        for (name, picture) in &pictures {
+    /// Writes files and pictures that answer another question than what one run was like, what was
+    /// read for it, and puts the directory in place.
+    ///
+    /// # Errors
+    /// If anything cannot be written: then nothing is left behind.
+    pub fn leave(
+        mut self,
+        files: &[(&str, Vec<u8>)],
+        pictures: &[(&str, Picture)],
+        (mut run, inputs): (serde_json::Value, &[(String, Vec<u8>)]),
+    ) -> Result<(), InputError> {
+        for (name, bytes) in files {
+            self.write(name, bytes)?;
+        }
+        self.pictures(pictures)?;
+        run["inputs"] = self.inputs(inputs)?.into();
+        self.write("run.json", &pretty(&run)?)?;
+        self.publish()
+    }
+
+    fn pictures(&self, pictures: &[(&str, Picture)]) -> Result<(), InputError> {
+        for (name, picture) in pictures {
             self.write(&format!("{name}.svg"), svg(picture).as_bytes())?;
             let path = self.temp.join(format!("{name}.png"));
             png(picture, &path).map_err(|e| InputError::new(path.display().to_string(), e))?;
         }
+        Ok(())
+    }
+
+    fn draw(&self, metrics: &Metrics, summary: &Summary) -> Result<(), InputError> {
+        let pictures = plots::all(metrics, summary);
+        self.pictures(&pictures)?;
         self.write("report.html", html::page(summary, &pictures).as_bytes())
     }
 

@@ -280,6 +280,14 @@ impl Summary {
     }
 }
 
+/// What followed from each fault of a run that has ended.
+#[must_use]
+pub fn faults(metrics: &Metrics) -> Vec<FaultSummary> {
+    let outages: Vec<Outage> =
+        metrics.workloads.rows.iter().map(|w| Outage::of(&w.timeline, metrics.ended)).collect();
+    metrics.faults.iter().map(|f| fault(metrics, &outages, f)).collect()
+}
+
 fn zones(metrics: &Metrics) -> Vec<Counted> {
     let nodes = &metrics.nodes;
     let count = |zone: usize| nodes.rows.iter().filter(|n| n.zone as usize == zone).count();

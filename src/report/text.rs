@@ -45,7 +45,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
 }
 
 /// Breaks a line at spaces; what follows is indented.
-fn wrap(page: &mut String, line: &str, width: usize) {
+pub fn wrap(page: &mut String, line: &str, width: usize) {
     if line.chars().count() <= width {
         page.push_str(line.trim_end());
         page.push('\n');

@@ -87,6 +87,11 @@ impl TimeSeries {
         }
     }
 
+    /// The first sample is taken at this instant, not at the start of the run.
+    pub fn begin(&mut self, now: SimTime) {
+        self.next = self.next.max(now);
+    }
+
     /// True if a sample is due before something happens at `now`.
     #[must_use]
     pub fn due(&self, now: SimTime) -> bool {

@@ -203,6 +203,8 @@ pub struct WorkloadTable {
     /// Rows.
     pub rows: Vec<WorkloadRow>,
     by_key: FxHashMap<Key, u32>,
+    /// Bare pods have timelines too.
+    bare: bool,
 }
 
 /// The key of a family: objects whose names differ in the generated tail only, or in a number at
@@ -307,11 +309,21 @@ impl WorkloadTable {
         }
     }
 
+    /// From now on as many bare pods of each family are wanted as serve now: nobody makes them anew
+    /// when they are lost.
+    pub fn keep_bare(&mut self, now: SimTime) {
+        self.bare = true;
+        for row in self.rows.iter_mut().filter(|row| row.kind == Kind::Pod) {
+            row.desired = row.available;
+            row.mark(now);
+        }
+    }
+
     /// A pod begins (or with −1 ceases) to serve.
     pub fn serve(&mut self, index: u32, sign: i32, now: SimTime) {
         let row = &mut self.rows[index as usize];
         row.available += sign;
-        if row.serves() {
+        if row.serves() || self.bare && row.kind == Kind::Pod {
             row.mark(now);
         }
     }

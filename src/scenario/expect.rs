@@ -7,7 +7,7 @@ use super::report::Report;
 use super::target::Target;
 use super::value::{self, SPAN_HINT, Span};
 use crate::api::Kind;
-use crate::cluster::spec::{EventMatch, Expect, Pin, Refusals};
+use crate::cluster::spec::{EventMatch, Expect, Pin, RecoveryBounds, Refusals};
 use crate::engine::{SimDuration, Sym};
 
 /// The assertions of one item: exactly one, unless something is wrong.
@@ -30,6 +30,7 @@ pub(crate) fn expect(
     if let Some(available) = &from.available {
         all.extend(self::available(available, known, &at.key("available"), report));
     }
+    all.extend(service(from, known, at, report));
     all.extend(from.pending_at_end.map(Expect::PendingAtEnd));
     all.extend(from.bound.map(Expect::Bound));
     if let Some(evicted) = &from.evicted {
@@ -61,10 +62,65 @@ pub(crate) fn expect(
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, available, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
+            "possible here: converged, available, downtime, shortReplicas, recovery, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
         );
     }
     all.pop()
+}
+
+/// What workloads may lose.
+fn service(from: &file::Expect, known: &Known, at: &Place, report: &mut Report) -> Vec<Expect> {
+    let mut all = Vec::new();
+    if let Some(downtime) = &from.downtime {
+        let at = at.key("downtime");
+        let workload = workload(downtime.workload.as_ref(), known, &at, report);
+        let at_most = span(&downtime.at_most, &at.key("atMost"), report);
+        all.push(Expect::Downtime { workload, need: downtime.min_available, at_most });
+    }
+    if let Some(short) = &from.short_replicas {
+        let at = at.key("shortReplicas");
+        let workload = workload(short.workload.as_ref(), known, &at, report);
+        let at_most = span(&short.at_most, &at.key("atMost"), report);
+        all.push(Expect::ShortReplicas { workload, at_most });
+    }
+    if let Some(stages) = &from.recovery {
+        let at = at.key("recovery");
+        let mut stage = |field: &str, given: &Option<Span>| {
+            given.as_ref().map(|text| span(text, &at.key(field), report))
+        };
+        let bounds = RecoveryBounds {
+            detected: stage("detected", &stages.detected),
+            evicted: stage("evicted", &stages.evicted),
+            rescheduled: stage("rescheduled", &stages.rescheduled),
+            ready: stage("ready", &stages.ready),
+        };
+        if bounds == RecoveryBounds::default() {
+            let hint = "give detected, evicted, rescheduled or ready";
+            report.error(&at, "bounds no stage", hint);
+        }
+        all.push(Expect::Recovery(bounds));
+    }
+    let mut total = |field: &str, given: &Option<Span>| {
+        given.as_ref().map(|text| span(text, &at.key(field), report))
+    };
+    all.extend(total("pendingTotal", &from.pending_total).map(Expect::PendingTotal));
+    all.extend(total("lostWork", &from.lost_work).map(Expect::LostWork));
+    all
+}
+
+/// The workload that an assertion names.
+fn workload(
+    name: Option<&String>,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<String> {
+    let place = at.key("workload");
+    let target = report.take(&place, Target::parse(name?), super::target::HINT)?;
+    if target.kind == Kind::DaemonSet || target.scalable(&place, report) {
+        known.check_target(&target, &place, report);
+    }
+    Some(target.path())
 }
 
 /// Codes that an answer of the model can have.

@@ -887,6 +887,16 @@ pub struct Expect {
     pub converged: Option<bool>,
     /// A workload never has fewer available replicas for longer than a span.
     pub available: Option<ExpectAvailable>,
+    /// A workload is down (fewer ready replicas than it needs) for at most so long, all in all.
+    pub downtime: Option<ExpectDowntime>,
+    /// Replicas that a workload lacks, times how long it lacks them.
+    pub short_replicas: Option<ExpectShort>,
+    /// How soon after each fault its consequences are noticed and made good.
+    pub recovery: Option<ExpectRecovery>,
+    /// Pods wait for nodes for at most so long, all waits added.
+    pub pending_total: Option<Span>,
+    /// Work of Jobs done for nothing is at most this.
+    pub lost_work: Option<Span>,
     /// At most so many pods are pending at the end.
     pub pending_at_end: Option<u32>,
     /// At least so many pods were bound.
@@ -967,6 +977,44 @@ pub struct ExpectAvailable {
     pub at_least: i32,
     /// Tolerated span below it, counted from its first full availability; none by default.
     pub except: Option<Span>,
+}
+
+/// Downtime of a workload: with fewer ready replicas than its disruption budget asks for, else
+/// with none.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectDowntime {
+    /// `deployment/web` or `deployment/NAMESPACE/web`; by default each.
+    pub workload: Option<String>,
+    /// Replicas that it needs, in place of what its budget says.
+    #[schemars(range(min = 0))]
+    pub min_available: Option<i32>,
+    /// Tolerated time, counted from its first full availability.
+    pub at_most: Span,
+}
+
+/// Replicas short.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectShort {
+    /// `deployment/web` or `deployment/NAMESPACE/web`; by default each.
+    pub workload: Option<String>,
+    /// Tolerated replica-time: `10m` is one replica for ten minutes, or two for five.
+    pub at_most: Span,
+}
+
+/// Spans from the begin of a fault.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExpectRecovery {
+    /// Until the last struck node is noticed.
+    pub detected: Option<Span>,
+    /// Until the last eviction.
+    pub evicted: Option<Span>,
+    /// Until the last replacement has a node.
+    pub rescheduled: Option<Span>,
+    /// Until every struck workload has all its replicas ready again.
+    pub ready: Option<Span>,
 }
 
 /// Number of evicted pods.

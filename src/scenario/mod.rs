@@ -1,6 +1,7 @@
 //! File to plan: manifests, arrivals, faults, traces. Everything the user writes is read here,
 //! strictly: an unknown field is named by file, line and path.
 
+pub mod dump;
 pub mod error;
 pub mod load;
 
@@ -47,8 +48,11 @@ pub mod usage;
 mod validate;
 mod validate_pod;
 
+pub use dump::load_or_dump;
 pub use error::{InputError, InputErrors};
 pub use load::{Inputs, LoadOptions, Loaded, load, load_with, parse};
+pub(crate) use place::suggest;
+
 pub use manifest::{
     Manifests, Mode, obj_from_json, parse_manifests, pod_spec_from_value, read_dump, read_manifests,
 };

@@ -224,6 +224,19 @@ pub fn dist(spec: &DistSpec) -> Result<Dist, String> {
     }
 }
 
+/// A distribution as one writes it on a command line: a span, or what a scenario says, with or
+/// without braces.
+///
+/// # Errors
+/// A sentence.
+pub fn dist_of_text(text: &str) -> Result<Dist, String> {
+    let braced = text.contains(':') && !text.trim_start().starts_with('{');
+    let text = if braced { format!("{{{text}}}") } else { text.to_owned() };
+    let spec: DistSpec =
+        serde_yaml::from_str(&text).map_err(|_e| format!("{text:?} is no distribution"))?;
+    dist(&spec)
+}
+
 /// Way out of a bad distribution.
 pub const DIST_HINT: &str = "write a span, or one of {uniform: [1s, 5s]}, {exponential: 5m}, {lognormal: {median: 2s, sigma: 0.5}}, {weibull: {scale: 1h, shape: 1.5}}, {gamma: {scale: 1h, shape: 0.5}}";
 

@@ -13,7 +13,7 @@ pub use observer::Observer;
 pub use recorder::Recorder;
 
 use crate::cluster::Cluster;
-use crate::cluster::spec::Plan;
+use crate::cluster::spec::{Fault, Plan};
 use crate::control_plane::scheduler::profile::ProfileRow;
 use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::queue::Entry;
@@ -49,6 +49,11 @@ impl Session {
             ended: false,
             steps: 0,
         }
+    }
+
+    /// Adds a fault to come, as if the plan had always had it.
+    pub fn inject(&mut self, fault: Fault) {
+        self.cluster.inject(fault);
     }
 
     /// The cluster.

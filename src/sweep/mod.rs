@@ -4,3 +4,4 @@ pub mod runs;
 pub mod stats;
 pub mod storm;
 pub mod table;
+pub mod whatif;

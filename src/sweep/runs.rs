@@ -2,6 +2,22 @@
 
 use rayon::prelude::*;
 
+/// Prepares something from each job and runs every branch of it; results are those of the job, and
+/// of each branch in order. Few preparations are held at a time: about one per thread.
+pub fn fan_out<J: Sync, B: Sync, S: Sync, R: Send, P: Send>(
+    threads: usize,
+    jobs: &[J],
+    branches: &[B],
+    prepare: impl Fn(&J) -> (S, P) + Sync,
+    run: impl Fn(&S, &B) -> R + Sync,
+) -> Vec<(P, Vec<R>)> {
+    parallel(threads, jobs, |job| {
+        let (start, own) = prepare(job);
+        // Inside the pool of `parallel`: idle threads take branches.
+        (own, branches.par_iter().map(|branch| run(&start, branch)).collect())
+    })
+}
+
 /// Runs every job; `threads` 0 means one per core.
 #[must_use]
 pub fn parallel<J: Sync, R: Send>(

@@ -56,6 +56,25 @@ pub fn paired(a: &[f64], b: &[f64]) -> Paired {
     result
 }
 
+/// The mean of samples and its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Samples that are numbers.
+    pub n: usize,
+    /// Their mean; not a number if there is none.
+    pub mean: f64,
+    /// 95 % interval of the mean by Student's t; none for fewer than two samples.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// The mean of samples; those that are not finite are left out.
+#[must_use]
+pub fn estimate(samples: &[f64]) -> Estimate {
+    let zeros = vec![0.0; samples.len()];
+    let Paired { n, mean_b, interval, .. } = paired(&zeros, samples);
+    Estimate { n, mean: mean_b, interval }
+}
+
 fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
     if n == 0 { f64::NAN } else { values.sum::<f64>() / num::float_u(n as u64) }
 }
@@ -175,6 +194,15 @@ mod tests {
         assert!((result.difference - 2.5).abs() < 1e-12);
         assert!((low - 0.445_74).abs() < 1e-4 && (high - 4.554_26).abs() < 1e-4, "{low} {high}");
         assert!((result.p - 0.030_466).abs() < 1e-5, "{}", result.p);
+    }
+
+    #[test]
+    fn an_estimate_is_that_of_the_differences_from_zero() {
+        let result = estimate(&[1.0, 2.0, f64::NAN, 3.0, 4.0]);
+        let (low, high) = result.interval.unwrap();
+        assert_eq!((result.n, result.mean.to_bits()), (4, 2.5_f64.to_bits()));
+        assert!((low - 0.445_74).abs() < 1e-4 && (high - 4.554_26).abs() < 1e-4, "{low} {high}");
+        assert!(estimate(&[]).mean.is_nan() && estimate(&[7.0]).interval.is_none());
     }
 
     #[test]

@@ -32,3 +32,4 @@ mod timelines;
 
 mod volumes;
 mod watches;
+mod whatif;

@@ -1,0 +1,143 @@
+//! What can be lost, read off the plan.
+
+use crate::cluster::spec::{Component, Fault, FaultKind, NodeSpec, Plan, Whom};
+use crate::engine::{SimDuration, SimTime, Sym};
+use std::fmt;
+
+/// The role that kubeadm marks nodes of the control plane with, as label and as taint.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// Kinds of things that can be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Domain {
+    /// A zone: all its nodes lose power.
+    Zone,
+    /// A node of the control plane loses power.
+    ControlPlane,
+    /// A worker node loses power.
+    Node,
+    /// The process of a control-plane component is gone until the repair.
+    Component,
+}
+
+impl Domain {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Zone, Self::ControlPlane, Self::Node, Self::Component];
+
+    /// As the command line and the tables call it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Zone => "zone",
+            Self::ControlPlane => "control-plane",
+            Self::Node => "node",
+            Self::Component => "component",
+        }
+    }
+
+    /// By that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|d| d.word() == word)
+    }
+}
+
+/// One thing that can be lost.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its kind.
+    pub domain: Domain,
+    /// Its name.
+    pub name: Sym,
+    /// What happens to whom.
+    pub blows: Vec<(FaultKind, Whom)>,
+}
+
+/// Everything of a plan that can be lost: the one place to extend when something else can.
+#[must_use]
+pub fn parts(plan: &Plan) -> Vec<Part> {
+    let crash =
+        |domain, name, whom| Part { domain, name, blows: vec![(FaultKind::NodeCrash, whom)] };
+    let mut all = Vec::new();
+    let mut zones: Vec<Sym> = plan.cluster.nodes.iter().map(|n| n.zone).collect();
+    zones.retain(|zone| !zone.is_empty());
+    zones.sort_by(|a, b| a.cmp_text(*b));
+    zones.dedup();
+    all.extend(zones.into_iter().map(|zone| crash(Domain::Zone, zone, Whom::Zone(zone))));
+    for node in &plan.cluster.nodes {
+        let domain = if rules(node) { Domain::ControlPlane } else { Domain::Node };
+        all.push(crash(domain, node.name, Whom::Names(vec![node.name])));
+    }
+    for component in [Component::Scheduler, Component::ControllerManager] {
+        let blows = vec![(FaultKind::Restart, Whom::Component(component))];
+        all.push(Part { domain: Domain::Component, name: Sym::new(component.name()), blows });
+    }
+    all
+}
+
+/// True for a node of the control plane.
+fn rules(node: &NodeSpec) -> bool {
+    let role = Sym::new(CONTROL_PLANE);
+    node.labels.get(role).is_some() || node.taints.iter().any(|t| t.key == role)
+}
+
+/// One or more things that are lost at once.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// The things.
+    pub parts: Vec<Part>,
+}
+
+impl Loss {
+    /// The faults that make it, from an instant on for a span.
+    #[must_use]
+    pub fn faults(&self, at: SimTime, lasts: SimDuration) -> Vec<Fault> {
+        let blows = self.parts.iter().flat_map(|part| &part.blows);
+        blows
+            .map(|(what, whom)| Fault {
+                name: self.to_string(),
+                what: *what,
+                whom: whom.clone(),
+                at,
+                lasts: Some(lasts),
+            })
+            .collect()
+    }
+
+    /// The kind of its things; several are joined.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let words: Vec<&str> = self.parts.iter().map(|p| p.domain.word()).collect();
+        words.join("+")
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, part) in self.parts.iter().enumerate() {
+            let join = if i == 0 { "" } else { " + " };
+            write!(f, "{join}{} {}", part.domain.word(), part.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Each thing of these kinds by itself.
+#[must_use]
+pub fn all(parts: &[Part], domains: &[Domain]) -> Vec<Loss> {
+    let chosen = parts.iter().filter(|p| domains.contains(&p.domain));
+    chosen.map(|part| Loss { parts: vec![part.clone()] }).collect()
+}
+
+/// Each two things of these kinds together.
+#[must_use]
+pub fn pairs(parts: &[Part], domains: &[Domain]) -> Vec<Loss> {
+    let chosen: Vec<&Part> = parts.iter().filter(|p| domains.contains(&p.domain)).collect();
+    let mut losses = Vec::new();
+    for (i, one) in chosen.iter().enumerate() {
+        for other in &chosen[i + 1..] {
+            losses.push(Loss { parts: vec![Part::clone(one), Part::clone(other)] });
+        }
+    }
+    losses
+}
