@@ -96,8 +96,11 @@ fn notice(node: &mut NodeAgent, id: u32, pod: &Pod, cx: &mut Context<'_>) {
 
 fn reconcile(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let up = node.kubelet_up;
-    let Some(rare) = node.workers.get_mut(id).and_then(|w| w.rare.as_mut()) else { return };
-    if std::mem::take(&mut rare.differs) && up {
+    let Some(worker) = node.workers.get_mut(id) else { return };
+    // What is about to be told anyway needs no second telling.
+    let quiet = up && worker.stage == Stage::Up && !worker.dirty;
+    let Some(rare) = &mut worker.rare else { return };
+    if std::mem::take(&mut rare.differs) && quiet {
         report(node, id, None, cx);
     }
 }

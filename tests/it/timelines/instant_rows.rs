@@ -44,12 +44,15 @@ fn span(cause: &[f64], effect: &[f64]) -> f64 {
     cause.first().map_or(f64::NAN, |c| from(effect, *c) - c)
 }
 
+/// Whether a change is the one that is looked for.
+type Is = fn(&Change) -> bool;
+
 /// Of each pod whose name begins so and that was made within a span: from one change to another.
 fn per_pod(
     run: &Timeline,
     name: &str,
     (since, until): (f64, f64),
-    (cause, effect): (fn(&Change) -> bool, fn(&Change) -> bool),
+    (cause, effect): (Is, Is),
 ) -> Vec<f64> {
     let made = run
         .of("pods")
