@@ -179,18 +179,18 @@ impl Study {
                  what is still missing then counts up to the horizon"
             ));
         }
-        for row in &self.rows {
-            for breach in &row.breaches {
-                lines.push(format!(
-                    "FAIL  {}: {}: {} (seed {}; on {} of {} seeds)",
-                    row.loss,
-                    breach.expected,
-                    breach.first.1,
-                    breach.first.0,
-                    breach.seeds,
-                    self.seeds.len(),
-                ));
-            }
+        let anyway = self.anyway.iter().map(|b| ("nothing lost".to_owned(), b));
+        let rows = self.rows.iter();
+        let after = rows.flat_map(|row| row.breaches.iter().map(|b| (row.loss.to_string(), b)));
+        for (lost, breach) in anyway.chain(after) {
+            lines.push(format!(
+                "FAIL  {lost}: {}: {} (seed {}; on {} of {} seeds)",
+                breach.expected,
+                breach.first.1,
+                breach.first.0,
+                breach.seeds,
+                self.seeds.len(),
+            ));
         }
         lines.join("\n")
     }
