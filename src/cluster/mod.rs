@@ -149,9 +149,14 @@ impl Cluster {
             meta.created = cx.stamp();
             meta.uid = crate::api::Uid(Sym::new(name).stable_hash());
             let namespace = Namespace { meta, ..Namespace::default() };
-            preload(&mut self.api, Obj::Namespace(Arc::new(namespace)), cx);
-            for kind in [Kind::ServiceAccount, Kind::ConfigMap] {
-                preload(&mut self.api, standing(kind, Sym::new(name), cx), cx);
+            let accounts = [Kind::ServiceAccount, Kind::ConfigMap];
+            let accounts = accounts.map(|kind| standing(kind, Sym::new(name), cx));
+            let always = [Obj::Namespace(Arc::new(namespace))].into_iter().chain(accounts);
+            // A dump brings its own.
+            let brought =
+                |o: &Obj| plan.warm.iter().any(|w| (w.kind(), w.key()) == (o.kind(), o.key()));
+            for object in always.filter(|object| !brought(object)) {
+                preload(&mut self.api, object, cx);
             }
         }
         for node in &mut self.nodes {

@@ -161,11 +161,31 @@ fn a_failed_expectation_fails_its_test_case() {
     assert_eq!(failed["expected"], "deployment/lonely down for at most 5m00s");
     assert_eq!(failed["seeds"], 2);
     let text = fs::read_to_string(report).unwrap();
-    assert!(text.contains("tests=\"8\" failures=\"2\""), "{text}");
-    assert!(text.contains("<testcase classname=\"small\" name=\"zone b\"/>"), "{text}");
+    assert!(text.contains("tests=\"9\" failures=\"2\""), "{text}");
+    for fine in ["zone b", "nothing lost"] {
+        let case = format!("<testcase classname=\"small\" name=\"{fine}\"/>");
+        assert!(text.contains(&case), "{text}");
+    }
     let case = "<testcase classname=\"small\" name=\"node node-2\">\n      \
                 <failure type=\"expectation\" message=\"deployment/lonely down for at most 5m00s\">";
     assert!(text.contains(case), "{text}");
+}
+
+#[test]
+fn what_fails_with_nothing_lost_is_not_for_a_loss_to_answer() {
+    let more = "  - available: {workload: deployment/lonely, atLeast: 2}\n";
+    let file = small(&scratch("whatif-anyway"), more);
+    let report = file.with_extension("xml");
+    let junit = report.display().to_string();
+    let flags = ["--seeds", "2", "--each", "node", "--junit", &junit, "--sensitivity", "0"];
+    let (answer, done) = asked(&file, &flags);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    for row in answer["losses"].as_array().unwrap() {
+        assert_eq!(row["failed"], serde_json::json!([]), "{row:#}");
+    }
+    let text = fs::read_to_string(report).unwrap();
+    assert!(text.contains("tests=\"5\" failures=\"1\""), "{text}");
+    assert!(text.contains("name=\"nothing lost\">\n      <failure"), "{text}");
 }
 
 #[test]
@@ -212,7 +232,12 @@ fn a_bare_pod_is_lost_for_good() {
 
 /// What `kubectl get nodes,pods,… -A -o yaml` prints, cut to what matters.
 fn dump() -> String {
-    let mut items = String::new();
+    let mut items = String::from(
+        "- apiVersion: v1\n  kind: Namespace\n  metadata: {name: default, uid: ns1, resourceVersion: \
+         '3', creationTimestamp: '2026-02-01T00:00:00Z'}\n- apiVersion: v1\n  kind: \
+         ServiceAccount\n  metadata: {name: default, namespace: default, uid: sa1, \
+         resourceVersion: '4', creationTimestamp: '2026-02-01T00:00:00Z'}\n",
+    );
     for node in ["n1", "n2"] {
         items.push_str(&format!(
             "- apiVersion: v1\n  kind: Node\n  metadata: {{name: {node}, uid: {node}, \

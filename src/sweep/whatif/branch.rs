@@ -7,6 +7,7 @@ use crate::api::{Kind, Obj};
 use crate::cluster::spec::Plan;
 use crate::engine::{Dist, Draws, Purpose, SimDuration, SimTime};
 use crate::report::downtime::Need;
+use crate::report::expect::Verdict;
 use crate::report::metrics::Metrics;
 use crate::report::pods::State;
 use crate::report::strain::Strain;
@@ -48,7 +49,7 @@ pub(super) struct Start {
 }
 
 /// What a seed drew.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// Instant of the loss.
     pub at: SimTime,
@@ -56,11 +57,14 @@ pub struct Facts {
     pub repair: SimDuration,
     /// The cluster was at rest when the warm-up ended.
     pub rested: bool,
+    /// What the assertions come to if nothing is lost.
+    pub verdicts: Vec<Verdict>,
 }
 
 impl Start {
     pub(super) fn facts(&self) -> Facts {
-        Facts { at: self.at, repair: self.repair, rested: self.rested }
+        let verdicts = self.calm.verdicts(None);
+        Facts { at: self.at, repair: self.repair, rested: self.rested, verdicts }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a loss did on one seed, as numbers.
 
 use crate::api::Kind;
-use crate::cluster::spec::Refusals;
+use crate::cluster::spec::{Expect, Refusals};
 use crate::engine::{SimDuration, SimTime};
 use crate::report::downtime::{Need, down};
 use crate::report::expect::{Verdict, judge};
@@ -64,6 +64,30 @@ pub struct Damage {
     pub rested: bool,
 }
 
+/// Assertions that are about the state at the end.
+const fn at_end(expect: &Expect) -> bool {
+    matches!(expect, Expect::Converged | Expect::PendingAtEnd(_))
+}
+
+impl Seen {
+    /// The verdicts on this branch beside the one in which nothing is lost. What fails there too is
+    /// not for the loss to answer; and a cluster that never rests has no end to speak of.
+    pub(super) fn verdicts(&self, calm: Option<&Self>) -> Vec<Verdict> {
+        let endless = !calm.unwrap_or(self).rested;
+        let calm = calm.map(|c| judge(&c.metrics)).unwrap_or_default();
+        let excused = |i: usize| {
+            let expect = self.metrics.plan.expect.get(i);
+            let fails_anyway = calm.get(i).is_some_and(|v| !v.pass);
+            fails_anyway || endless && expect.is_some_and(at_end)
+        };
+        let mut verdicts = judge(&self.metrics);
+        for (i, verdict) in verdicts.iter_mut().enumerate() {
+            verdict.pass |= excused(i);
+        }
+        verdicts
+    }
+}
+
 impl Damage {
     /// Compares a branch with the one in which nothing was lost.
     pub(super) fn new(seen: &Seen, calm: &Seen, at: SimTime, fallback: Need) -> Self {
@@ -83,7 +107,7 @@ impl Damage {
             pending: pending(metrics, &calm.metrics),
             blocked: blocked(metrics) - blocked(&calm.metrics),
             lost_work_s: lost_work(metrics) - lost_work(&calm.metrics),
-            verdicts: judge(metrics),
+            verdicts: seen.verdicts(Some(calm)),
             rested: seen.rested,
         }
     }

@@ -41,7 +41,9 @@ impl Study {
                 let e = of(r);
                 e.interval.map_or(e.mean, |(_, high)| high.max(e.mean))
             });
-            ends.filter(|x| x.is_finite()).fold(1e-9, f64::max)
+            // With nothing to show the axis goes to one.
+            let most = ends.filter(|x| x.is_finite()).fold(0.0, f64::max);
+            if most > 1e-6 { most } else { 1.0 }
         };
         let down = frame(LEFT, MIDDLE.0, bottom, reach(|r| &r.down));
         let short = frame(MIDDLE.1, RIGHT, bottom, reach(|r| &r.short));

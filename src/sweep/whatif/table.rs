@@ -9,6 +9,11 @@ use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 /// Lines of the table of workloads.
 const WORKLOADS: usize = 30;
 
+/// `shop/ledger` of `statefulset/shop/ledger`: the kind stands in the table of workloads.
+fn name(workload: &str) -> &str {
+    workload.split_once('/').map_or(workload, |(_, name)| name)
+}
+
 fn losses(n: usize) -> String {
     format!("{n} loss{}", if n == 1 { "" } else { "es" })
 }
@@ -104,7 +109,7 @@ impl Study {
             span(num::rounded(longest, 0)),
         );
         if self.expectations == 0 {
-            text.push_str("; the scenario expects nothing of it");
+            text.push_str("; nothing is expected of it");
         }
         text
     }
@@ -125,7 +130,7 @@ impl Study {
                 row.loss.to_string(),
                 interval(&row.down),
                 interval(&row.short),
-                hit.map_or("-", |w| &w.workload).to_owned(),
+                hit.map_or("-", |w| name(&w.workload)).to_owned(),
             ];
             if self.expectations > 0 {
                 let failed = row.breaches.len();
@@ -179,18 +184,18 @@ impl Study {
                  what is still missing then counts up to the horizon"
             ));
         }
-        for row in &self.rows {
-            for breach in &row.breaches {
-                lines.push(format!(
-                    "FAIL  {}: {}: {} (seed {}; on {} of {} seeds)",
-                    row.loss,
-                    breach.expected,
-                    breach.first.1,
-                    breach.first.0,
-                    breach.seeds,
-                    self.seeds.len(),
-                ));
-            }
+        let anyway = self.anyway.iter().map(|b| ("nothing lost".to_owned(), b));
+        let rows = self.rows.iter();
+        let after = rows.flat_map(|row| row.breaches.iter().map(|b| (row.loss.to_string(), b)));
+        for (lost, breach) in anyway.chain(after) {
+            lines.push(format!(
+                "FAIL  {lost}: {}: {} (seed {}; on {} of {} seeds)",
+                breach.expected,
+                breach.first.1,
+                breach.first.0,
+                breach.seeds,
+                self.seeds.len(),
+            ));
         }
         lines.join("\n")
     }
