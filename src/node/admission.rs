@@ -12,7 +12,7 @@ use crate::api::versions::ObjRef;
 use crate::api::{Kind, Name, Stamp};
 use crate::engine::intern::Known;
 use crate::engine::{Sym, num};
-use crate::event::Context;
+use crate::event::{Canary, Context};
 use std::sync::Arc;
 
 static NODE_AFFINITY: Known = Known::new("NodeAffinity");
@@ -49,7 +49,7 @@ pub(super) fn refuses(node: &NodeAgent, pod: &Pod, cx: &Context<'_>) -> Option<R
     let down = super::shutdown::refusal(node)
         .map(|(reason, message)| Refusal { reason, message: message.to_owned() });
     down.or_else(|| under_pressure(node, pod))
-        .or_else(|| lacking(node, pod))
+        .or_else(|| lacking(node, pod).filter(|_| cx.planted() != Some(Canary::Overcommit)))
         .or_else(|| object.and_then(|o| unsuited(node, pod, o)))
         .or_else(|| taken_port(node, pod))
         .or_else(|| object.filter(|_| !runs).and_then(|o| tainted(pod, o)))

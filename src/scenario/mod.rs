@@ -27,6 +27,7 @@ mod steps;
 mod target;
 pub mod traces;
 
+mod breakage;
 mod convert;
 mod convert_control;
 mod convert_pod;

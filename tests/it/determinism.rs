@@ -16,6 +16,7 @@ fn shortened(name: &str) -> &'static [(&'static str, &'static str)] {
             ("expect", "[]"),
         ],
         "openb" => &[("until.at", "10d"), ("expect", "[]")],
+        "grid5000" => &[("until", "20m"), ("expect", "[]")],
         _other => &[],
     }
 }

@@ -13,7 +13,7 @@ use crate::api::{Kind, Meta, Name, Obj};
 use crate::control_plane::etcd::{Compare, Write};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, Sym};
-use crate::event::Context;
+use crate::event::{Canary, Context};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -301,7 +301,7 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
     let new = match op {
         Op::Update(new) => return put(object, old, new, cx),
         Op::UpdateStatus(new) => {
-            fresh(old, &new)?;
+            fresh(old, &new, cx)?;
             patch::update_status(old, &new)
         }
         Op::Delete { grace_s, propagation, uid } => {
@@ -339,17 +339,18 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
 }
 
 /// Optimistic concurrency: a resource version, if given, must be the present one.
-fn fresh(old: &Obj, new: &Obj) -> Result<(), ApiError> {
+fn fresh(old: &Obj, new: &Obj, cx: &Context<'_>) -> Result<(), ApiError> {
     let (Some(old), Some(new)) = (old.meta(), new.meta()) else { return Ok(()) };
     let stale = new.resource_version != 0 && new.resource_version != old.resource_version;
     let other = new.uid != Uid::default() && new.uid != old.uid;
+    let stale = stale && cx.planted() != Some(Canary::BlindUpdate);
     if stale || other { Err(ApiError::Conflict) } else { Ok(()) }
 }
 
 /// PUT of the whole object: its status is not taken, its finalizers may let it go.
 fn put(object: ObjRef, old: &Obj, new: Obj, cx: &Context<'_>) -> Result<Plan, ApiError> {
     update::versioned(&new)?;
-    fresh(old, &new)?;
+    fresh(old, &new, cx)?;
     let new = patch::replace(old, new);
     update::validate(old, &new, cx)?;
     let gone = new.meta().is_some_and(|m| {

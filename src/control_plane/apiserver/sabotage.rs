@@ -3,7 +3,6 @@
 use super::{Plan, Success};
 use crate::api::Obj;
 use crate::api::pod::Phase;
-use crate::control_plane::etcd::Compare;
 use crate::engine::Sym;
 use crate::event::{Canary, Context};
 use std::sync::Arc;
@@ -40,8 +39,6 @@ pub(super) fn sabotage(plan: Plan, cx: &Context<'_>) -> Plan {
             meta.resource_version = cx.versions().rev() + 1;
         }
         return Plan::Unchanged(Success { object, value });
-    } else if canary == Canary::BlindUpdate {
-        return Plan::Put(Some(object), Compare::Nothing, value);
     }
     Plan::Put(Some(object), compare, value)
 }
