@@ -1,7 +1,7 @@
 //! What must hold after every event, as small models that know nothing of the components they
 //! watch: they see records (so tracing must be on) and look at the cluster from outside.
 //!
-//! A rule that is broken is our bug, or a planted one ([`super::canary`]); storms
+//! A rule that is broken is our bug, or a planted one ([`crate::event::canary`]); storms
 //! (`wavetank fuzz`) run with a [`Checker`] at their side. Source of the rules: DESIGN §8.4.
 
 use super::Cluster;
