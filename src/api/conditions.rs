@@ -52,6 +52,28 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// The types that are known by a number of their own; all others go by name.
+    pub const NUMBERED: [Self; 18] = [
+        Self::PodScheduled,
+        Self::PodReadyToStartContainers,
+        Self::Initialized,
+        Self::ContainersReady,
+        Self::Ready,
+        Self::DisruptionTarget,
+        Self::MemoryPressure,
+        Self::DiskPressure,
+        Self::PidPressure,
+        Self::NetworkUnavailable,
+        Self::Available,
+        Self::Progressing,
+        Self::ReplicaFailure,
+        Self::Complete,
+        Self::Failed,
+        Self::Suspended,
+        Self::SuccessCriteriaMet,
+        Self::FailureTarget,
+    ];
+
     /// As the API prints it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -152,28 +174,6 @@ static SAYINGS: Pool<Saying> = Pool::new();
 /// Set in numbers that point into [`SAYINGS`].
 const POOLED: u32 = 1 << 31;
 
-/// The types that have a number of their own.
-const PLAIN: [ConditionType; 18] = [
-    ConditionType::PodScheduled,
-    ConditionType::PodReadyToStartContainers,
-    ConditionType::Initialized,
-    ConditionType::ContainersReady,
-    ConditionType::Ready,
-    ConditionType::DisruptionTarget,
-    ConditionType::MemoryPressure,
-    ConditionType::DiskPressure,
-    ConditionType::PidPressure,
-    ConditionType::NetworkUnavailable,
-    ConditionType::Available,
-    ConditionType::Progressing,
-    ConditionType::ReplicaFailure,
-    ConditionType::Complete,
-    ConditionType::Failed,
-    ConditionType::Suspended,
-    ConditionType::SuccessCriteriaMet,
-    ConditionType::FailureTarget,
-];
-
 /// A condition in a list. Equal numbers are equal sayings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Packed {
@@ -184,8 +184,11 @@ struct Packed {
 impl Packed {
     fn new(c: &Condition) -> Self {
         let plain = c.reason.is_empty() && c.message.is_empty();
-        let known =
-            if plain { PLAIN.iter().zip(0_u32..).find(|(k, _)| **k == c.kind) } else { None };
+        let known = if plain {
+            ConditionType::NUMBERED.iter().zip(0_u32..).find(|(k, _)| **k == c.kind)
+        } else {
+            None
+        };
         let says = known.map_or_else(
             || POOLED | SAYINGS.put((c.kind, c.status, c.reason, c.message)),
             |(_, number)| number << 2 | c.status as u32,
@@ -195,7 +198,7 @@ impl Packed {
 
     fn kind(self) -> ConditionType {
         if self.says & POOLED == 0 {
-            PLAIN[(self.says >> 2) as usize]
+            ConditionType::NUMBERED[(self.says >> 2) as usize]
         } else {
             SAYINGS.at(self.says & !POOLED).0
         }
@@ -208,7 +211,7 @@ impl Packed {
                 1 => Truth::False,
                 _two => Truth::Unknown,
             };
-            (PLAIN[(self.says >> 2) as usize], status, Sym::EMPTY, Sym::EMPTY)
+            (ConditionType::NUMBERED[(self.says >> 2) as usize], status, Sym::EMPTY, Sym::EMPTY)
         } else {
             *SAYINGS.at(self.says & !POOLED)
         };
@@ -283,7 +286,11 @@ mod tests {
     fn what_is_set_is_read() {
         let mut all = Conditions::default();
         let mut told = Vec::new();
-        for (i, kind) in PLAIN.into_iter().chain([ConditionType::Other("x".into())]).enumerate() {
+        for (i, kind) in ConditionType::NUMBERED
+            .into_iter()
+            .chain([ConditionType::Other("x".into())])
+            .enumerate()
+        {
             for (status, reason) in [(Truth::Unknown, ""), (Truth::True, "Why"), (Truth::False, "")]
             {
                 let transition = Stamp(u32::try_from(i).unwrap());
@@ -297,7 +304,10 @@ mod tests {
         }
         assert_eq!(all.iter().collect::<Vec<_>>(), told);
         all.remove(ConditionType::Ready);
-        assert_eq!((all.get(ConditionType::Ready), all.iter().count()), (None, PLAIN.len()));
+        assert_eq!(
+            (all.get(ConditionType::Ready), all.iter().count()),
+            (None, ConditionType::NUMBERED.len())
+        );
     }
 
     #[test]

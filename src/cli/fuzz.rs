@@ -78,7 +78,9 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     for (rule, seeds) in &kinds {
         let shown: Vec<String> = seeds.iter().take(8).map(u64::to_string).collect();
         terminal::line(&format!("!! {rule}: {} seeds: {}", seeds.len(), shown.join(" ")));
-        shrunk(seeds[0], options)?;
+        if let Some((seed, failure)) = failures.iter().find(|f| f.0 == seeds[0]) {
+            shrunk(*seed, failure, options)?;
+        }
     }
     Ok(if failures.is_empty() { 0 } else { 3 })
 }
@@ -113,10 +115,9 @@ fn told(total: &Passed, seeds: usize, failures: usize, seconds: f64) {
 }
 
 /// Writes the smallest scenario that fails as this seed does.
-fn shrunk(seed: u64, options: &Options) -> Result<(), InputErrors> {
+fn shrunk(seed: u64, failure: &Failure, options: &Options) -> Result<(), InputErrors> {
     let (case, weather) = (Case::draw(seed), weather(seed, options, None));
-    let Err(failure) = storm::run(&case.to_yaml(), weather) else { return Ok(()) };
-    let (small, failure) = storm::shrink(&case, &failure, weather, SHRINK_RUNS);
+    let (small, failure) = storm::shrink(&case, failure, weather, SHRINK_RUNS);
     let file = options.out.join(format!("storm-{seed}.yaml"));
     let text = small.to_yaml();
     write(&file, &text).map_err(|why| {

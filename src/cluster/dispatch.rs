@@ -100,7 +100,13 @@ impl Cluster {
 
     fn dispatch(&mut self, entry: &Entry<Event>) {
         if let Some(until) = self.deferred(&entry.event) {
-            self.shared.context(entry.seq).schedule(until, entry.event);
+            // What was meant for an earlier life is not kept for the present one.
+            let (scheduler, controllers) = (&self.lives.scheduler, &self.lives.controllers);
+            let late = matches!(entry.event, Event::Scheduler(_)) && !scheduler.hears(entry.seq)
+                || matches!(entry.event, Event::Controller { .. }) && !controllers.hears(entry.seq);
+            if !late {
+                self.shared.context(entry.seq).schedule(until, entry.event);
+            }
             return;
         }
         let cx = &mut self.shared.context(entry.seq);

@@ -187,27 +187,7 @@ pub(crate) fn int_or_percent(value: &IntOrString) -> IntOrPercent {
 
 /// A condition type by its name.
 pub(crate) fn condition_type(text: &str) -> ConditionType {
-    const KNOWN: [ConditionType; 18] = [
-        ConditionType::PodScheduled,
-        ConditionType::PodReadyToStartContainers,
-        ConditionType::Initialized,
-        ConditionType::ContainersReady,
-        ConditionType::Ready,
-        ConditionType::DisruptionTarget,
-        ConditionType::MemoryPressure,
-        ConditionType::DiskPressure,
-        ConditionType::PidPressure,
-        ConditionType::NetworkUnavailable,
-        ConditionType::Available,
-        ConditionType::Progressing,
-        ConditionType::ReplicaFailure,
-        ConditionType::Complete,
-        ConditionType::Failed,
-        ConditionType::Suspended,
-        ConditionType::SuccessCriteriaMet,
-        ConditionType::FailureTarget,
-    ];
-    KNOWN
+    ConditionType::NUMBERED
         .into_iter()
         .find(|known| known.as_str() == text)
         .unwrap_or_else(|| ConditionType::Other(Sym::new(text)))

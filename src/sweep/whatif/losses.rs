@@ -1,11 +1,9 @@
 //! What can be lost, read off the plan.
 
+use crate::api::node::keys;
 use crate::cluster::spec::{Component, Fault, FaultKind, NodeSpec, Plan, Whom};
 use crate::engine::{SimDuration, SimTime, Sym};
 use std::fmt;
-
-/// The role that kubeadm marks nodes of the control plane with, as label and as taint.
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// Kinds of things that can be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +75,7 @@ pub fn parts(plan: &Plan) -> Vec<Part> {
 
 /// True for a node of the control plane.
 fn rules(node: &NodeSpec) -> bool {
-    let role = Sym::new(CONTROL_PLANE);
+    let role = Sym::new(keys::CONTROL_PLANE);
     node.labels.get(role).is_some() || node.taints.iter().any(|t| t.key == role)
 }
 
