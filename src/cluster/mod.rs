@@ -273,7 +273,9 @@ impl Cluster {
     /// and no pod waits or runs towards an end.
     #[must_use]
     pub fn at_rest(&self) -> bool {
+        // Outages go on to the end.
         self.faults_open == 0
+            && self.plan.outages.is_empty()
             && self.driver.done()
             && self.shared.versions.iter(Kind::Pod).all(|(_, obj)| settled(obj))
     }

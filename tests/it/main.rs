@@ -15,6 +15,7 @@ mod heartbeats;
 mod kubelet;
 mod manifests;
 mod often_wrong;
+mod outages;
 mod plain;
 mod plugin;
 mod probes;
