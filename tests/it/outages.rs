@@ -24,7 +24,7 @@ impl Observer for Fates {
 fn run(folder: &Path, rest: &str) -> (Vec<(u64, String, &'static str)>, String) {
     let text = format!(
         "apiVersion: wavetank.dev/v1\nkind: Scenario\nmetadata: {{name: outages}}\n\
-         cluster: {{nodes: [{{name: n, count: 3, cpu: 4, memory: 8Gi}}]}}\n{rest}"
+         cluster: {{nodes: [{{name: node, count: 3, cpu: 4, memory: 8Gi}}]}}\n{rest}"
     );
     let file = folder.join("scenario.yaml");
     fs::write(&file, text).unwrap();
@@ -54,19 +54,19 @@ fn a_record_is_followed_and_what_overlaps_ends_last() {
         &folder,
         "until: {at: 10m, idle: true}\n\
          outages: [{name: r, record: {fta: trace.tsv, from: 1000}}]\n\
-         faults: [{crash: {node: n-0}, at: 90s, for: 90s}]\n",
+         faults: [{crash: {node: node-0}, at: 90s, for: 90s}]\n",
     );
     let told: Vec<(u64, &str, &str)> = fates.iter().map(|(t, n, s)| (*t, n.as_str(), *s)).collect();
     let held = wavetank::cluster::HELD;
     let wanted = [
-        (30, "n-1", CRASHES),
-        (40, "n-1", BACK),
-        (60, "n-0", CRASHES),
+        (30, "node-1", CRASHES),
+        (40, "node-1", BACK),
+        (60, "node-0", CRASHES),
         // The fault begins on a machine that is away already, and outlasts the outage.
-        (120, "n-0", held),
-        (180, "n-0", BACK),
-        (200, "n-1", CRASHES),
-        (210, "n-1", BACK),
+        (120, "node-0", held),
+        (180, "node-0", BACK),
+        (200, "node-1", CRASHES),
+        (210, "node-1", BACK),
     ];
     assert_eq!(told, wanted);
 }
@@ -86,7 +86,7 @@ fn machines_fail_by_chance_the_same_way_in_every_run() {
     // Three machines, ten hours, a failure in about 64 minutes: 28 on average.
     let failures = fates.iter().filter(|f| f.2 == CRASHES).count();
     assert!((14..=45).contains(&failures), "{failures} failures");
-    for node in ["n-0", "n-1", "n-2"] {
+    for node in ["node-0", "node-1", "node-2"] {
         let own: Vec<&str> = fates.iter().filter(|f| f.1 == node).map(|f| f.2).collect();
         assert!(own.chunks(2).all(|c| c[0] == CRASHES && c.get(1).is_none_or(|b| *b == BACK)));
     }
