@@ -243,11 +243,9 @@ impl Cluster {
         let cx = &mut self.shared.context(seq);
         let mut pods: Vec<_> = cx
             .versions()
-            .iter(Kind::Pod)
-            .filter(|(_, obj)| {
-                obj.as_pod().is_some_and(|p| p.node == name && !(hosted && is_mirror(p)))
-            })
-            .map(|(object, obj)| (obj.key(), object))
+            .pods_on(name)
+            .filter(|(_, pod)| !(hosted && is_mirror(pod)))
+            .map(|(object, pod)| ((pod.meta.ns, pod.meta.name), object))
             .collect();
         pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
         let cx = &mut self.shared.context(seq);

@@ -17,6 +17,7 @@ mod probes;
 mod pulls;
 pub mod registry;
 mod restarts;
+mod runs;
 mod runtime;
 mod shutdown;
 mod statics;

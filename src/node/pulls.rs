@@ -311,7 +311,7 @@ pub(super) fn again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut list: SmallVec<[usize; 2]> = SmallVec::new();
     for wanting in rare.wanting.iter().filter(|w| !w.under_way) {
         let i = usize::from(wanting.container);
-        if worker.runs[i].state == RunState::Created && !worker.runs[i].starting {
+        if worker.runs[i].state() == RunState::Created && !worker.runs[i].starting {
             list.push(i);
         }
     }
