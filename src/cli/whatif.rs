@@ -24,11 +24,12 @@ const WARM_UP: SimDuration = SimDuration::from_secs(3_600);
 pub(super) struct Options {
     #[command(flatten)]
     source: Source,
-    /// Lose this and nothing else: `zone=b`, `node=worker-3`, `component=kube-scheduler`; several
-    /// at once with `+`. Given more than once, one after the other.
+    /// Lose this and nothing else: `zone=b`, `node=worker-3`, `component=kube-scheduler`, `etcd=cp-0`;
+    /// several at once with `+`. Given more than once, one after the other.
     #[arg(long = "lose", value_name = "KIND=NAME")]
     lose: Vec<String>,
-    /// Lose each of this kind in turn (zone, control-plane, node, component); all kinds by default.
+    /// Lose each of this kind in turn (zone, control-plane, node, component, etcd, kube-apiserver);
+    /// all kinds by default.
     #[arg(long = "each", value_name = "KIND", conflicts_with = "lose")]
     each: Vec<String>,
     /// Lose each two of these kinds at once as well.

@@ -2,7 +2,8 @@
 //! the JSON schema that editors complete from.
 
 pub use super::breakage::{
-    Blackout, BlackoutOf, ComponentName, DeviceFailure, Fault, Outages, Record, RestoreFrom, Whom,
+    Blackout, BlackoutOf, ComponentName, DeviceFailure, Fault, Outages, PresetName, Record,
+    RestoreFrom, Together, Whom,
 };
 use super::value::{DistSpec, Quantity, Rate, Span, Taint};
 use schemars::JsonSchema;

@@ -181,7 +181,7 @@ fn the_summary_as_data() {
     assert!(done.err.contains("profile: "), "{}", done.err);
     let summary: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(summary["scenario"], "zone-outage");
-    assert_eq!(summary["nodes"], 30);
+    assert_eq!(summary["nodes"], 33);
     assert_eq!(summary["expectations"].as_array().map(Vec::len), Some(5));
 }
 

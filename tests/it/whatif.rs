@@ -337,9 +337,41 @@ fn bad_questions_are_told_with_a_way_out() {
 fn a_zone_outage_ranks_everything_that_can_be_lost() {
     let (answer, done) = asked(&scenario("zone-outage"), &["--seeds", "2"]);
     let rows = answer["losses"].as_array().unwrap();
-    assert_eq!(rows.len(), 3 + 30 + 2, "{}", done.err);
+    let of = |kind: &str| rows.iter().filter(|r| r["kind"] == kind).count();
+    let kinds = ["zone", "control-plane", "node", "component", "etcd", "kube-apiserver"];
+    assert_eq!(kinds.map(of), [3, 3, 30, 2, 3, 3], "{}", done.err);
+    assert_eq!(rows.len(), 44);
     let first: Vec<&str> = rows[..3].iter().map(|r| r["kind"].as_str().unwrap()).collect();
     assert_eq!(first, ["zone"; 3]);
+    // One node in three, process in three or leader of the control plane: nobody else goes down.
+    for row in rows.iter().filter(|r| r["kind"] != "zone" && r["kind"] != "node") {
+        assert!(row["down_min"]["mean"].as_f64().unwrap().abs() < 1e-9, "{row:#}");
+    }
+    for row in rows {
+        let name = row["loss"].as_str().unwrap();
+        let hit = row["workloads"].as_array().unwrap();
+        assert_eq!(hit.len(), 5, "{name}: static pods are no workloads");
+        for w in hit {
+            let low = w["down_min"]["interval_95"][0].as_f64().unwrap();
+            assert!(low >= 0.0, "{name}: a downtime below zero: {w:#}");
+        }
+    }
+}
+
+/// Two of three etcd members: what needs the control plane waits, and what runs, runs on.
+#[test]
+fn members_can_be_lost_in_pairs() {
+    let flags = ["--seeds", "2", "--lose", "etcd=cp-0+etcd=cp-1", "--sensitivity", "0"];
+    let with_node = ["--lose", "etcd=cp-0+etcd=cp-1+node=worker-3"];
+    let all: Vec<&str> = flags.into_iter().chain(with_node).collect();
+    let (answer, done) = asked(&scenario("zone-outage"), &all);
+    let alone = row(&answer, "etcd cp-0 + etcd cp-1");
+    assert_eq!(alone["kind"], "etcd+etcd", "{}", done.err);
+    assert!(alone["short_replica_min"]["mean"].as_f64().unwrap().abs() < 1e-9, "{alone:#}");
+    let both = row(&answer, "etcd cp-0 + etcd cp-1 + node worker-3");
+    // Nobody notices the node while nothing can be written: it is back before its pods move.
+    assert!(both["short_replica_min"]["mean"].as_f64().unwrap() > 10.0, "{both:#}");
+    assert!(both["evicted"]["mean"].as_f64().unwrap().abs() < 1e-9, "{both:#}");
 }
 
 #[test]

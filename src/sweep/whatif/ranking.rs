@@ -6,7 +6,7 @@ use super::losses::Loss;
 use crate::cluster::spec::Plan;
 use crate::report::downtime::Need;
 use crate::report::expect::Verdict;
-use crate::sweep::stats::{Estimate, estimate};
+use crate::sweep::stats::{Estimate, estimate_of_spans};
 use std::collections::BTreeMap;
 
 /// An assertion that failed.
@@ -88,7 +88,7 @@ impl WorkloadRow {
 impl Row {
     fn new(loss: &Loss, seeds: &[u64], samples: Vec<Damage>) -> Self {
         let of = |measure: &dyn Fn(&Damage) -> f64| {
-            estimate(&samples.iter().map(measure).collect::<Vec<f64>>())
+            estimate_of_spans(&samples.iter().map(measure).collect::<Vec<f64>>())
         };
         let stage = |measure: fn(&Damage) -> Option<f64>| of(&|d| measure(d).unwrap_or(f64::NAN));
         Self {
@@ -150,7 +150,7 @@ fn workloads(samples: &[Damage]) -> Vec<WorkloadRow> {
         .filter_map(|(name, losses)| {
             let last = losses.last()?;
             let of = |measure: fn(&WorkloadLoss) -> f64| {
-                estimate(&losses.iter().map(|l| measure(l) / 60.0).collect::<Vec<f64>>())
+                estimate_of_spans(&losses.iter().map(|l| measure(l) / 60.0).collect::<Vec<f64>>())
             };
             Some(WorkloadRow {
                 workload: name.to_owned(),

@@ -163,7 +163,7 @@ impl Study {
 
     fn notes(&self) -> String {
         let mut lines = vec![format!(
-            "means over the seeds [95 % interval]; down: fewer ready replicas than the disruption \
+            "means over the seeds [95 % interval by Student's t, cut at zero]; down: fewer ready replicas than the disruption \
              budget asks for, without one fewer than {}; short: replicas wanted and not ready, but \
              those of DaemonSets",
             self.need,
