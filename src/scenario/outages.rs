@@ -1,5 +1,5 @@
-//! `outages:` of the file: machines that fail by a record of real ones, or by chance: as said, or as
-//! a preset has it; each for itself or in groups.
+//! `outages:` of the file: machines that fail by a record of real ones, or by chance: as said, or
+//! as a preset has it; each for itself or in groups.
 
 use super::file;
 use super::files::Files;

@@ -258,7 +258,7 @@ fn small_commands() {
     assert!(wave(&["completions", "bash"]).out.starts_with("_wavetank()"));
     let valid = wave(&["validate", &zone_outage()]);
     assert_eq!(valid.code, Some(0));
-    assert!(valid.out.contains("fine. 30 nodes, 9 steps"), "{}", valid.out);
+    assert!(valid.out.contains("fine. 33 nodes, 13 steps"), "{}", valid.out);
     assert!(valid.out.contains("accepted, not modelled: Service (2)"), "{}", valid.out);
 }
 

@@ -200,8 +200,8 @@ fn presets_are_the_fits_of_their_records() {
     let data = shared.join("data");
     let place = scratch("outages-fit");
     for (name, file, flags, machines) in [
-        (PresetName::Grid5000, "failures/grid5000-fta/event_trace.tsv.gz", &[][..], 1_288),
-        (PresetName::Lanl, "failures/lanl-1996-2005.csv.gz", &[][..], 4_750),
+        (PresetName::Grid5000, "failures/grid5000-fta/event_trace.tsv.gz", &[][..], 1_066),
+        (PresetName::Lanl, "failures/lanl-1996-2005.csv.gz", &[][..], 3_471),
         (
             PresetName::Google2011,
             "google-2011/machine_remove_events_days01-15.csv.gz",
