@@ -301,6 +301,22 @@ fn a_dump_alone_is_enough() {
 }
 
 #[test]
+fn nodes_of_a_control_plane_that_runs_nowhere_are_told() {
+    let place = scratch("whatif-bodiless");
+    let file = place.join("prod.yaml");
+    let role = "{node-role.kubernetes.io/control-plane: '', kubernetes.io/hostname: n1,";
+    fs::write(&file, dump().replace("{kubernetes.io/hostname: n1,", role)).unwrap();
+    let file = file.display().to_string();
+    let done =
+        wave(&["whatif", &file, "--no-out", "--quiet", "--seeds", "2", "--sensitivity", "0"]);
+    let told = "the control plane runs on no node here";
+    assert!(done.out.contains(told), "{}{}", done.out, done.err);
+    let done =
+        wave(&["whatif", &file, "--no-out", "--quiet", "--seeds", "2", "--each", "component"]);
+    assert!(!done.out.contains(told), "{}{}", done.out, done.err);
+}
+
+#[test]
 fn bad_questions_are_told_with_a_way_out() {
     let place = scratch("whatif-bad");
     let file = small(&place, "").display().to_string();

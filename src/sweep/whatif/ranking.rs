@@ -2,7 +2,7 @@
 
 use super::branch::{Facts, Setting};
 use super::damage::{Damage, Loss as WorkloadLoss};
-use super::losses::Loss;
+use super::losses::{Domain, Loss};
 use crate::cluster::spec::Plan;
 use crate::report::downtime::Need;
 use crate::report::expect::Verdict;
@@ -211,6 +211,8 @@ pub struct Study {
     pub need: Need,
     /// Seeds on which sensitivity was looked for; 0 if it was not.
     pub sensitivity: usize,
+    /// Nodes of a control plane are lost, but it runs on none of them.
+    pub bodiless: bool,
 }
 
 impl Study {
@@ -241,6 +243,8 @@ impl Study {
             expectations: plan.expect.len(),
             need: setting.need,
             sensitivity: 0,
+            bodiless: plan.cluster.control_plane.is_none()
+                && losses.iter().any(|l| l.parts.iter().any(|p| p.domain == Domain::ControlPlane)),
         };
         study.rank();
         study

@@ -176,6 +176,13 @@ impl Study {
                 self.seeds.len(),
             ));
         }
+        if self.bodiless {
+            lines.push(
+                "the control plane runs on no node here: it goes on when its nodes are lost \
+                 (cluster.controlPlane puts it there)"
+                    .to_owned(),
+            );
+        }
         let open = self.rows.iter().filter(|row| row.restless() > 0).count();
         if open > 0 {
             let of = losses(self.rows.len());
