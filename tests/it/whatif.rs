@@ -300,6 +300,25 @@ fn a_dump_alone_is_enough() {
     assert!(down(row(&answer, "node n2"), "deployment/prod/api").abs() < 1e-9);
 }
 
+/// Half a second more than what it takes is exceeded if the pull of an image takes twice its two
+/// seconds: the replacement runs where nobody has run it yet.
+#[test]
+fn a_latency_that_would_flip_a_verdict_is_named() {
+    let place = scratch("whatif-flips");
+    let flags = ["--seeds", "1", "--lose", "zone=a", "--repair", "20m", "--sensitivity"];
+    let all = |n| -> Vec<&str> { flags.into_iter().chain([n]).collect() };
+    let (answer, done) = asked(&small(&place, ""), &all("0"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let secs = 60.0 * down(row(&answer, "zone a"), "deployment/pair");
+    let line = format!("  - downtime: {{workload: deployment/pair, atMost: {:.3}s}}\n", secs + 0.5);
+    let (answer, done) = asked(&small(&place, &line), &all("1"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let flips = row(&answer, "zone a")["flips_with"].as_array().unwrap();
+    assert!(flips.iter().any(|f| f == "image"), "{secs}: {flips:?}");
+    assert!(flips.iter().all(|f| f != "round trip"), "nobody makes one here: {flips:?}");
+    assert_eq!(answer["sensitivity_seeds"], 1);
+}
+
 #[test]
 fn nodes_of_a_control_plane_that_runs_nowhere_are_told() {
     let place = scratch("whatif-bodiless");
