@@ -473,9 +473,9 @@ fn probes() -> Vec<Pod> {
     };
     let named = NodeSelectorTerm {
         expressions: Vec::new(),
-        fields: vec![crate::api::labels::Requirement {
+        fields: vec![Requirement {
             key: "metadata.name".into(),
-            op: crate::api::labels::Op::In,
+            op: In,
             values: vec!["n-1".into(), "n-7".into()],
         }],
     };
