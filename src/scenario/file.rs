@@ -2,9 +2,9 @@
 //! the JSON schema that editors complete from.
 
 pub use super::breakage::{
-    Blackout, BlackoutOf, ComponentName, DeviceFailure, Fault, Outages, PresetName, Record,
-    RestoreFrom, Together, Whom,
+    Blackout, BlackoutOf, ComponentName, DeviceFailure, Fault, Outages, Record, RestoreFrom, Whom,
 };
+pub use super::breakage::{PresetName, Together};
 use super::value::{DistSpec, Quantity, Rate, Span, Taint};
 use schemars::JsonSchema;
 use serde::Deserialize;
