@@ -2,6 +2,7 @@
 
 mod compare;
 mod explain;
+mod fit;
 mod fuzz;
 mod load;
 mod replay;
@@ -45,6 +46,8 @@ enum Command {
     /// Lose nodes, zones and components one by one, and rank what that does to workloads.
     #[command(name = "whatif")]
     WhatIf(whatif::Options),
+    /// Fit distributions of failures and repairs to a record of real outages.
+    Fit(fit::Options),
     /// Step through a run, forwards and backwards (commands from standard input).
     Step(step::Options),
     /// Why did an object change last? The chain of causes, in sentences.
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::WhatIf(options) => whatif::run(&options),
+        Command::Fit(options) => fit::run(&options),
         Command::Step(options) => step::run(&options),
         Command::Why(options) => why::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -6,6 +6,8 @@ use crate::cluster::spec::{FaultKind, Plan};
 use crate::engine::{Dist, SimDuration};
 use crate::report::downtime::Need;
 use crate::report::rundir::RunDir;
+use crate::scenario::file::PresetName;
+use crate::scenario::presets::preset;
 use crate::scenario::value::{DIST_HINT, SPAN_HINT, dist_of_text, span};
 use crate::scenario::{InputError, InputErrors, suggest};
 use crate::sweep::whatif::{self, Domain, Loss, Part, Setting, Study};
@@ -14,8 +16,8 @@ use std::sync::Arc;
 
 /// More losses than this are asked for by mistake.
 const MOST: usize = 20_000;
-/// Repairs at Los Alamos 1996–2005: the log-normal fit to 17,077 of them (see ACCURACY.md).
-const LANL: Dist = Dist::LogNormal { median: SimDuration::from_secs(3_682), sigma: 1.474 };
+/// Repairs at Los Alamos 1996–2005.
+const LANL: Option<Dist> = preset(PresetName::Lanl).1;
 /// Longest warm-up, if nothing else is said.
 const WARM_UP: SimDuration = SimDuration::from_secs(3_600);
 
@@ -24,11 +26,12 @@ const WARM_UP: SimDuration = SimDuration::from_secs(3_600);
 pub(super) struct Options {
     #[command(flatten)]
     source: Source,
-    /// Lose this and nothing else: `zone=b`, `node=worker-3`, `component=kube-scheduler`; several
-    /// at once with `+`. Given more than once, one after the other.
+    /// Lose this and nothing else: `zone=b`, `node=worker-3`, `component=kube-scheduler`,
+    /// `etcd=cp-0`; several at once with `+`. Given more than once, one after the other.
     #[arg(long = "lose", value_name = "KIND=NAME")]
     lose: Vec<String>,
-    /// Lose each of this kind in turn (zone, control-plane, node, component); all kinds by default.
+    /// Lose each of this kind in turn (zone, control-plane, node, component, etcd, kube-apiserver);
+    /// all kinds by default.
     #[arg(long = "each", value_name = "KIND", conflicts_with = "lose")]
     each: Vec<String>,
     /// Lose each two of these kinds at once as well.
@@ -46,8 +49,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "SPAN", default_value = "10m")]
     within: String,
     /// Time to the repair, as a span or a distribution. By default, uniform between half and one
-    /// and a half of what the scenario's first crash lasts; if it has none, log-normal as 17,077
-    /// repairs of the LANL trace: `lognormal: {median: 61m, sigma: 1.47}`.
+    /// and a half of what the scenario's first crash lasts; if it has none, log-normal as 16,894
+    /// repairs of the LANL trace: `lognormal: {median: 61m, sigma: 1.49}`.
     #[arg(long, value_name = "DIST")]
     repair: Option<String>,
     /// How long after the repair to wait for the cluster to come to rest.
@@ -205,7 +208,7 @@ fn usual_repair(plan: &Plan) -> Dist {
     let crashes = plan.faults.iter().filter(|f| f.what == FaultKind::NodeCrash);
     match crashes.filter_map(|f| f.lasts).next() {
         Some(span) => Dist::Uniform(SimDuration(span.0 / 2), SimDuration(span.0 / 2 + span.0)),
-        None => LANL,
+        None => LANL.unwrap_or(Dist::Constant(SimDuration::from_secs(3_600))),
     }
 }
 

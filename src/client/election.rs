@@ -8,7 +8,7 @@
 //! have stopped.
 
 use crate::api::{Lease, Meta, Name};
-use crate::engine::{Draws, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Draws, Purpose, SimDuration, SimTime, Sym, num};
 
 /// Who stands for election, and how patiently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,13 +96,16 @@ impl Elector {
         self.observed = None;
     }
 
-    /// When a candidate that waits tries next, and when it has tried last, if nobody has looked for
-    /// a while.
+    /// When a candidate that waits has tried last, and when it tries next, if nobody has looked for
+    /// a while. An instant falls into a long pause more often than into a short one: the pause that
+    /// spans it has a density that grows with its length, so its square is uniform.
     pub fn between(&mut self, now: SimTime, draws: &Draws) -> (SimTime, SimTime) {
         self.attempts += 1;
-        let pause = self.pause(self.attempts, draws);
         let mut draw =
             draws.draw(self.election.identity.stable_hash(), Purpose("between"), self.attempts);
+        let (least, most) = (self.election.retry.secs_f64(), self.longest_pause().secs_f64());
+        let square = least * least + draw.unit() * (most * most - least * least);
+        let pause = SimDuration::from_secs_f64(num::sqrt(square));
         let passed = SimDuration(draw.below(pause.0));
         (now - passed, now - passed + pause)
     }
@@ -219,11 +222,16 @@ impl Elector {
         Step::Wait(now + self.election.retry)
     }
 
-    /// A candidate waits for the retry period and up to 1.2 times as much again.
+    /// A candidate waits for the retry period and up to 1.2 times as much again, from the end of an
+    /// attempt (`JitterFactor`, and `JitterUntil` with `sliding`).
     fn pause(&self, n: u64, draws: &Draws) -> SimDuration {
-        let spread = self.election.retry.0 / 5 * 6;
+        let spread = self.longest_pause() - self.election.retry;
         let jitter = draws.draw(self.election.identity.stable_hash(), Purpose("election"), n);
-        self.election.retry + SimDuration({ jitter }.below(spread))
+        self.election.retry + SimDuration({ jitter }.below(spread.0))
+    }
+
+    fn longest_pause(&self) -> SimDuration {
+        SimDuration(self.election.retry.0 / 5 * 11)
     }
 
     /// The record that this candidate writes over another.
@@ -329,6 +337,26 @@ mod tests {
         // Patience starts at the attempt that sees the last renewal, at most 4.4 s after it.
         assert!((45..=54).contains(&(foretold.0 / 1_000_000_000)), "{foretold:?}");
         assert_eq!(fixture.attempt(&mut a, foretold), None, "a finds that it no longer leads");
+    }
+
+    #[test]
+    fn an_instant_falls_into_long_pauses_more_often() {
+        let draws = Draws::new(2);
+        let mut a = candidate("a");
+        let now = s(100);
+        let n = 40_000;
+        let (mut ahead, mut shortest, mut longest) = (0.0, f64::MAX, 0.0_f64);
+        for _ in 0..n {
+            let (before, next) = a.between(now, &draws);
+            assert!(before <= now && now < next);
+            let pause = next.since(before).secs_f64();
+            (shortest, longest) = (shortest.min(pause), longest.max(pause));
+            ahead += next.since(now).secs_f64();
+        }
+        // Renewal theory: E[pause²] / 2 E[pause] of pauses uniform from 2 to 4.4 s.
+        let wanted = (3.2 * 3.2 + 2.4 * 2.4 / 12.0) / (2.0 * 3.2);
+        assert!((ahead / f64::from(n) - wanted).abs() < 0.02, "{}", ahead / f64::from(n));
+        assert!(shortest >= 2.0 && longest <= 4.4, "{shortest} to {longest}");
     }
 
     #[test]

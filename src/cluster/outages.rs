@@ -1,9 +1,10 @@
 //! Machines that fail again and again, by a record or by chance: each outage is a crash and a
-//! return, as a fault's is. Only the next outage of a record, and of each machine, is armed.
+//! return, as a fault's is. Only the next outage of a record, and of each machine or group of
+//! machines that fails by chance, is armed.
 
 use super::Cluster;
 use super::faults::draw_some;
-use super::spec::{FaultKind, How, Outages};
+use super::spec::{FaultKind, How, Outages, Together};
 use crate::engine::digest::{hash_bytes, mix};
 use crate::engine::{Purpose, SimTime, num};
 use crate::event::{Event, OutageEvent};
@@ -55,6 +56,14 @@ impl Away {
     }
 }
 
+/// The groups in which machines fail, if they do.
+fn groups(outages: &Outages) -> Option<&Together> {
+    match &outages.how {
+        How::Renewal { together, .. } => together.as_ref(),
+        How::Record(_) | How::Shares(_) => None,
+    }
+}
+
 impl Cluster {
     /// Arms the first outages.
     pub(super) fn start_outages(&mut self) {
@@ -68,9 +77,14 @@ impl Cluster {
                 How::Shares(list) => {
                     self.arm_record(source, 0, list.first().map(|o| o.from));
                 }
-                How::Renewal { .. } => {
+                How::Renewal { together: None, .. } => {
                     for &node in outages.nodes.iter() {
                         self.arm_failure(source, node, 0);
+                    }
+                }
+                How::Renewal { together: Some(together), .. } => {
+                    for group in 0..num::u32_of(together.groups.len()) {
+                        self.arm_failure(source, group, 0);
                     }
                 }
             }
@@ -84,7 +98,8 @@ impl Cluster {
         }
     }
 
-    /// A machine that runs will fail after a time that is drawn by its name and how often it has.
+    /// A machine or group that runs will fail after a time that is drawn by its name and how often
+    /// it has.
     fn arm_failure(&mut self, source: u32, node: u32, number: u32) {
         let plan = std::sync::Arc::clone(&self.plan);
         let outages = &plan.outages[source as usize];
@@ -98,9 +113,26 @@ impl Cluster {
         }
     }
 
-    fn entity(&self, outages: &Outages, node: u32) -> u64 {
-        let name = self.nodes[node as usize].name().stable_hash();
-        mix(name, hash_bytes(outages.name.as_bytes()))
+    /// Whose draws are those of a machine, or of a group.
+    fn entity(&self, outages: &Outages, unit: u32) -> u64 {
+        let of_source = hash_bytes(outages.name.as_bytes());
+        match groups(outages) {
+            Some(together) => {
+                let name = together.groups[unit as usize].0.stable_hash();
+                mix(mix(name, of_source), hash_bytes(b"together"))
+            }
+            None => mix(self.nodes[unit as usize].name().stable_hash(), of_source),
+        }
+    }
+
+    /// The machines that the failure of a machine or group with this number strikes.
+    fn struck_by(&mut self, outages: &Outages, unit: u32, number: u32, seq: u64) -> Vec<u32> {
+        let Some(together) = groups(outages) else { return vec![unit] };
+        let nodes = together.groups[unit as usize].1.to_vec();
+        let share = num::round(num::float(num::i64_of(nodes.len())) * together.share);
+        let key = mix(self.entity(outages, unit), u64::from(number)) & u64::from(u32::MAX);
+        let count = u32::try_from(share.max(1)).unwrap_or(u32::MAX);
+        draw_some(num::u32_of(num::index(key)), nodes, count, &self.shared.context(seq))
     }
 
     /// An outage begins or ends.
@@ -136,13 +168,19 @@ impl Cluster {
                 let cx = &self.shared.context(seq);
                 let mut draw = cx.draw(entity, Purpose("outage-down"), u64::from(number));
                 let to = cx.now() + down.sample(&mut draw);
-                self.strike(self.row_of(source), FaultKind::NodeCrash, node, seq);
+                for struck in self.struck_by(outages, node, number, seq) {
+                    self.strike(self.row_of(source), FaultKind::NodeCrash, struck, seq);
+                }
                 let back = OutageEvent::Back { source, node, number };
                 self.shared.context(seq).schedule(to, Event::Outage(back));
             }
             OutageEvent::Back { source, node, number } => {
-                self.heal(self.row_of(source), FaultKind::NodeCrash, node, seq);
-                if matches!(plan.outages[source as usize].how, How::Renewal { .. }) {
+                let outages = &plan.outages[source as usize];
+                // Drawn again, they are the same ones.
+                for struck in self.struck_by(outages, node, number, seq) {
+                    self.heal(self.row_of(source), FaultKind::NodeCrash, struck, seq);
+                }
+                if matches!(outages.how, How::Renewal { .. }) {
                     self.arm_failure(source, node, number + 1);
                 }
             }

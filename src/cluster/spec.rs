@@ -67,13 +67,24 @@ pub enum How {
     Record(Arc<[Recorded]>),
     /// By a record that tells how many are hit at a time; which ones is drawn.
     Shares(Arc<[Shared]>),
-    /// By chance, each machine for itself.
+    /// By chance, each machine for itself or in groups.
     Renewal {
         /// From its return to its next failure.
         up: Dist,
         /// From a failure to its return.
         down: Dist,
+        /// Groups that fail at once; none: each machine for itself.
+        together: Option<Together>,
     },
+}
+
+/// Machines that fail in groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Together {
+    /// Names of the groups, and their nodes by index.
+    pub groups: Arc<[(Sym, Arc<[u32]>)]>,
+    /// Share of a group that is struck, above 0 and at most 1.
+    pub share: f64,
 }
 
 /// A recorded outage of a machine.

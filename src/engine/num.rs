@@ -84,10 +84,33 @@ pub fn ln_gamma(x: f64) -> f64 {
 /// lower incomplete gamma function, by its series or its continued fraction (Lentz).
 #[must_use]
 pub fn gamma_p(shape: f64, x: f64) -> f64 {
+    match gamma_part(shape, x) {
+        (below, Side::Below) => below.min(1.0),
+        (above, Side::Above) => (1.0 - above).max(0.0),
+    }
+}
+
+/// The probability that it lies above `x`, exact far out as well.
+#[must_use]
+pub fn gamma_q(shape: f64, x: f64) -> f64 {
+    match gamma_part(shape, x) {
+        (below, Side::Below) => (1.0 - below).max(0.0),
+        (above, Side::Above) => above,
+    }
+}
+
+/// Which part of a distribution a probability is that of.
+enum Side {
+    Below,
+    Above,
+}
+
+/// The smaller part of a gamma distribution, about.
+fn gamma_part(shape: f64, x: f64) -> (f64, Side) {
     const TERMS: u32 = 500;
     const SMALL: f64 = 1e-15;
     if x <= 0.0 {
-        return 0.0;
+        return (0.0, Side::Below);
     }
     let front = exp(shape * ln(x) - x - ln_gamma(shape));
     if x < shape + 1.0 {
@@ -100,7 +123,7 @@ pub fn gamma_p(shape: f64, x: f64) -> f64 {
                 break;
             }
         }
-        return (front * sum).min(1.0);
+        return (front * sum, Side::Below);
     }
     let mut b = x + 1.0 - shape;
     let (mut c, mut d) = (1e300, 1.0 / b);
@@ -117,7 +140,13 @@ pub fn gamma_p(shape: f64, x: f64) -> f64 {
             break;
         }
     }
-    (1.0 - front * fraction).max(0.0)
+    (front * fraction, Side::Above)
+}
+
+/// The complementary error function.
+#[must_use]
+pub fn erfc(x: f64) -> f64 {
+    libm::erfc(x)
 }
 
 /// Rounded to so many decimals, for tables: hides nothing that the measure could resolve.

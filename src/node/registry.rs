@@ -188,6 +188,28 @@ mod tests {
     }
 
     #[test]
+    fn a_transfer_that_is_over_or_given_up_leaves_its_bandwidth_to_the_next() {
+        let at = SimTime::from_secs;
+        let mut station = Station::default();
+        for turn in 0..3 {
+            let begun = at(u64::from(turn) * 10);
+            station.advance(begun, 1_000, 100);
+            station.add(flow(0, turn, 1_000));
+            // Alone on its node, whoever was there before.
+            assert_eq!(station.next(1_000, 100), Some(begun + SimDuration::from_secs(10)));
+            if turn == 1 {
+                // The second one is given up half way.
+                station.advance(at(15), 1_000, 100);
+                assert_eq!(station.take(|f| f.pod == 1).len(), 1);
+            } else {
+                station.advance(begun + SimDuration::from_secs(10), 1_000, 100);
+                assert_eq!(station.take(|f| f.left == 0).len(), 1);
+            }
+        }
+        assert_eq!(station.next(1_000, 100), None);
+    }
+
+    #[test]
     fn images_without_a_host_come_from_the_hub() {
         assert_eq!(host("nginx:1"), "docker.io");
         assert_eq!(host("library/nginx"), "docker.io");

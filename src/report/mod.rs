@@ -12,6 +12,7 @@ mod export_control;
 mod export_pod;
 mod export_storage;
 pub mod faults;
+pub mod fits;
 pub mod html;
 pub mod metrics;
 pub mod nodes;

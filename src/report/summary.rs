@@ -341,6 +341,26 @@ fn makespan(metrics: &Metrics) -> Option<f64> {
     Some(last?.since(first?).secs_f64())
 }
 
+/// What a fault of nodes that has struck none yet would do; none for one of the store or of a
+/// process, whose words need no nodes.
+const fn unborn(what: FaultKind) -> Option<&'static str> {
+    match what {
+        FaultKind::NodeCrash => Some("crash of machines"),
+        FaultKind::Shutdown => Some("shutdown of machines"),
+        FaultKind::KubeletStop => Some("stop of kubelets"),
+        FaultKind::WatchLoss => Some("loss of kubelets' watches"),
+        FaultKind::DeviceFailure(..) => Some("failure of devices"),
+        FaultKind::Blackout(_) => Some("blackout"),
+        FaultKind::Restart
+        | FaultKind::RegistryDown
+        | FaultKind::Terminate
+        | FaultKind::Pause
+        | FaultKind::SlowDisk(_)
+        | FaultKind::LoseLog
+        | FaultKind::SpaceAlarm => None,
+    }
+}
+
 /// Who was struck, in words: `Zone b lost`, `Node n7 crashed`, `kubelets of 3 nodes stopped`.
 fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
     let nodes = row.nodes.len();
@@ -353,6 +373,10 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         metrics.nodes.zones.get(zone as usize).copied().filter(|z| whole && !z.is_empty())
     });
     let name = row.nodes.first().map_or("", |&n| metrics.nodes.rows[n].name.as_str());
+    let unknown = row.begun.is_none() && whole_zone.is_none() && row.component.is_empty();
+    if let Some(words) = unborn(row.what).filter(|_| unknown) {
+        return words.to_owned();
+    }
     match (row.what, whole_zone) {
         (FaultKind::NodeCrash, Some(zone)) => format!("Zone {zone} lost"),
         (FaultKind::Shutdown, Some(zone)) => format!("Zone {zone} shut down"),

@@ -14,8 +14,8 @@ use crate::api::versions::{ObjRef, Versions};
 use crate::api::workload::{Deployment, ReplicaSet};
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Owner, Stamp, Uid};
 use crate::cluster::spec::{
-    Agent, ClientLimits, ClusterSpec, Expect, Fault, FaultKind, Latencies, NodeSpec, Plan,
-    SchedulerSpec, Whom,
+    Agent, ClientLimits, ClusterSpec, Component, Expect, Fault, FaultKind, Latencies, NodeSpec,
+    Plan, SchedulerSpec, Whom,
 };
 use crate::engine::{Dist, SimDuration, SimTime, Sym, num};
 use crate::event::{Record, What};
@@ -314,6 +314,30 @@ fn a_run_of_nothing_says_so() {
     for (_, picture) in super::plots::all(&metrics, &summary) {
         assert!(!super::plots::svg::svg(&picture).contains("NaN"), "{}", picture.title);
     }
+}
+
+#[test]
+fn a_fault_that_never_began_is_told_by_what_it_does() {
+    let mut plan = plan(3);
+    plan.faults[0].name = String::new();
+    let said = |plan: &Plan| {
+        let mut metrics = Metrics::new(plan, None);
+        metrics.end(secs(60.0), &Versions::default());
+        render(&Summary::new(&metrics, "d"), 100)
+    };
+    for (what, whom, words) in [
+        (FaultKind::NodeCrash, Whom::Zone(s("b")), "Zone b lost"),
+        (FaultKind::NodeCrash, Whom::Count(2), "crash of machines"),
+        (FaultKind::Restart, Whom::Component(Component::Scheduler), "kube-scheduler restarted"),
+    ] {
+        plan.faults[0].what = what;
+        plan.faults[0].whom = whom;
+        let page = said(&plan);
+        let line = format!("Fault ({words}) never began: the run ended before it.");
+        assert!(page.contains(&line), "{page}");
+    }
+    plan.faults[0].name = "the storm".to_owned();
+    assert!(said(&plan).contains("Fault (the storm) never began"));
 }
 
 #[test]

@@ -127,7 +127,9 @@ fn loud(s: &Summary) -> Vec<String> {
 
 fn fault(f: &FaultSummary, s: &Summary) -> Vec<String> {
     let Some(at) = f.at_s else {
-        return vec![format!("Fault {} never began: the run ended before it.", f.name)];
+        // Whom it would have struck is not known yet: its name tells, or what it does.
+        let name = if f.name.is_empty() { &f.what } else { &f.name };
+        return vec![format!("Fault ({name}) never began: the run ended before it.")];
     };
     let lasted = match f.ended_s {
         Some(end) => format!("for {}", span(end - at)),

@@ -142,7 +142,8 @@ pub struct Whom {
     pub count: Option<u32>,
 }
 
-/// Machines that fail again and again: by `record`, or by chance with `mtbf` and `repair`.
+/// Machines that fail again and again: by `record`, or by chance with `mtbf` and `repair` or as a
+/// `preset` has them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Outages {
@@ -153,10 +154,40 @@ pub struct Outages {
     pub record: Option<Record>,
     /// Time from a machine's return to its next failure.
     pub mtbf: Option<DistSpec>,
-    /// Time from a failure to the machine's return; with a record, where that does not tell.
+    /// Time from a failure to the machine's return; with a record, where that does not tell; with a
+    /// preset, in place of its own.
     pub repair: Option<DistSpec>,
+    /// Both, as fitted to a record of real failures.
+    pub preset: Option<PresetName>,
+    /// With `mtbf` or a preset: machines fail in groups, not each for itself.
+    pub together: Option<Together>,
     /// The nodes that may fail; by default all.
     pub whom: Option<Whom>,
+}
+
+/// Failures and repairs as they were somewhere: what `wavetank fit` says of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PresetName {
+    /// Grid'5000, 2005 and 2006: a research grid, whose machines are also taken away to be
+    /// maintained and rebuilt.
+    Grid5000,
+    /// Los Alamos, 1996 to 2005: machines of high-performance computing.
+    Lanl,
+    /// Google, 2011: machines removed from a cluster. It does not tell for how long: give
+    /// `repair`.
+    Google2011,
+}
+
+/// Groups of nodes that fail at once.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Together {
+    /// The label whose value names the group: `topology.kubernetes.io/zone`. Nodes without it fail
+    /// for themselves.
+    pub by: String,
+    /// Share of the group that is struck each time, drawn anew, at least one node; 1 by default.
+    pub share: Option<f64>,
 }
 
 /// A record of real outages; exactly one file is given.

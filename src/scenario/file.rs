@@ -4,6 +4,7 @@
 pub use super::breakage::{
     Blackout, BlackoutOf, ComponentName, DeviceFailure, Fault, Outages, Record, RestoreFrom, Whom,
 };
+pub use super::breakage::{PresetName, Together};
 use super::value::{DistSpec, Quantity, Rate, Span, Taint};
 use schemars::JsonSchema;
 use serde::Deserialize;

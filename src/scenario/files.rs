@@ -10,6 +10,18 @@ use std::path::{Path, PathBuf};
 /// Stands for the shared data directory at the start of a path.
 const SHARED: &str = "${shared}";
 
+/// A trace that stands for itself: its path as people find it, its bytes, and its content,
+/// unpacked.
+///
+/// # Errors
+/// If it cannot be read or unpacked.
+pub fn read_trace(path: &Path) -> Result<(String, Vec<u8>, Vec<u8>), InputError> {
+    let label = path.display().to_string();
+    let bytes = read_bytes(path, MAX_TRACE)?;
+    let unpacked = unpack(&label, bytes.clone(), MAX_TRACE)?;
+    Ok((label, bytes, unpacked))
+}
+
 /// Reads files for a scenario.
 #[derive(Debug)]
 pub(crate) struct Files {

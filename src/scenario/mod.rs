@@ -7,6 +7,7 @@ pub mod load;
 
 pub mod file;
 mod place;
+pub mod presets;
 mod report;
 mod schema;
 mod set;
@@ -51,6 +52,7 @@ mod validate_pod;
 
 pub use dump::load_or_dump;
 pub use error::{InputError, InputErrors};
+pub use files::read_trace;
 pub use load::{Inputs, LoadOptions, Loaded, load, load_with, parse};
 pub(crate) use place::suggest;
 

@@ -1,14 +1,16 @@
-//! `outages:` of the file: machines that fail by a record of real ones, or by chance.
+//! `outages:` of the file: machines that fail by a record of real ones, or by chance: as said, or
+//! as a preset has it; each for itself or in groups.
 
 use super::file;
 use super::files::Files;
 use super::objects::Known;
 use super::place::Place;
+use super::presets;
 use super::report::Report;
 use super::traces::outages::{self, Format, Hit};
 use super::value::{self, DIST_HINT};
-use crate::cluster::spec::{How, Outages, Recorded, Shared};
-use crate::engine::{Dist, Draws, Purpose, SimDuration, SimTime, num};
+use crate::cluster::spec::{How, Outages, Recorded, Shared, Together};
+use crate::engine::{Dist, Draws, Purpose, SimDuration, SimTime, Sym, num};
 
 /// One source of outages; none if it cannot be read.
 pub(super) fn outages(
@@ -31,31 +33,90 @@ pub(super) fn outages(
         report.take(&at.key(field), value::dist(spec), DIST_HINT)
     };
     let (up, repair) = (dist("mtbf", &from.mtbf), dist("repair", &from.repair));
-    let mut beyond = None;
-    let how = match (&from.record, up) {
-        (Some(record), None) => {
-            let (how, more) = self::record(record, (from, repair), &nodes, at, files, report)?;
-            beyond = more;
-            how
+    let together = match &from.together {
+        None => None,
+        Some(together) => Some(groups(together, known, &nodes, &at.key("together"), report)?),
+    };
+    let given = (&from.record, &from.mtbf, from.preset);
+    let (how, beyond) = match given {
+        (Some(_), None, None) if together.is_some() => {
+            let hint = "leave together: out, or write mtbf: or preset: in place of record:";
+            report.error(&at.key("together"), "a record says itself who fails when", hint);
+            return None;
         }
-        (None, Some(up)) => {
+        (Some(record), None, None) => {
+            self::record(record, (from, repair), &nodes, at, files, report)?
+        }
+        (None, Some(_), None) => {
             let Some(down) = repair else {
                 report.error(at, "mtbf without repair", "say how long repairs take: repair: 2h");
                 return None;
             };
-            How::Renewal { up, down }
+            (How::Renewal { up: up?, down, together }, None)
         }
-        (Some(_), Some(_)) => {
-            report.error(at, "record and mtbf are both given", "write two outages");
+        (None, None, Some(name)) => {
+            let (up, own) = presets::preset(name);
+            let Some(down) = repair.or(own) else {
+                let hint =
+                    "say how long machines are away: repair: {lognormal: {median: 30m, sigma: 1}}";
+                report.error(
+                    &at.key("preset"),
+                    "its record does not tell when machines came back",
+                    hint,
+                );
+                return None;
+            };
+            (How::Renewal { up, down, together }, None)
+        }
+        (None, None, None) => {
+            let hint = "write record: {fta: FILE}, mtbf: and repair:, or preset: grid5000";
+            report.error(at, "says not when machines fail", hint);
             return None;
         }
-        (None, None) => {
-            let hint = "write record: {fta: FILE}, or mtbf: and repair:";
-            report.error(at, "says not when machines fail", hint);
+        _several => {
+            let problem = "more than one of record, mtbf and preset is given";
+            report.error(at, problem, "write an entry of outages for each");
             return None;
         }
     };
     Some((Outages { name: from.name.clone(), nodes: nodes.into(), how }, beyond))
+}
+
+/// The groups of nodes that fail at once, in the order of their first nodes.
+fn groups(
+    from: &file::Together,
+    known: &Known,
+    nodes: &[u32],
+    at: &Place,
+    report: &mut Report,
+) -> Option<Together> {
+    let share = from.share.unwrap_or(1.0);
+    if !(share > 0.0 && share <= 1.0) {
+        let problem = format!("a share of {share}");
+        report.error(&at.key("share"), problem, "write a number above 0 and at most 1");
+        return None;
+    }
+    let label = Sym::new(&from.by);
+    let mut groups: Vec<(Sym, Vec<u32>)> = Vec::new();
+    let mut labelled = false;
+    for &node in nodes {
+        let spec = &known.nodes[node as usize];
+        let value = spec.labels.get(label);
+        labelled |= value.is_some();
+        // A node without the label is a group of its own.
+        let name = value.unwrap_or(spec.name);
+        match groups.iter_mut().find(|(known, _)| value.is_some() && *known == name) {
+            Some((_, group)) => group.push(node),
+            None => groups.push((name, vec![node])),
+        }
+    }
+    if !labelled {
+        let problem = format!("no node has the label {:?}", from.by);
+        report.error(&at.key("by"), problem, "write topology.kubernetes.io/zone");
+        return None;
+    }
+    let groups = groups.into_iter().map(|(name, nodes)| (name, nodes.into()));
+    Some(Together { groups: groups.collect(), share })
 }
 
 /// The nodes that a source may strike.

@@ -75,6 +75,18 @@ pub fn estimate(samples: &[f64]) -> Estimate {
     Estimate { n, mean: mean_b, interval }
 }
 
+/// The same of samples none of which is below zero, as spans and counts are: nor is their mean, so
+/// the interval is cut there, which takes nothing from its coverage. With a sample below zero it
+/// is the plain interval.
+#[must_use]
+pub fn estimate_of_spans(samples: &[f64]) -> Estimate {
+    let plain = estimate(samples);
+    if samples.iter().any(|x| *x < 0.0) {
+        return plain;
+    }
+    Estimate { interval: plain.interval.map(|(low, high)| (low.max(0.0), high)), ..plain }
+}
+
 fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
     if n == 0 { f64::NAN } else { values.sum::<f64>() / num::float_u(n as u64) }
 }
@@ -203,6 +215,20 @@ mod tests {
         assert_eq!((result.n, result.mean.to_bits()), (4, 2.5_f64.to_bits()));
         assert!((low - 0.445_74).abs() < 1e-4 && (high - 4.554_26).abs() < 1e-4, "{low} {high}");
         assert!(estimate(&[]).mean.is_nan() && estimate(&[7.0]).interval.is_none());
+    }
+
+    #[test]
+    fn the_interval_of_spans_ends_at_zero() {
+        let once = [0.0, 0.0, 0.0, 12.0];
+        let (low, high) = estimate(&once).interval.unwrap();
+        let cut = estimate_of_spans(&once);
+        assert!(low < 0.0);
+        assert_eq!(cut.interval, Some((0.0, high)));
+        assert_eq!((cut.n, cut.mean.to_bits()), (4, 3.0_f64.to_bits()));
+        // Differences may be below zero, and so may their mean.
+        for samples in [[0.0, -0.5, 1.0, 12.0], [3.0, 4.0, 5.0, 6.0]] {
+            assert_eq!(estimate_of_spans(&samples), estimate(&samples));
+        }
     }
 
     #[test]

@@ -256,6 +256,8 @@ fn after_a_zone_outage_every_pod_has_a_first_cause() {
             "ReplicaSet" => ("replicaset-controller", true),
             "StatefulSet" => ("statefulset-controller", false),
             "DaemonSet" => ("daemon-set-controller", false),
+            // Static pods are there from the start.
+            "Node" => continue,
             _other => panic!("{pod} is owned by a {owner}"),
         };
         let mut wanted = life(creator);
@@ -403,5 +405,5 @@ fn traces_and_summaries_are_as_committed() {
         snapshot(&folder.join("expected.trace"), &lines.text);
         snapshot(&folder.join("expected.summary"), &render(&summary, 100));
     }
-    assert!(bytes <= 500_000, "{bytes} bytes of traces");
+    assert!(bytes <= 600_000, "{bytes} bytes of traces");
 }

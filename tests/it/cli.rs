@@ -181,7 +181,7 @@ fn the_summary_as_data() {
     assert!(done.err.contains("profile: "), "{}", done.err);
     let summary: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(summary["scenario"], "zone-outage");
-    assert_eq!(summary["nodes"], 30);
+    assert_eq!(summary["nodes"], 33);
     assert_eq!(summary["expectations"].as_array().map(Vec::len), Some(5));
 }
 
@@ -258,7 +258,7 @@ fn small_commands() {
     assert!(wave(&["completions", "bash"]).out.starts_with("_wavetank()"));
     let valid = wave(&["validate", &zone_outage()]);
     assert_eq!(valid.code, Some(0));
-    assert!(valid.out.contains("fine. 30 nodes, 9 steps"), "{}", valid.out);
+    assert!(valid.out.contains("fine. 33 nodes, 13 steps"), "{}", valid.out);
     assert!(valid.out.contains("accepted, not modelled: Service (2)"), "{}", valid.out);
 }
 

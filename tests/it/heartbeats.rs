@@ -55,6 +55,7 @@ fn strip(value: &mut serde_json::Value) {
 /// The zone outage, then kubelets that stop on machines that stay up.
 fn outage(explicit: bool, seed: u64) -> Arc<Plan> {
     let mut plan = Plan::clone(&plan("zone-outage"));
+    super::support::without_control_plane(&mut plan);
     plan.seed = seed;
     plan.cluster.explicit_heartbeats = explicit;
     plan.faults.push(Fault {

@@ -71,6 +71,12 @@ pub(crate) fn plan(name: &str) -> Arc<Plan> {
     plan_with(name, &[]).unwrap()
 }
 
+/// The same cluster with one of each component that runs on no node.
+pub(crate) fn without_control_plane(plan: &mut Plan) {
+    let hosts = plan.cluster.control_plane.take().map(|c| c.nodes).unwrap_or_default();
+    plan.cluster.nodes.retain(|node| !hosts.contains(&node.name));
+}
+
 /// Names of the shipped scenarios, sorted.
 pub(crate) fn scenarios() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(root().join("scenarios"))

@@ -52,6 +52,7 @@ fn key(to: Address, kind: Kind, object: ObjRef) -> (Role, u32, u16, Kind, ObjRef
 /// The zone outage, with one more fault.
 fn with_fault(what: FaultKind, whom: Whom, at_s: u64, lasts_s: u64) -> Arc<Plan> {
     let mut plan = Plan::clone(&plan("zone-outage"));
+    super::support::without_control_plane(&mut plan);
     plan.faults.push(Fault {
         name: String::new(),
         what,

@@ -300,6 +300,41 @@ fn a_dump_alone_is_enough() {
     assert!(down(row(&answer, "node n2"), "deployment/prod/api").abs() < 1e-9);
 }
 
+/// Half a second more than what it takes is exceeded if the pull of an image takes twice its two
+/// seconds: the replacement runs where nobody has run it yet.
+#[test]
+fn a_latency_that_would_flip_a_verdict_is_named() {
+    let place = scratch("whatif-flips");
+    let flags = ["--seeds", "1", "--lose", "zone=a", "--repair", "20m", "--sensitivity"];
+    let all = |n| -> Vec<&str> { flags.into_iter().chain([n]).collect() };
+    let (answer, done) = asked(&small(&place, ""), &all("0"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let secs = 60.0 * down(row(&answer, "zone a"), "deployment/pair");
+    let line = format!("  - downtime: {{workload: deployment/pair, atMost: {:.3}s}}\n", secs + 0.5);
+    let (answer, done) = asked(&small(&place, &line), &all("1"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let flips = row(&answer, "zone a")["flips_with"].as_array().unwrap();
+    assert!(flips.iter().any(|f| f == "image"), "{secs}: {flips:?}");
+    assert!(flips.iter().all(|f| f != "round trip"), "nobody makes one here: {flips:?}");
+    assert_eq!(answer["sensitivity_seeds"], 1);
+}
+
+#[test]
+fn nodes_of_a_control_plane_that_runs_nowhere_are_told() {
+    let place = scratch("whatif-bodiless");
+    let file = place.join("prod.yaml");
+    let role = "{node-role.kubernetes.io/control-plane: '', kubernetes.io/hostname: n1,";
+    fs::write(&file, dump().replace("{kubernetes.io/hostname: n1,", role)).unwrap();
+    let file = file.display().to_string();
+    let done =
+        wave(&["whatif", &file, "--no-out", "--quiet", "--seeds", "2", "--sensitivity", "0"]);
+    let told = "the control plane runs on no node here";
+    assert!(done.out.contains(told), "{}{}", done.out, done.err);
+    let done =
+        wave(&["whatif", &file, "--no-out", "--quiet", "--seeds", "2", "--each", "component"]);
+    assert!(!done.out.contains(told), "{}{}", done.out, done.err);
+}
+
 #[test]
 fn bad_questions_are_told_with_a_way_out() {
     let place = scratch("whatif-bad");
@@ -337,9 +372,41 @@ fn bad_questions_are_told_with_a_way_out() {
 fn a_zone_outage_ranks_everything_that_can_be_lost() {
     let (answer, done) = asked(&scenario("zone-outage"), &["--seeds", "2"]);
     let rows = answer["losses"].as_array().unwrap();
-    assert_eq!(rows.len(), 3 + 30 + 2, "{}", done.err);
+    let of = |kind: &str| rows.iter().filter(|r| r["kind"] == kind).count();
+    let kinds = ["zone", "control-plane", "node", "component", "etcd", "kube-apiserver"];
+    assert_eq!(kinds.map(of), [3, 3, 30, 2, 3, 3], "{}", done.err);
+    assert_eq!(rows.len(), 44);
     let first: Vec<&str> = rows[..3].iter().map(|r| r["kind"].as_str().unwrap()).collect();
     assert_eq!(first, ["zone"; 3]);
+    // One node in three, process in three or leader of the control plane: nobody else goes down.
+    for row in rows.iter().filter(|r| r["kind"] != "zone" && r["kind"] != "node") {
+        assert!(row["down_min"]["mean"].as_f64().unwrap().abs() < 1e-9, "{row:#}");
+    }
+    for row in rows {
+        let name = row["loss"].as_str().unwrap();
+        let hit = row["workloads"].as_array().unwrap();
+        assert_eq!(hit.len(), 5, "{name}: static pods are no workloads");
+        for w in hit {
+            let low = w["down_min"]["interval_95"][0].as_f64().unwrap();
+            assert!(low >= 0.0, "{name}: a downtime below zero: {w:#}");
+        }
+    }
+}
+
+/// Two of three etcd members: what needs the control plane waits, and what runs, runs on.
+#[test]
+fn members_can_be_lost_in_pairs() {
+    let flags = ["--seeds", "2", "--lose", "etcd=cp-0+etcd=cp-1", "--sensitivity", "0"];
+    let with_node = ["--lose", "etcd=cp-0+etcd=cp-1+node=worker-3"];
+    let all: Vec<&str> = flags.into_iter().chain(with_node).collect();
+    let (answer, done) = asked(&scenario("zone-outage"), &all);
+    let alone = row(&answer, "etcd cp-0 + etcd cp-1");
+    assert_eq!(alone["kind"], "etcd+etcd", "{}", done.err);
+    assert!(alone["short_replica_min"]["mean"].as_f64().unwrap().abs() < 1e-9, "{alone:#}");
+    let both = row(&answer, "etcd cp-0 + etcd cp-1 + node worker-3");
+    // Nobody notices the node while nothing can be written: it is back before its pods move.
+    assert!(both["short_replica_min"]["mean"].as_f64().unwrap() > 10.0, "{both:#}");
+    assert!(both["evicted"]["mean"].as_f64().unwrap().abs() < 1e-9, "{both:#}");
 }
 
 #[test]

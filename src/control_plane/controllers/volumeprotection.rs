@@ -139,3 +139,47 @@ impl Reconcile for VolumeProtection {
         Next::Call(vec![put(new, object)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Meta;
+    use crate::api::meta::{Deletion, Stamp};
+    use crate::api::storage::{PersistentVolume, PersistentVolumeClaim};
+    use crate::api::version::KubeVersion;
+    use crate::api::versions::Versions;
+    use crate::engine::SimTime;
+    use crate::event::Shared;
+
+    /// How many keys a change to this object wakes.
+    fn woken(controller: &mut VolumeProtection, object: Obj) -> usize {
+        let (kind, mut versions) = (object.kind(), Versions::default());
+        versions.put(None, object, SimTime::ZERO, 1);
+        let change = versions.change(kind, 0).cloned().unwrap();
+        let mut shared = Shared::new(1, KubeVersion::V1_35, 0, SimDuration::ZERO);
+        let mut wake = Vec::new();
+        let caches = Cache::default();
+        controller.on_change(&change, None, &caches, &mut shared.context(1), &mut wake);
+        wake.len()
+    }
+
+    #[test]
+    fn only_what_is_to_go_costs_a_sync_and_only_its_own_controller() {
+        let meta = |goes: bool| Meta {
+            deletion: goes.then_some(Deletion { at: Stamp(1), grace_s: 0 }),
+            ..Meta::named("ns".into(), "data".into())
+        };
+        let claim = |goes| {
+            let claim = PersistentVolumeClaim { meta: meta(goes), ..Default::default() };
+            Obj::PersistentVolumeClaim(Arc::new(claim))
+        };
+        let volume = |goes| {
+            let volume = PersistentVolume { meta: meta(goes), ..Default::default() };
+            Obj::PersistentVolume(Arc::new(volume))
+        };
+        let (claims, volumes) = (&mut VolumeProtection::claims(), &mut VolumeProtection::volumes());
+        assert_eq!([woken(claims, claim(true)), woken(volumes, volume(true))], [1, 1]);
+        assert_eq!([woken(claims, claim(false)), woken(volumes, volume(false))], [0, 0]);
+        assert_eq!([woken(claims, volume(true)), woken(volumes, claim(true))], [0, 0]);
+    }
+}

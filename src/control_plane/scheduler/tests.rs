@@ -8,6 +8,7 @@ use super::plugins::fit::{Strategy as Scoring, floor_small, small_to_int};
 use super::profile::{Profile, Turn, enough_nodes};
 use super::ties::TieRule;
 use super::{Scheduler, SchedulerConfig};
+use crate::api::labels::{Op::In, Requirement};
 use crate::api::meta::Stamp;
 use crate::api::node::{Node, NodeStatus};
 use crate::api::pod::{
@@ -278,6 +279,24 @@ fn what_does_not_fit_waits_until_something_helps() {
 }
 
 #[test]
+fn a_pod_that_names_a_node_goes_there_as_soon_as_it_is_there() {
+    let mut w = world();
+    w.add_node(node("n1", 4000, "a"));
+    let field = Requirement { key: "metadata.name".into(), op: In, values: vec!["n9".into()] };
+    let named = NodeSelectorTerm { expressions: Vec::new(), fields: vec![field] };
+    let affinity = Affinity { node_required: Some(vec![named]), ..Affinity::default() };
+    w.add_pod(pod("p1", PodSpec { affinity: Some(Arc::new(affinity)), ..spec(100, GIB) }));
+    w.run(20);
+    assert_eq!(w.scheduler.queue().depths(), (0, 0, 1), "{:?}", w.conditions);
+    // Another node is none of its business.
+    w.add_node(node("n2", 4000, "a"));
+    assert_eq!(w.scheduler.queue().depths(), (0, 0, 1));
+    w.add_node(node("n9", 4000, "a"));
+    w.run(21);
+    assert_eq!(w.bindings.last().map(|b| (&*b.1, &*b.2)), Some(("p1", "n9")));
+}
+
+#[test]
 fn terminal_pods_release_what_they_used() {
     let mut w = world();
     w.add_node(node("n1", 1000, "a"));
@@ -454,9 +473,9 @@ fn probes() -> Vec<Pod> {
     };
     let named = NodeSelectorTerm {
         expressions: Vec::new(),
-        fields: vec![crate::api::labels::Requirement {
+        fields: vec![Requirement {
             key: "metadata.name".into(),
-            op: crate::api::labels::Op::In,
+            op: In,
             values: vec!["n-1".into(), "n-7".into()],
         }],
     };

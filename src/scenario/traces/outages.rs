@@ -4,7 +4,7 @@
 //! | format | file | what is read |
 //! |---|---|---|
 //! | `fta` | Failure Trace Archive, event trace (tabs) | rows with `event_type` 0: away from `event_start_time` to `event_stop_time`, unix seconds |
-//! | `lanl` | LANL LA-UR-05-7318 (CSV) | `Prob Started` to `Prob Fixed`; a machine is (System, nodenumz) |
+//! | `lanl` | LANL LA-UR-05-7318 (CSV) | `Prob Started` to `Prob Fixed`; a machine is (System, nodenumz), one of `nodes` |
 //! | `google-2011` | `machine_events`, REMOVE events (CSV) | time in microseconds, machine; when it came back is not told and must be given |
 //! | `opendc` | service outages (CSV) | interval to the next one, duration, share of machines hit |
 
@@ -56,6 +56,22 @@ pub struct Outages {
     pub machines: Vec<String>,
     /// The outages, by begin.
     pub list: Vec<Outage>,
+    /// What is watched together, in order of appearance.
+    pub watches: Vec<Watch>,
+    /// The watch that each machine belongs to, by number.
+    pub watch_of: Vec<u32>,
+}
+
+/// Machines that are watched from the same instant to the same instant: the first and the last one
+/// that the file tells of any of them. FTA tells it of each machine, LANL of each system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// First instant, milliseconds on the file's clock.
+    pub from_ms: u64,
+    /// Last instant.
+    pub to_ms: u64,
+    /// How many machines, those included of which nothing bad is told.
+    pub machines: u32,
 }
 
 /// Numbers machines as they appear.
@@ -63,17 +79,48 @@ pub struct Outages {
 struct Machines {
     names: Vec<String>,
     numbers: FxHashMap<String, u32>,
+    watches: Vec<Watch>,
+    watch_of: Vec<u32>,
+    watch_numbers: FxHashMap<String, u32>,
+    declared: Vec<u32>,
 }
 
 impl Machines {
-    fn number(&mut self, name: &str) -> u32 {
+    /// The number of a machine, which is watched with others under a name, at these instants.
+    fn number(&mut self, name: &str, watch: &str, at: [u64; 2]) -> u32 {
+        let next = num::u32_of(self.watches.len());
+        let watch = *self.watch_numbers.entry(watch.to_owned()).or_insert(next);
+        if watch == next {
+            self.watches.push(Watch { from_ms: u64::MAX, to_ms: 0, machines: 0 });
+        }
+        let watched = &mut self.watches[watch as usize];
+        watched.from_ms = watched.from_ms.min(at[0]);
+        watched.to_ms = watched.to_ms.max(at[0]).max(at[1]);
         if let Some(&number) = self.numbers.get(name) {
             return number;
         }
         let number = num::u32_of(self.names.len());
         self.names.push(name.to_owned());
+        self.watch_of.push(watch);
+        watched.machines += 1;
         self.numbers.insert(name.to_owned(), number);
         number
+    }
+
+    /// The file says how many machines are watched with this one.
+    fn declare(&mut self, machine: u32, machines: u32) {
+        let watch = self.watch_of[machine as usize];
+        self.declared.resize(self.watches.len(), 0);
+        let declared = &mut self.declared[watch as usize];
+        *declared = machines.max(*declared);
+    }
+
+    fn told(self, list: Vec<Outage>) -> Outages {
+        let mut watches = self.watches;
+        for (watch, declared) in watches.iter_mut().zip(self.declared) {
+            watch.machines = watch.machines.max(declared);
+        }
+        Outages { machines: self.names, list, watches, watch_of: self.watch_of }
     }
 }
 
@@ -96,15 +143,42 @@ pub fn read(format: Format, label: &str, from: impl Read) -> Result<Outages, Inp
         Ok(())
     })?;
     list.sort_by_key(|o: &Outage| o.from_ms);
-    Ok(Outages { machines: machines.names, list })
+    Ok(machines.told(list))
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Fta, Self::Lanl, Self::Google2011, Self::OpenDc];
+
+    /// As scenarios and the command line call it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fta => "fta",
+            Self::Lanl => "lanl",
+            Self::Google2011 => "google2011",
+            Self::OpenDc => "opendc",
+        }
+    }
+
+    /// The format whose columns a file has, by its first line.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        let has = |format: &Self| {
+            let tabs = if *format == Self::Fta { '\t' } else { ',' };
+            let names: Vec<&str> = line.split(tabs).map(str::trim).collect();
+            format.columns().iter().all(|column| names.contains(column))
+        };
+        Self::ALL.into_iter().find(has)
+    }
+
     /// The columns it must have, in the order in which the readers below take them.
     const fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Fta => &["node_name", "event_type", "event_start_time", "event_stop_time"],
-            Self::Lanl => &["System", "nodenumz", "Prob Started", "Prob Fixed"],
+            Self::Lanl => &["System", "nodenumz", "Prob Started", "Prob Fixed", "nodes"],
             Self::Google2011 => &["time_us", "machine_id"],
             Self::OpenDc => &["failure_interval_ms", "failure_duration_ms", "failure_intensity"],
         }
@@ -115,9 +189,9 @@ type Row<'a> = &'a [&'a str];
 
 fn fta(row: Row<'_>, machines: &mut Machines) -> Result<Option<Outage>, String> {
     let [name, kind, from, to] = row else { return Err("is short".into()) };
-    // A machine counts even if the file has nothing but good to say of it.
-    let hit = Hit::Machine(machines.number(name));
     let (from, to) = (whole(from)?, whole(to)?);
+    // A machine counts even if the file has nothing but good to say of it.
+    let hit = Hit::Machine(machines.number(name, name, [from * 1000, to * 1000]));
     match *kind {
         "0" if from > to => Err(format!("ends at {to}, before its begin at {from}")),
         "0" => {
@@ -129,16 +203,20 @@ fn fta(row: Row<'_>, machines: &mut Machines) -> Result<Option<Outage>, String> 
 }
 
 fn lanl(row: Row<'_>, machines: &mut Machines) -> Result<Outage, String> {
-    let [system, node, from, to] = row else { return Err("is short".into()) };
-    let hit = Hit::Machine(machines.number(&format!("{system}/{node}")));
+    let [system, node, from, to, nodes] = row else { return Err("is short".into()) };
     let (from_ms, to) = (minute(from)?, minute(to)?);
-    Ok(Outage { hit, from_ms, to_ms: (to > from_ms).then_some(to) })
+    let machine = machines.number(&format!("{system}/{node}"), system, [from_ms, to]);
+    if !nodes.is_empty() {
+        machines.declare(machine, num::u32_of(num::index(whole(nodes)?)));
+    }
+    Ok(Outage { hit: Hit::Machine(machine), from_ms, to_ms: (to > from_ms).then_some(to) })
 }
 
 fn google(row: Row<'_>, machines: &mut Machines) -> Result<Outage, String> {
     let [at, machine] = row else { return Err("is short".into()) };
-    let hit = Hit::Machine(machines.number(machine));
-    Ok(Outage { hit, from_ms: whole(at)? / 1000, to_ms: None })
+    let from_ms = whole(at)? / 1000;
+    let hit = Hit::Machine(machines.number(machine, "", [from_ms, from_ms]));
+    Ok(Outage { hit, from_ms, to_ms: None })
 }
 
 fn opendc(row: Row<'_>, clock: &mut u64) -> Result<Outage, String> {
@@ -232,6 +310,27 @@ mod tests {
         let told: Vec<_> = read.list.iter().map(|o| (o.hit, o.from_ms, o.to_ms)).collect();
         let wanted = [(Hit::Machine(1), 3000, Some(9000)), (Hit::Machine(0), 5000, Some(7000))];
         assert_eq!(told, wanted);
+        let watch = |from_ms, to_ms| Watch { from_ms, to_ms, machines: 1 };
+        assert_eq!(read.watches, [watch(0, 7000), watch(3000, 9000)]);
+        assert_eq!((read.watch_of, Format::of(text.as_bytes())), (vec![0, 1], Some(Format::Fta)));
+    }
+
+    #[test]
+    fn systems_have_machines_that_never_fail() {
+        let text = "System,nodes,nodenumz,Prob Started,Prob Fixed\n\
+                    2,49,0,1/1/1970 0:10,1/1/1970 0:12\n2,49,1,1/1/1970 0:01,1/1/1970 0:30\n\
+                    3,,0,1/1/1970 0:02,1/1/1970 0:02\n";
+        let read = read_text(Format::Lanl, text).unwrap();
+        let minutes = |from: u64, to: u64, machines| Watch {
+            from_ms: from * 60_000,
+            to_ms: to * 60_000,
+            machines,
+        };
+        assert_eq!(read.watches, [minutes(1, 30, 49), minutes(2, 2, 1)]);
+        assert_eq!(
+            (read.watch_of, Format::of(text.as_bytes())),
+            (vec![0, 0, 1], Some(Format::Lanl))
+        );
     }
 
     #[test]
@@ -245,8 +344,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_by_line() {
-        let text = "System,nodenumz,Prob Started,Prob Fixed\n2,0,6/21/2005 10:54,6/21/2005 11:00\n\
-                    2,1,yesterday,6/21/2005 11:00\n";
+        let text = "System,nodes,nodenumz,Prob Started,Prob Fixed\n\
+                    2,49,0,6/21/2005 10:54,6/21/2005 11:00\n2,49,1,yesterday,6/21/2005 11:00\n";
         let errors = read_text(Format::Lanl, text).unwrap_err();
         assert_eq!(errors.len(), 1);
         let told = errors[0].to_string();

@@ -131,9 +131,10 @@ impl Damage {
     }
 }
 
-/// True if it is meant to keep replicas, or if its pods have nobody to make them anew.
+/// True if it is meant to keep replicas, or if its pods have nobody to make them anew. A node's
+/// static pods are part of what is lost.
 fn counts(row: &WorkloadRow) -> bool {
-    row.serves() || row.kind == Kind::Pod && !row.timeline.is_empty()
+    row.kind != Kind::Node && (row.serves() || row.kind == Kind::Pod && !row.timeline.is_empty())
 }
 
 /// When the last workload was whole again.

@@ -1,7 +1,7 @@
 //! What can be lost, read off the plan.
 
 use crate::api::node::keys;
-use crate::cluster::spec::{Component, Fault, FaultKind, NodeSpec, Plan, Whom};
+use crate::cluster::spec::{Component, Fault, FaultKind, NodeSpec, Plan, StaticPod, Which, Whom};
 use crate::engine::{SimDuration, SimTime, Sym};
 use std::fmt;
 
@@ -14,13 +14,19 @@ pub enum Domain {
     ControlPlane,
     /// A worker node loses power.
     Node,
-    /// The process of a control-plane component is gone until the repair.
+    /// The process of a control-plane component is gone until the repair: of several on nodes the
+    /// one that leads, and another one may take over.
     Component,
+    /// The process of a member of etcd is gone.
+    Etcd,
+    /// The process of an API server is gone.
+    ApiServer,
 }
 
 impl Domain {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Zone, Self::ControlPlane, Self::Node, Self::Component];
+    pub const ALL: [Self; 6] =
+        [Self::Zone, Self::ControlPlane, Self::Node, Self::Component, Self::Etcd, Self::ApiServer];
 
     /// As the command line and the tables call it.
     #[must_use]
@@ -30,6 +36,8 @@ impl Domain {
             Self::ControlPlane => "control-plane",
             Self::Node => "node",
             Self::Component => "component",
+            Self::Etcd => StaticPod::Etcd.name(),
+            Self::ApiServer => StaticPod::ApiServer.name(),
         }
     }
 
@@ -66,11 +74,32 @@ pub fn parts(plan: &Plan) -> Vec<Part> {
         let domain = if rules(node) { Domain::ControlPlane } else { Domain::Node };
         all.push(crash(domain, node.name, Whom::Names(vec![node.name])));
     }
-    for component in [Component::Scheduler, Component::ControllerManager] {
-        let blows = vec![(FaultKind::Restart, Whom::Component(component))];
-        all.push(Part { domain: Domain::Component, name: Sym::new(component.name()), blows });
-    }
+    all.extend(processes(plan));
     all
+}
+
+/// Processes of the control plane, without the nodes that they may run on.
+fn processes(plan: &Plan) -> Vec<Part> {
+    let gone = |domain, name, whom| Part { domain, name, blows: vec![(FaultKind::Restart, whom)] };
+    let nodes = plan.cluster.control_plane.as_ref().map_or(&[][..], |c| c.nodes.as_slice());
+    let elected = [
+        (Component::Scheduler, StaticPod::Scheduler),
+        (Component::ControllerManager, StaticPod::ControllerManager),
+    ];
+    let leaders = elected.into_iter().map(|(component, pod)| {
+        let whom = if nodes.is_empty() {
+            Whom::Component(component)
+        } else {
+            Whom::Process(pod, Which::Leader)
+        };
+        gone(Domain::Component, Sym::new(component.name()), whom)
+    });
+    let members = [(Domain::Etcd, StaticPod::Etcd), (Domain::ApiServer, StaticPod::ApiServer)];
+    let members = members.into_iter().flat_map(|(domain, pod)| {
+        let on = move |node: &Sym| Whom::Process(pod, Which::On(vec![*node]));
+        nodes.iter().map(move |node| gone(domain, *node, on(node)))
+    });
+    leaders.chain(members).collect()
 }
 
 /// True for a node of the control plane.

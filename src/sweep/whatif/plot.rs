@@ -27,8 +27,8 @@ impl Study {
         let bottom = TOP + f64::from(num::u32_of(rows.len()).max(1)) * BAND;
         let high = u32::try_from(num::trunc(bottom + 48.0)).unwrap_or(400);
         let mut below = format!(
-            "means over {} with 95 % intervals; down: fewer ready replicas than the budget asks for, \
-             without one fewer than {}",
+            "means over {} with 95 % intervals (t, cut at zero); down: fewer ready replicas than the \
+             budget asks for, without one fewer than {}",
             count(self.seeds.len() as u64, "seed"),
             self.need,
         );

@@ -2,11 +2,11 @@
 
 use super::branch::{Facts, Setting};
 use super::damage::{Damage, Loss as WorkloadLoss};
-use super::losses::Loss;
+use super::losses::{Domain, Loss};
 use crate::cluster::spec::Plan;
 use crate::report::downtime::Need;
 use crate::report::expect::Verdict;
-use crate::sweep::stats::{Estimate, estimate};
+use crate::sweep::stats::{Estimate, estimate_of_spans};
 use std::collections::BTreeMap;
 
 /// An assertion that failed.
@@ -88,7 +88,7 @@ impl WorkloadRow {
 impl Row {
     fn new(loss: &Loss, seeds: &[u64], samples: Vec<Damage>) -> Self {
         let of = |measure: &dyn Fn(&Damage) -> f64| {
-            estimate(&samples.iter().map(measure).collect::<Vec<f64>>())
+            estimate_of_spans(&samples.iter().map(measure).collect::<Vec<f64>>())
         };
         let stage = |measure: fn(&Damage) -> Option<f64>| of(&|d| measure(d).unwrap_or(f64::NAN));
         Self {
@@ -150,7 +150,7 @@ fn workloads(samples: &[Damage]) -> Vec<WorkloadRow> {
         .filter_map(|(name, losses)| {
             let last = losses.last()?;
             let of = |measure: fn(&WorkloadLoss) -> f64| {
-                estimate(&losses.iter().map(|l| measure(l) / 60.0).collect::<Vec<f64>>())
+                estimate_of_spans(&losses.iter().map(|l| measure(l) / 60.0).collect::<Vec<f64>>())
             };
             Some(WorkloadRow {
                 workload: name.to_owned(),
@@ -211,6 +211,8 @@ pub struct Study {
     pub need: Need,
     /// Seeds on which sensitivity was looked for; 0 if it was not.
     pub sensitivity: usize,
+    /// Nodes of a control plane are lost, but it runs on none of them.
+    pub bodiless: bool,
 }
 
 impl Study {
@@ -241,6 +243,8 @@ impl Study {
             expectations: plan.expect.len(),
             need: setting.need,
             sensitivity: 0,
+            bodiless: plan.cluster.control_plane.is_none()
+                && losses.iter().any(|l| l.parts.iter().any(|p| p.domain == Domain::ControlPlane)),
         };
         study.rank();
         study

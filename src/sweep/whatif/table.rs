@@ -163,7 +163,7 @@ impl Study {
 
     fn notes(&self) -> String {
         let mut lines = vec![format!(
-            "means over the seeds [95 % interval]; down: fewer ready replicas than the disruption \
+            "means over the seeds [95 % interval by Student's t, cut at zero]; down: fewer ready replicas than the disruption \
              budget asks for, without one fewer than {}; short: replicas wanted and not ready, but \
              those of DaemonSets",
             self.need,
@@ -175,6 +175,13 @@ impl Study {
                  what it would have lacked anyway is taken off",
                 self.seeds.len(),
             ));
+        }
+        if self.bodiless {
+            lines.push(
+                "the control plane runs on no node here: it goes on when its nodes are lost \
+                 (cluster.controlPlane puts it there)"
+                    .to_owned(),
+            );
         }
         let open = self.rows.iter().filter(|row| row.restless() > 0).count();
         if open > 0 {
