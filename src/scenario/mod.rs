@@ -12,6 +12,7 @@ mod schema;
 mod set;
 pub mod value;
 
+mod ailments;
 mod arrivals;
 mod behaviour;
 mod expect;
