@@ -14,7 +14,6 @@ use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimDuration, SimTime};
 use crate::event::{Address, Event};
-use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The control plane of a cluster whose control plane runs on no nodes, as an end of a network.
@@ -100,8 +99,8 @@ pub(super) struct Links {
     pub(super) packets: BTreeMap<u32, Vec<(u32, Packets)>>,
     /// Messages so far of nodes that are slow: they number the draws.
     pub(super) sent: BTreeMap<u32, u64>,
-    /// Requests and answers whose delay is over. Only ever asked for one.
-    pub(super) on_way: FxHashSet<(Id, bool)>,
+    /// By node: requests and answers that are late, and the number of the event that ends that.
+    pub(super) on_way: BTreeMap<u32, Vec<(u64, Event)>>,
     /// Machines that the provider has taken, by fault.
     pub(super) taken: BTreeSet<(u32, u32)>,
     /// Upgrades under way, by fault.

@@ -66,7 +66,7 @@ impl Cluster {
             broken.held.push((now, Held::Request(id)));
             return true;
         }
-        self.delays(node, (id, false), Event::Api(ApiEvent::Arrive(id)), seq)
+        self.delays(node, Event::Api(ApiEvent::Arrive(id)), seq)
     }
 
     fn answer_on_its_way(&mut self, to: Address, token: u32, request: Id, seq: u64) -> bool {
@@ -76,21 +76,27 @@ impl Cluster {
             broken.held.push((now, Held::Answer { to, token, request }));
             return true;
         }
-        self.delays(to.index, (request, true), Event::Answer { to, token, request }, seq)
+        self.delays(to.index, Event::Answer { to, token, request }, seq)
     }
 
     /// Lets something happen later, once, if the node's packets are late.
-    fn delays(&mut self, node: u32, what: (Id, bool), event: Event, seq: u64) -> bool {
-        if self.links.on_way.remove(&what) {
-            self.links.settle();
+    fn delays(&mut self, node: u32, event: Event, seq: u64) -> bool {
+        if let Some(list) = self.links.on_way.get_mut(&node)
+            && let Some(at) = list.iter().position(|(_, late)| *late == event)
+        {
+            list.remove(at);
+            if list.is_empty() {
+                self.links.on_way.remove(&node);
+                self.links.settle();
+            }
             return false;
         }
         let late = self.lateness(node);
         if late == SimDuration::ZERO {
             return false;
         }
-        self.links.on_way.insert(what);
-        self.shared.context(seq).after(late, event);
+        let number = self.shared.context(seq).after(late, event);
+        self.links.on_way.entry(node).or_default().push((number, event));
         true
     }
 
@@ -558,11 +564,32 @@ impl Cluster {
             let hop = cx.hop(0, What::Fault { fault: row, node: name, step });
             if !held {
                 self.links.packets.remove(&node);
+                self.catches_up(node, hop);
                 self.shared.context(hop).leases_mut().on_time(name);
                 self.nodes[node as usize].look_at_status(&mut self.shared.context(hop));
             }
         }
         self.links.settle();
+    }
+
+    /// What is still on its way to or from a node arrives now.
+    fn catches_up(&mut self, node: u32, seq: u64) {
+        let now = self.shared.now();
+        let list = self.links.on_way.remove(&node).unwrap_or_default();
+        let mut soon = Vec::new();
+        for (number, event) in list {
+            let cx = &mut self.shared.context(seq);
+            cx.cancel(number);
+            soon.push((cx.schedule(now, event), event));
+        }
+        if !soon.is_empty() {
+            self.links.on_way.insert(node, soon);
+        }
+        for late in self.links.mail.get_mut(&node).into_iter().flatten() {
+            late.0 = now;
+            let event = Event::Trouble(TroubleEvent::Mail { node });
+            self.shared.context(seq).schedule(now, event);
+        }
     }
 
     /// Nodes become slow.

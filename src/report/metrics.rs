@@ -439,7 +439,7 @@ impl Metrics {
         if begins(step) {
             row.strike(index, now);
             machine.fault = fault;
-            machine.down = crash;
+            machine.down |= crash;
             machine.crashes += u32::from(crash);
             self.active_faults = true;
             if self.crashed.0 < now {
@@ -452,7 +452,7 @@ impl Metrics {
             if step == HELD {
                 return;
             }
-            machine.down = false;
+            machine.down &= !crash;
             if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
             }
@@ -519,7 +519,13 @@ impl Metrics {
 /// True for faults that nodes are counted of, from strike to relief.
 const fn of_nodes(what: FaultKind) -> bool {
     downs(what)
-        || matches!(what, FaultKind::KubeletStop | FaultKind::Partition { .. } | FaultKind::Freeze)
+        || matches!(
+            what,
+            FaultKind::KubeletStop
+                | FaultKind::Partition { .. }
+                | FaultKind::Freeze
+                | FaultKind::Network(_)
+        )
 }
 
 /// True for faults in which machines go down.
@@ -536,13 +542,7 @@ const fn downs(what: FaultKind) -> bool {
 
 /// True for faults whose nodes are counted although nothing on them ends.
 const fn of_watches(what: FaultKind) -> bool {
-    matches!(
-        what,
-        FaultKind::WatchLoss
-            | FaultKind::Network(_)
-            | FaultKind::SlowNode(_)
-            | FaultKind::DiskFull(_)
-    )
+    matches!(what, FaultKind::WatchLoss | FaultKind::SlowNode(_) | FaultKind::DiskFull(_))
 }
 
 /// The plan without the objects and traces, which the report does not need.

@@ -28,13 +28,13 @@ fn lowest(story: &Story, from: f64) -> i64 {
 #[test]
 fn a_taken_machine_is_empty_before_it_goes_and_is_replaced() {
     let rest = format!(
-        "until: {{at: 40m, idle: true}}\nfaults: [{{interrupt: {{of: {{nodes: [node-1, node-4]}}, \
+        "until: 12m\nfaults: [{{interrupt: {{of: {{nodes: [node-1, node-4]}}, \
          notice: 2m, replace: 3m}}, at: 5m}}]{WEB}{BUDGET}"
     );
     let (story, _) = play(POOLS, &rest);
     for node in ["node-1", "node-4"] {
         between(story.first(node, "gets notice"), 300.0, 300.0);
-        between(story.first(node, "update by user"), 300.0, 300.1);
+        between(story.first(node, "patch by user"), 300.0, 300.1);
         between(story.first(node, "machine crashes"), 420.0, 420.0);
         // The provider's controller looks every 5 s once the node is not ready.
         between(story.first(node, "delete by user"), 460.0, 482.0);
