@@ -3,15 +3,35 @@
 
 use super::Cluster;
 use super::spec::{Await, Awaited};
-use crate::api::{Kind, Obj};
+use crate::api::{Kind, Name, Obj};
+use crate::engine::Sym;
 use crate::event::{Event, TroubleEvent, What};
-use std::sync::Arc;
+
+/// Kinds that count ready replicas.
+const COUNTING: [Kind; 5] =
+    [Kind::Deployment, Kind::ReplicaSet, Kind::StatefulSet, Kind::DaemonSet, Kind::Job];
 
 impl Cluster {
     /// Faults that wait are known from the start.
     pub(super) fn start_awaits(&mut self) {
         self.links.awaits = self.plan.awaits.clone();
+        if self.links.awaits.is_empty() {
+            return;
+        }
         self.links.settle();
+        // What is there already counts.
+        let pods = self.shared.versions.iter(Kind::Pod).filter_map(|(_, obj)| obj.as_pod());
+        self.links.bound = pods.filter(|p| !p.node.is_empty()).count() as u64;
+        let so_far = self.links.bound;
+        self.come_true(|what| matches!(what, Awaited::Bound(n) if *n <= so_far), 0);
+        let mut ready = Vec::new();
+        for kind in COUNTING {
+            let all = self.shared.versions.iter(kind).map(|(_, obj)| obj);
+            ready.extend(all.filter_map(|obj| Some((kind, obj.key(), ready_of(obj)?))));
+        }
+        for (kind, (ns, name), n) in ready {
+            self.is_ready((kind, ns, name), n, 0);
+        }
     }
 
     /// A fault has begun or ended: whoever waits for that begins after its delay.
@@ -46,14 +66,19 @@ impl Cluster {
             self.come_true(|what| matches!(what, Awaited::Bound(n) if *n <= so_far), seq);
         }
         for (kind, ns, name, n) in ready {
-            let fits = |what: &Awaited| match *what {
-                Awaited::Ready { kind: k, ns: of, name: called, at_least } => {
-                    (k, of, called) == (kind, ns, name) && n >= at_least
-                }
-                Awaited::Fault { .. } | Awaited::Bound(_) => false,
-            };
-            self.come_true(fits, seq);
+            self.is_ready((kind, ns, name), n, seq);
         }
+    }
+
+    /// A workload has so many ready replicas.
+    fn is_ready(&mut self, (kind, ns, name): (Kind, Sym, Name), n: i32, seq: u64) {
+        let fits = |what: &Awaited| match *what {
+            Awaited::Ready { kind: k, ns: of, name: called, at_least } => {
+                (k, of, called) == (kind, ns, name) && n >= at_least
+            }
+            Awaited::Fault { .. } | Awaited::Bound(_) => false,
+        };
+        self.come_true(fits, seq);
     }
 
     fn come_true(&mut self, fits: impl Fn(&Awaited) -> bool, seq: u64) {
@@ -70,10 +95,6 @@ impl Cluster {
     /// What a fault has waited for has happened.
     pub(super) fn waits(&mut self, fault: u32, seq: u64) {
         let now = self.shared.now();
-        let plan = Arc::make_mut(&mut self.plan);
-        if let Some(fault) = plan.faults.get_mut(fault as usize) {
-            fault.at = now;
-        }
         self.shared.context(seq).schedule(now, Event::Fault { fault, end: false });
     }
 }

@@ -375,7 +375,7 @@ impl Cluster {
 
     /// A fault of networks, clocks or disks begins, or whoever runs the cluster begins something;
     /// gives the nodes that it strikes.
-    fn ails(&mut self, row: u32, fault: &Fault, struck: Vec<u32>, seq: u64) -> Vec<u32> {
+    fn ails(&mut self, row: u32, fault: &Fault, mut struck: Vec<u32>, seq: u64) -> Vec<u32> {
         let until = fault.lasts.map_or(SimTime::MAX, |span| self.shared.now() + span);
         if matches!(fault.what, FaultKind::Partition { .. }) {
             return self.network_fails(row, fault, seq);
@@ -388,6 +388,9 @@ impl Cluster {
         } else if let FaultKind::DiskFull(percent) = fault.what {
             self.disks_fill(row, percent, &struck, seq);
         } else if let FaultKind::Interrupt(notice) = fault.what {
+            // Nobody runs a control plane on machines that may be taken.
+            struck.retain(|&node| self.control.as_ref().is_none_or(|c| c.host_of(node).is_none()));
+            self.struck[row as usize].clone_from(&struck);
             self.gives_notice(row, notice, &struck, seq);
         } else {
             self.upgrade_begins(row, &struck, seq);
@@ -522,7 +525,9 @@ impl Cluster {
             Blow::Kubelet => agent.start_kubelet(cx),
             Blow::Connection => {}
         });
-        if hits == Blow::Connection {
+        // A cut network has its own say in that.
+        let cut = self.links.broken.get(&index).is_some_and(|b| b.down || b.dead);
+        if hits == Blow::Connection && !cut {
             self.connect(address, true, hop);
         }
     }

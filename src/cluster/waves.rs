@@ -77,6 +77,7 @@ impl Cluster {
                 self.struck[row as usize].iter().all(|n| self.links.taken.contains(&(row, *n)));
             if all && fault.lasts.is_none() {
                 self.faults_open -= 1;
+                self.fault_heard(row, true, seq);
             }
         } else if !self.links.taken.contains(&(row, node)) {
             // A replacement has come.
@@ -159,7 +160,7 @@ impl Cluster {
         }
         if wave.doing.is_empty() {
             self.faults_open -= 1;
-            return;
+            return self.fault_heard(row, true, seq);
         }
         self.links.waves.insert(row, wave);
         let look = Event::Trouble(TroubleEvent::Upgrade { fault: row });

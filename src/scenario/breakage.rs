@@ -128,7 +128,7 @@ pub struct DiskFull {
     pub percent: u32,
 }
 
-/// Machines that the provider takes back.
+/// Machines that the provider takes back. Nodes of the control plane are left out.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Interrupt {

@@ -157,6 +157,28 @@ fn a_node_that_is_cut_off_is_noticed_emptied_and_cleans_up_when_it_is_back() {
 }
 
 #[test]
+fn heartbeats_spelled_out_tell_the_same_story() {
+    for cut in ["", ", oneWay: true", ", and: {controlPlane: true}, oneWay: false"] {
+        let rest = format!(
+            "until: 20m\nfaults:\n  - {{partition: {{between: {{zone: b}}{cut}}}, at: 5m, for: 3m}}\n\
+             \x20 - {{freeze: {{node: node-0}}, at: 6m, for: 2m}}{WEB}"
+        );
+        let explicit = CLUSTER.replace("cluster: {", "cluster: {heartbeats: explicit, ");
+        let turns = |cluster: &str| {
+            let (story, _) = play(cluster, &rest);
+            let nodes = story.0.into_iter().filter(|l| ["Unknown", "True"].contains(&l.2.as_str()));
+            nodes.map(|(at, who, what)| (num(at), who, what)).collect::<Vec<_>>()
+        };
+        assert_eq!(turns(CLUSTER), turns(&explicit), "{cut}");
+    }
+}
+
+/// Tenths of a second: writes of leases shift others by milliseconds.
+fn num(at: f64) -> String {
+    format!("{at:.1}")
+}
+
+#[test]
 fn a_short_cut_delays_what_is_said_and_nothing_else() {
     let rest = format!(
         "until: 4m\nfaults:\n  - {{partition: {{between: {{zone: a}}}}, at: 60s, for: 5s}}\n\

@@ -2,6 +2,11 @@
 //! that fill up.
 
 use super::partitions::{Story, WEB, between, holds, play};
+use super::support::{plan, root, snapshot};
+use wavetank::report::metrics::Metrics;
+use wavetank::report::summary::Summary;
+use wavetank::report::text::render;
+use wavetank::session::Session;
 
 const POOLS: &str = "cluster: {nodes: [{name: node, count: 6, cpu: 4, memory: 16Gi, zones: [a, b], \
                      boot: {uniform: [20s, 40s]}}]}";
@@ -129,4 +134,25 @@ fn a_disk_that_fills_up_makes_room_by_eviction() {
     assert!(!failed.is_empty());
     failed.iter().for_each(|(at, _)| between(*at, 300.0, 640.0));
     between(story.first("node-1", "disk has room again"), 600.0, 600.0);
+}
+
+#[test]
+fn the_scenarios_meet_their_expectations() {
+    for name in [
+        "partition",
+        "spot-wave",
+        "rolling-node-upgrade",
+        "spark-etl-node-crash",
+        "statefulset-on-a-dead-node",
+        "notready-storm",
+    ] {
+        let plan = plan(name);
+        let mut metrics = Metrics::new(&plan, None);
+        let mut session = Session::new(plan);
+        session.run(&mut [&mut metrics], |_| {});
+        let summary = Summary::new(&metrics, &session.digest());
+        assert!(summary.passed(), "{name} does not meet its expectations");
+        let file = root().join("scenarios").join(name).join("expected.summary");
+        snapshot(&file, &render(&summary, 100));
+    }
 }

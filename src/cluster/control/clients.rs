@@ -139,6 +139,8 @@ impl Cluster {
         let lists = self.control.as_mut().is_some_and(|c| c.relist.remove(&client));
         let there = self.nodes.get(at).is_some_and(|n| n.kubelet_up());
         if lists && there {
+            // A list overtakes what is late.
+            self.links.mail.remove(&client);
             let lag = self.plan.cluster.latency.watch;
             self.api.watches.close(address);
             self.api.watches.open_node(name, address, lag);
