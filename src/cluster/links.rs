@@ -101,8 +101,8 @@ pub(super) struct Links {
     pub(super) sent: BTreeMap<u32, u64>,
     /// By node: requests and answers that are late, and the number of the event that ends that.
     pub(super) on_way: BTreeMap<u32, Vec<(u64, Event)>>,
-    /// Machines that the provider has taken, by fault.
-    pub(super) taken: BTreeSet<(u32, u32)>,
+    /// Machines that the provider has taken, by fault; true for those that have a replacement.
+    pub(super) taken: BTreeMap<(u32, u32), bool>,
     /// Upgrades under way, by fault.
     pub(super) waves: BTreeMap<u32, Wave>,
     /// By node: the faults that slow it down, and how much.

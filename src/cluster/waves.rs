@@ -9,6 +9,7 @@ use crate::api::pod::{ConditionType, Effect, Taint, Truth};
 use crate::api::request::{Op, Propagation, User};
 use crate::api::{Kind, Name};
 use crate::engine::{SimDuration, SimTime, Sym};
+use crate::event::context::NOWHERE;
 use crate::event::{Event, TroubleEvent, What};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,53 +65,66 @@ impl Cluster {
         }
     }
 
-    /// A machine is taken; later looks at the same one see to its Node.
+    /// A machine is taken; later looks at the same one see to its Node, and to what comes after it.
     pub(super) fn taken(&mut self, row: u32, node: u32, seq: u64) {
         let plan = Arc::clone(&self.plan);
         let fault = &plan.faults[row as usize];
-        let first =
-            self.struck[row as usize].contains(&node) && !self.links.taken.contains(&(row, node));
-        if first {
-            self.links.taken.insert((row, node));
+        let struck = &self.struck[row as usize];
+        if struck.contains(&node) && !self.links.taken.contains_key(&(row, node)) {
+            self.links.taken.insert((row, node), false);
+            let all = struck.iter().all(|n| self.links.taken.contains_key(&(row, *n)));
             self.strike(row, FaultKind::NodeCrash, node, seq);
-            let all =
-                self.struck[row as usize].iter().all(|n| self.links.taken.contains(&(row, *n)));
             if all && fault.lasts.is_none() {
                 self.faults_open -= 1;
                 self.fault_heard(row, true, seq);
             }
-        } else if !self.links.taken.contains(&(row, node)) {
-            // A replacement has come.
-            return;
         }
+        // A replacement may have come.
+        let Some(&due) = self.links.taken.get(&(row, node)) else { return };
         let name = self.nodes[node as usize].name();
-        match self.shown_ready(name) {
-            None => {}
-            Some(true) => {
-                let again = TroubleEvent::Taken { fault: row, node };
-                self.shared.context(seq).after(CLOUD_LOOKS, Event::Trouble(again));
+        let Some(ready) = self.shown_ready(name) else {
+            if due {
+                self.links.taken.remove(&(row, node));
+                self.withdraw(name);
+                self.heal(row, FaultKind::NodeCrash, node, seq);
             }
-            Some(false) => self.delete_node(name, seq),
+            return;
+        };
+        if due || !ready {
+            self.withdraw(name);
+            let propagation = Some(Propagation::Background);
+            self.act_on_node(name, Op::Delete { grace_s: None, propagation, uid: None }, seq);
         }
+        let again = TroubleEvent::Taken { fault: row, node };
+        self.shared.context(seq).after(CLOUD_LOOKS, Event::Trouble(again));
     }
 
-    /// Replacements come: machines of the same kind under the same names.
+    /// Replacements come: machines of the same kind under the same names, once the old Nodes are
+    /// gone.
     pub(super) fn replaced(&mut self, row: u32, struck: &[u32], seq: u64) {
         for &node in struck {
-            if !self.links.taken.remove(&(row, node)) {
-                continue;
+            if let Some(due) = self.links.taken.get_mut(&(row, node)) {
+                *due = true;
+                self.taken(row, node, seq);
             }
-            let name = self.nodes[node as usize].name();
-            if self.shown_ready(name).is_some() {
-                self.delete_node(name, seq);
-            }
-            self.heal(row, FaultKind::NodeCrash, node, seq);
         }
     }
 
-    fn delete_node(&mut self, name: Sym, seq: u64) {
-        let propagation = Some(Propagation::Background);
-        self.act_on_node(name, Op::Delete { grace_s: None, propagation, uid: None }, seq);
+    /// What has been asked about a node, and has not reached an API server yet, is asked no more.
+    fn withdraw(&mut self, name: Sym) {
+        let cx = &mut self.shared.context(0);
+        for id in cx.all_in_flight() {
+            let void = cx.in_flight(id).is_some_and(|f| {
+                let request = &f.request;
+                f.server == NOWHERE
+                    && f.reply.is_none()
+                    && (request.user, request.kind) == (User::Admin, Kind::Node)
+                    && request.name.sym() == name
+            });
+            if void {
+                cx.take_request(id);
+            }
+        }
     }
 
     fn act_on_node(&mut self, name: Sym, op: Op, seq: u64) {
