@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// `kubectl drain` looks so often whether evicted pods are gone.
 const LOOKS: SimDuration = SimDuration::from_secs(1);
 /// A cloud's node lifecycle controller looks so often whether the machine of a node that is not
-/// ready still exists (source: `cloud-provider/controllers/nodelifecycle`, `--node-monitor-period`).
+/// ready still exists (source: `cloud-provider/controllers/nodelifecycle`,
+/// `--node-monitor-period`).
 const CLOUD_LOOKS: SimDuration = SimDuration::from_secs(5);
 /// The taint of AWS's node termination handler (source: its `pkg/node/node.go`).
 const TAINT: &str = "aws-node-termination-handler/spot-itn";

@@ -382,3 +382,30 @@ fn slow_nodes_start_containers_later() {
         (last(""), last("faults: [{slowNode: {of: {percent: 100}, factor: 10}, at: 0s}]\n"));
     assert!(slow > 4.0 * calm, "{calm} and {slow}");
 }
+
+#[test]
+fn all_at_once_ends_well() {
+    let faults = "faults:
+  - {partition: {between: {node: node-1}}, at: 2m, for: 4m}
+  - {partition: {between: {zone: b}, oneWay: true}, at: 5m, for: 4m}
+  - {kubeletWatchLoss: {node: node-1}, at: 3m, for: 5m}
+  - {crash: {node: node-1}, at: 4m, for: 1m}
+  - {freeze: {zone: b}, at: 5m30s, for: 2m}
+  - {freeze: {node: node-1}, at: 7m, for: 1m}
+  - {network: {of: {zone: b}, delay: {exponential: 5s}, loss: 0.3}, at: 1m, for: 10m}
+  - {slowNode: {of: {node: node-3}, factor: 20}, at: 1m, for: 10m}
+  - {interrupt: {of: {node: node-3}, notice: 1m, replace: 1m}, at: 6m}
+  - {kubeletStop: {node: node-3}, at: 6m30s, for: 2m}
+";
+    let steps = "workload:
+  - {at: 3m30s, scale: {target: deployment/web, replicas: 14}}
+  - {at: 8m, setImage: {target: deployment/web, image: nginx:2}}
+";
+    for cluster in [CLUSTER, PLANES] {
+        let rest = format!("until: {{at: 3h, idle: true}}\n{faults}{steps}{WEB}");
+        let (_, session) = play(cluster, &rest);
+        // The run ends by itself: no fault is left open.
+        assert!(session.now() < SimTime::from_secs(3600), "{:?}", session.now());
+        holds(cluster, &rest);
+    }
+}

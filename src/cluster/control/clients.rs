@@ -20,7 +20,8 @@ use crate::event::{Address, ControlEvent, Event, Role};
 const AGAIN: SimDuration = SimDuration::from_secs(10);
 /// Times that a Kubernetes Event is posted (source: `tools/record/event.go` `maxTriesPerEvent`).
 const EVENT_TRIES: u8 = 12;
-/// What waits for etcd is given up after this (source: etcd `server/config/config.go` `ReqTimeout`).
+/// What waits for etcd is given up after this (source: etcd `server/config/config.go`
+/// `ReqTimeout`).
 const ETCD_PATIENCE: SimDuration = SimDuration::from_secs(7);
 /// Longest wait between two attempts to register (source: `kubelet_node_status.go`).
 const REGISTER_MAX: SimDuration = SimDuration::from_secs(7);
