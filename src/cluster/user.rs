@@ -149,7 +149,7 @@ impl Driver {
 
     /// `kubectl drain`, once the node is cordoned: list its pods, evict all but those of
     /// `DaemonSets`.
-    fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) {
+    pub(super) fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) {
         let mut pods: Vec<(Sym, Name)> = cx
             .versions()
             .pods_on(node)

@@ -156,6 +156,7 @@ pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &m
     report(node, id, None, cx);
     ending::arm_deadline(node, id, cx);
     let mount = node.setup.latencies.mount.of(entity, 0, cx.draws());
+    let mount = mount.times(u64::from(node.slow));
     node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
 }
 
@@ -208,6 +209,7 @@ fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let entity = worker.name.stable_hash();
     trace(node, id, "volumes mounted, RunPodSandbox", cx);
     let span = node.setup.latencies.sandbox.of(entity, 0, cx.draws());
+    let span = span.times(u64::from(node.slow));
     node.schedule(span, NodeEvent::SandboxReady { pod: id }, cx);
 }
 
@@ -245,7 +247,8 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
     let Some(worker) = node.workers.get(id) else { return SimDuration::ZERO };
     let entity = mix(worker.name.stable_hash(), i as u64);
     let ordinal = u64::from(worker.runs[i].run);
-    node.setup.latencies.container.of(entity, ordinal, cx.draws())
+    let span = node.setup.latencies.container.of(entity, ordinal, cx.draws());
+    span.times(u64::from(node.slow))
 }
 
 /// `CreateContainer` and `StartContainer`.
@@ -384,6 +387,13 @@ pub(super) fn on_answer(
 ) {
     if token & FINAL_PATCH != 0 {
         delete_pod(node, token & !FINAL_PATCH, cx);
+    }
+}
+
+/// The answer to a last status patch was lost: it is sent again.
+pub(super) fn unanswered(node: &mut NodeAgent, token: u32, cx: &mut Context<'_>) {
+    if token & FINAL_PATCH != 0 {
+        report(node, token & !FINAL_PATCH, Some(token), cx);
     }
 }
 

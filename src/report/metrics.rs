@@ -20,8 +20,8 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::HELD;
 use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
+use crate::cluster::{HELD, NETWORK};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -419,26 +419,25 @@ impl Metrics {
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
-        let of_nodes = [FaultKind::NodeCrash, FaultKind::Shutdown, FaultKind::KubeletStop];
-        if !of_nodes.contains(&row.what) && !matches!(row.what, FaultKind::Blackout(_)) {
+        if !of_nodes(row.what) || node.as_str() == NETWORK {
             // No node goes down with it.
             if begins(step) {
                 row.begun = row.begun.or(Some(now));
             } else {
                 row.ended = Some(now);
             }
-            if row.component.is_empty() && row.what == FaultKind::WatchLoss {
+            if row.component.is_empty() && of_watches(row.what) {
                 row.nodes.insert(self.nodes.index(node));
             }
             return;
         }
         let index = self.nodes.index(node);
-        let crash = row.what != FaultKind::KubeletStop;
+        let crash = downs(row.what);
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
             row.strike(index, now);
             machine.fault = fault;
-            machine.down = crash;
+            machine.down |= crash;
             machine.crashes += u32::from(crash);
             self.active_faults = true;
             if self.crashed.0 < now {
@@ -451,7 +450,7 @@ impl Metrics {
             if step == HELD {
                 return;
             }
-            machine.down = false;
+            machine.down &= !crash;
             if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
             }
@@ -505,6 +504,35 @@ impl Metrics {
             self.decisions.placed += 1;
         }
     }
+}
+
+/// True for faults that nodes are counted of, from strike to relief.
+const fn of_nodes(what: FaultKind) -> bool {
+    downs(what)
+        || matches!(
+            what,
+            FaultKind::KubeletStop
+                | FaultKind::Partition { .. }
+                | FaultKind::Freeze
+                | FaultKind::Network(_)
+        )
+}
+
+/// True for faults in which machines go down.
+const fn downs(what: FaultKind) -> bool {
+    matches!(
+        what,
+        FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::Blackout(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_)
+    )
+}
+
+/// True for faults whose nodes are counted although nothing on them ends.
+const fn of_watches(what: FaultKind) -> bool {
+    matches!(what, FaultKind::WatchLoss | FaultKind::SlowNode(_) | FaultKind::DiskFull(_))
 }
 
 /// The plan without the objects and traces, which the report does not need.
