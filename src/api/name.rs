@@ -3,7 +3,7 @@
 
 use crate::engine::{Sym, num};
 use rustc_hash::FxBuildHasher;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -131,13 +131,17 @@ impl Name {
         if self.tail == 0 {
             return self.base;
         }
-        RECENT.with_borrow_mut(|recent| {
-            let place = &mut recent[num::index(FxBuildHasher.hash_one(self) >> 52)];
-            if place.0 != self {
-                *place = (self, Sym::new(&self.to_string()));
-            }
-            place.1
-        })
+        let mut recent = RECENT.take();
+        if recent.is_empty() {
+            recent.resize(1 << 12, (Self::default(), Sym::EMPTY));
+        }
+        let place = &mut recent[num::index(FxBuildHasher.hash_one(self) >> 52)];
+        if place.0 != self {
+            *place = (self, Sym::new(&self.to_string()));
+        }
+        let sym = place.1;
+        RECENT.set(recent);
+        sym
     }
 
     /// Orders by text (byte order, as etcd orders keys).
@@ -150,7 +154,7 @@ impl Name {
 thread_local! {
     /// Names that were spelled out lately: those of nodes are asked for again and again. One place
     /// for each value of the hash's upper twelve bits.
-    static RECENT: RefCell<Vec<(Name, Sym)>> = RefCell::new(vec![Default::default(); 1 << 12]);
+    static RECENT: Cell<Vec<(Name, Sym)>> = const { Cell::new(Vec::new()) };
 }
 
 /// A decimal number without leading zero that fits the tail.
@@ -170,7 +174,7 @@ fn suffix_code(letters: &[u8]) -> Option<u32> {
     }
     letters.iter().try_fold(0, |code, letter| {
         let digit = SUFFIX_ALPHABET.iter().position(|a| a == letter)?;
-        Some(code * 27 + crate::engine::num::u32_of(digit))
+        Some(code * 27 + num::u32_of(digit))
     })
 }
 

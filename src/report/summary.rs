@@ -351,6 +351,13 @@ const fn unborn(what: FaultKind) -> Option<&'static str> {
         FaultKind::WatchLoss => Some("loss of kubelets' watches"),
         FaultKind::DeviceFailure(..) => Some("failure of devices"),
         FaultKind::Blackout(_) => Some("blackout"),
+        FaultKind::Partition { .. } => Some("partition"),
+        FaultKind::Freeze => Some("freeze of machines"),
+        FaultKind::Network(_) => Some("bad network"),
+        FaultKind::SlowNode(_) => Some("slow machines"),
+        FaultKind::DiskFull(_) => Some("full disks"),
+        FaultKind::Interrupt(_) => Some("interruption of machines"),
+        FaultKind::Upgrade(_) => Some("upgrade of nodes"),
         FaultKind::Restart
         | FaultKind::RegistryDown
         | FaultKind::Terminate
