@@ -17,6 +17,7 @@ pub mod meta;
 pub mod name;
 pub mod node;
 pub mod object;
+mod on_node;
 pub mod pdb;
 pub mod placement;
 pub mod pod;

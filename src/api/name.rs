@@ -1,9 +1,12 @@
 //! Object names in eight bytes: an interned base and a tail code, so that generated names
 //! (`web-6d4b75cb6d-x7k2p`, `job-000017`) do not grow the interner with every pod.
 
-use crate::engine::Sym;
+use crate::engine::{Sym, num};
+use rustc_hash::FxBuildHasher;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::BuildHasher;
 
 /// The alphabet of generated suffixes (source: apimachinery `util/rand/rand.go`).
 pub const SUFFIX_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -125,7 +128,20 @@ impl Name {
     /// The whole name as one symbol.
     #[must_use]
     pub fn sym(self) -> Sym {
-        if self.tail == 0 { self.base } else { Sym::new(&self.to_string()) }
+        if self.tail == 0 {
+            return self.base;
+        }
+        let mut recent = RECENT.take();
+        if recent.is_empty() {
+            recent.resize(1 << 12, (Self::default(), Sym::EMPTY));
+        }
+        let place = &mut recent[num::index(FxBuildHasher.hash_one(self) >> 52)];
+        if place.0 != self {
+            *place = (self, Sym::new(&self.to_string()));
+        }
+        let sym = place.1;
+        RECENT.set(recent);
+        sym
     }
 
     /// Orders by text (byte order, as etcd orders keys).
@@ -133,6 +149,12 @@ impl Name {
     pub fn cmp_text(self, other: Self) -> Ordering {
         if self == other { Ordering::Equal } else { self.to_string().cmp(&other.to_string()) }
     }
+}
+
+thread_local! {
+    /// Names that were spelled out lately: those of nodes are asked for again and again. One place
+    /// for each value of the hash's upper twelve bits.
+    static RECENT: Cell<Vec<(Name, Sym)>> = const { Cell::new(Vec::new()) };
 }
 
 /// A decimal number without leading zero that fits the tail.
@@ -152,7 +174,7 @@ fn suffix_code(letters: &[u8]) -> Option<u32> {
     }
     letters.iter().try_fold(0, |code, letter| {
         let digit = SUFFIX_ALPHABET.iter().position(|a| a == letter)?;
-        Some(code * 27 + crate::engine::num::u32_of(digit))
+        Some(code * 27 + num::u32_of(digit))
     })
 }
 

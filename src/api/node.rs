@@ -61,6 +61,8 @@ pub mod keys {
     pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
     /// Taint of a node whose Ready condition is Unknown.
     pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+    /// Taint by which an operator says that a node is off and stays off.
+    pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
     /// Taint of a cordoned node.
     pub const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
     /// Taint under memory pressure.

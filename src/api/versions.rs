@@ -9,6 +9,8 @@
 use super::kind::{Kind, N_KINDS};
 use super::name::Name;
 use super::object::Obj;
+use super::on_node::OnNode;
+use super::pod::Pod;
 use crate::engine::table::Table;
 use crate::engine::{SimTime, Sym, num};
 use hashbrown::HashTable;
@@ -140,12 +142,13 @@ pub struct KeyRevisions {
 #[derive(Debug, Clone)]
 pub struct Versions {
     kinds: Vec<KindTable>,
+    on_node: OnNode,
     rev: u64,
 }
 
 impl Default for Versions {
     fn default() -> Self {
-        Self { kinds: vec![KindTable::default(); N_KINDS], rev: 1 }
+        Self { kinds: vec![KindTable::default(); N_KINDS], on_node: OnNode::default(), rev: 1 }
     }
 }
 
@@ -244,6 +247,16 @@ impl Versions {
         })
     }
 
+    /// Live pods that are bound to a node, in no order.
+    pub fn pods_on(&self, node: Sym) -> impl Iterator<Item = (ObjRef, &Pod)> {
+        let slots = &self.kinds[Kind::Pod.index()].slots;
+        self.on_node.of(node).iter().filter_map(|&row| {
+            let slot = &slots[row as usize];
+            let object = ObjRef { slot: row, generation: slot.generation };
+            Some((object, &**slot.value.as_ref()?.as_pod()?))
+        })
+    }
+
     /// A live object as a client that lists it now sees it: a change without a predecessor.
     #[must_use]
     pub fn listed(&self, kind: Kind, object: ObjRef) -> Option<Change> {
@@ -308,6 +321,10 @@ impl Versions {
         slot.mod_rev = Rev::new(rev);
         slot.version += 1;
         let before = slot.value.replace(value.clone());
+        if let Obj::Pod(pod) = &value {
+            let was = before.as_ref().and_then(Obj::as_pod).map_or(Sym::EMPTY, |p| p.node);
+            self.on_node.moves(object.slot, was, pod.node);
+        }
         let change = Change { rev, seq, time, object, deleted: false, prev, before, value };
         table.log.push_back(change);
         (object, rev)
@@ -323,6 +340,9 @@ impl Versions {
         assert_eq!(slot.generation, object.generation, "deletion of a dead object");
         let value = slot.value.clone().expect("deletion of an object that is gone");
         let prev = slot.head.link(table.base);
+        if let Obj::Pod(pod) = &value {
+            self.on_node.moves(object.slot, pod.node, Sym::EMPTY);
+        }
         let before = Some(value.clone());
         slot.head = Head::new(link);
         slot.mod_rev = Rev::new(rev);

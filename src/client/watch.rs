@@ -157,6 +157,16 @@ impl Watches {
         }
     }
 
+    /// What was lost on the way arrives after all: the connection has not been closed meanwhile.
+    pub fn resume(&mut self, to: Address, cx: &mut Context<'_>) {
+        for (id, watch) in self.all.iter_mut().enumerate().filter(|(_, w)| w.open && w.to == to) {
+            if let Some(broken) = watch.broken.as_mut().filter(|b| b.again.is_none()) {
+                broken.again = Some(cx.now());
+                cx.schedule(cx.now(), Event::Watch { watch: num::u32_of(id) });
+            }
+        }
+    }
+
     /// The client finds another server, whose watch cache begins at the revision `floor`: its
     /// reflectors come after their first back-off.
     pub fn reopen(&mut self, to: Address, floor: u64, cx: &mut Context<'_>) {

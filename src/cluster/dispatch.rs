@@ -2,7 +2,8 @@
 
 use super::Cluster;
 use super::control::mirror::is_mirror;
-use super::faults::{Blow, blow, victims};
+use super::faults::{Blow, ails, blow, victims};
+use super::links::Links;
 use super::outages::Part;
 use super::spec::{Component, Fault, FaultKind, Whom};
 use crate::api::Kind;
@@ -90,6 +91,9 @@ impl Cluster {
             self.shared.digest.word(BEFORE.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         }
         self.dispatch(entry);
+        if self.links.busy() {
+            self.afterwards(entry.seq);
+        }
     }
 
     /// How a storm is: events at one instant in another order, a bug planted.
@@ -99,6 +103,9 @@ impl Cluster {
     }
 
     fn dispatch(&mut self, entry: &Entry<Event>) {
+        if self.links.busy() && self.intercepts(entry) {
+            return;
+        }
         if let Some(until) = self.deferred(&entry.event) {
             // What was meant for an earlier life is not kept for the present one.
             let (scheduler, controllers) = (&self.lives.scheduler, &self.lives.controllers);
@@ -153,6 +160,7 @@ impl Cluster {
             }
             Event::Fault { fault, end } => self.fault(fault, end, entry.seq),
             Event::Control(event) => self.control_event(event, entry.seq),
+            Event::Trouble(event) => self.trouble(event, entry.seq),
         }
     }
 
@@ -176,20 +184,27 @@ impl Cluster {
             }
             Role::ControllerManager => self.controllers.on_change(change, before, cx),
             Role::Kubelet => {
-                let node = &mut self.nodes[client.index as usize];
-                if node.address() != client || !node.kubelet_up() {
-                    return;
-                }
-                if self.hides(change) {
-                    self.reconcile_mirror(change, hop);
-                } else {
-                    let cx = &mut self.shared.context(hop);
-                    self.nodes[client.index as usize].on_pod(change, cx);
+                if !(self.links.busy() && self.posts(client, change, hop)) {
+                    self.tell_kubelet(client, change, hop);
                 }
             }
             Role::User => self.driver.on_pod(change, before, cx),
             Role::MetricsServer => self.metrics.on_pod(change),
             Role::ApiServer | Role::Candidate => {}
+        }
+    }
+
+    /// A change reaches a kubelet, if that life of it still lasts.
+    pub(super) fn tell_kubelet(&mut self, client: Address, change: &Change, hop: u64) {
+        let node = &mut self.nodes[client.index as usize];
+        if node.address() != client || !node.kubelet_up() {
+            return;
+        }
+        if self.hides(change) {
+            self.reconcile_mirror(change, hop);
+        } else {
+            let cx = &mut self.shared.context(hop);
+            self.nodes[client.index as usize].on_pod(change, cx);
         }
     }
 
@@ -243,11 +258,9 @@ impl Cluster {
         let cx = &mut self.shared.context(seq);
         let mut pods: Vec<_> = cx
             .versions()
-            .iter(Kind::Pod)
-            .filter(|(_, obj)| {
-                obj.as_pod().is_some_and(|p| p.node == name && !(hosted && is_mirror(p)))
-            })
-            .map(|(object, obj)| (obj.key(), object))
+            .pods_on(name)
+            .filter(|(_, pod)| !(hosted && is_mirror(pod)))
+            .map(|(object, pod)| ((pod.meta.ns, pod.meta.name), object))
             .collect();
         pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
         let cx = &mut self.shared.context(seq);
@@ -268,6 +281,7 @@ impl Cluster {
     fn fault(&mut self, row: u32, end: bool, seq: u64) {
         let plan = std::sync::Arc::clone(&self.plan);
         let fault = &plan.faults[row as usize];
+        self.fault_heard(row, end, seq);
         if end {
             self.faults_open -= 1;
             self.fault_ends(row, fault, seq);
@@ -278,6 +292,7 @@ impl Cluster {
         let mut struck = victims(row, fault, &self.nodes, zone, cx);
         let until = fault.lasts.map_or(SimTime::MAX, |span| cx.now() + span);
         match fault.lasts {
+            _ if Links::ends_itself(fault) => {}
             Some(span) => {
                 cx.after(span, Event::Fault { fault: row, end: true });
             }
@@ -296,6 +311,9 @@ impl Cluster {
             self.switch_registry(row, host, false, seq);
         } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
             self.switch_devices(row, (resource, -i64::from(n)), &struck, seq);
+        } else if ails(fault.what) {
+            self.struck[row as usize].clone_from(&struck);
+            struck = self.ails(row, fault, struck, seq);
         } else {
             struck.extend(self.blacked_out(&fault.whom));
             for &node in &struck {
@@ -341,6 +359,8 @@ impl Cluster {
             self.switch_devices(row, (resource, i64::from(n)), &struck, seq);
         } else if let Whom::Component(component) = fault.whom {
             self.heal_component(row, fault.what, component, seq);
+        } else if ails(fault.what) {
+            self.recovers(row, fault, &struck, seq);
         } else {
             if matches!(fault.what, FaultKind::Blackout(_)) {
                 self.restore_store(row, seq);
@@ -348,6 +368,48 @@ impl Cluster {
             for node in struck {
                 self.heal(row, fault.what, node, seq);
             }
+        }
+    }
+
+    /// A fault of networks, clocks or disks begins, or whoever runs the cluster begins something;
+    /// gives the nodes that it strikes.
+    fn ails(&mut self, row: u32, fault: &Fault, mut struck: Vec<u32>, seq: u64) -> Vec<u32> {
+        let until = fault.lasts.map_or(SimTime::MAX, |span| self.shared.now() + span);
+        if matches!(fault.what, FaultKind::Partition { .. }) {
+            return self.network_fails(row, fault, seq);
+        } else if fault.what == FaultKind::Freeze {
+            self.freeze(row, &struck, until, seq);
+        } else if let FaultKind::Network(packets) = fault.what {
+            self.packets_late(row, packets, &struck);
+        } else if let FaultKind::SlowNode(factor) = fault.what {
+            self.slows_down(row, factor, &struck, seq);
+        } else if let FaultKind::DiskFull(percent) = fault.what {
+            self.disks_fill(row, percent, &struck, seq);
+        } else if let FaultKind::Interrupt(notice) = fault.what {
+            // Nobody runs a control plane on machines that may be taken.
+            struck.retain(|&node| self.control.as_ref().is_none_or(|c| c.host_of(node).is_none()));
+            self.struck[row as usize].clone_from(&struck);
+            self.gives_notice(row, notice, &struck, seq);
+        } else {
+            self.upgrade_begins(row, &struck, seq);
+        }
+        struck
+    }
+
+    /// It ends.
+    fn recovers(&mut self, row: u32, fault: &Fault, struck: &[u32], seq: u64) {
+        if matches!(fault.what, FaultKind::Partition { .. }) {
+            self.network_heals(row, struck, seq);
+        } else if fault.what == FaultKind::Freeze {
+            self.thaw(row, struck, seq);
+        } else if matches!(fault.what, FaultKind::Network(_)) {
+            self.packets_on_time(row, struck, seq);
+        } else if matches!(fault.what, FaultKind::SlowNode(_)) {
+            self.speeds_up(row, struck, seq);
+        } else if matches!(fault.what, FaultKind::DiskFull(_)) {
+            self.disks_empty(row, struck, seq);
+        } else if matches!(fault.what, FaultKind::Interrupt(_)) {
+            self.replaced(row, struck, seq);
         }
     }
 
@@ -417,6 +479,7 @@ impl Cluster {
         }
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+        self.forget_link(index, hits == Blow::Machine);
         if hits == Blow::Machine {
             self.machine_ends(index, hop);
         }
@@ -431,6 +494,7 @@ impl Cluster {
         agent.crash(hop, cx);
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
+        self.forget_link(index, true);
         self.machine_ends(index, hop);
         // Who told it to go down may have wanted it back before it was off.
         if !self.away.holds(Part::Machine, index) {
@@ -459,7 +523,9 @@ impl Cluster {
             Blow::Kubelet => agent.start_kubelet(cx),
             Blow::Connection => {}
         });
-        if hits == Blow::Connection {
+        // A cut network has its own say in that.
+        let cut = self.links.broken.get(&index).is_some_and(|b| b.down || b.dead);
+        if hits == Blow::Connection && !cut {
             self.connect(address, true, hop);
         }
     }

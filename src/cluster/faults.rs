@@ -44,8 +44,29 @@ pub(super) const fn blow(what: FaultKind) -> Blow {
         | FaultKind::Pause
         | FaultKind::SlowDisk(_)
         | FaultKind::LoseLog
-        | FaultKind::SpaceAlarm => Blow::Kubelet,
+        | FaultKind::SpaceAlarm
+        | FaultKind::Partition { .. }
+        | FaultKind::Freeze
+        | FaultKind::Network(_)
+        | FaultKind::SlowNode(_)
+        | FaultKind::DiskFull(_)
+        | FaultKind::Interrupt(_)
+        | FaultKind::Upgrade(_) => Blow::Kubelet,
     }
+}
+
+/// True for what befalls networks, clocks and disks, and for what whoever runs the cluster does.
+pub(super) const fn ails(what: FaultKind) -> bool {
+    matches!(
+        what,
+        FaultKind::Partition { .. }
+            | FaultKind::Freeze
+            | FaultKind::Network(_)
+            | FaultKind::SlowNode(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_)
+    )
 }
 
 /// The nodes that a fault strikes, by index, in order of the cluster's list.
@@ -71,11 +92,18 @@ pub(super) fn victims(
         }
         // Processes are no nodes, and blackouts have victims of their own.
         Whom::Component(_)
+        | Whom::Between(_)
         | Whom::Registry(_)
         | Whom::Process(..)
-        | Whom::ControlPlane
-        | Whom::All => Vec::new(),
+        | Whom::ControlPlane => Vec::new(),
+        Whom::All => all,
         Whom::Count(count) => draw_some(row, all, *count, cx),
+        Whom::Share(of, percent) => {
+            let one = Fault { whom: (**of).clone(), ..fault.clone() };
+            let from = victims(row, &one, nodes, zone_of, cx);
+            let count = (num::u32_of(from.len()) * percent + 50) / 100;
+            draw_some(row, from, count.max(1), cx)
+        }
     }
 }
 

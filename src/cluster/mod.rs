@@ -1,18 +1,24 @@
 //! Assembly: what a run consists of ([`spec`]), the owner of all components ([`Cluster`], whose
 //! clone is a snapshot), the wiring on one page (`dispatch`), the scenario's user.
 
+mod awaits;
 mod control;
 mod dispatch;
 mod faults;
 mod inject;
 pub mod invariants;
+mod links;
 mod lives;
 mod outages;
 mod policy;
 pub mod spec;
+mod standstill;
+mod trouble;
 mod user;
+mod waves;
 
 pub use dispatch::HELD;
+pub use trouble::NETWORK;
 
 use crate::addons::metrics_server::MetricsServer;
 use crate::api::workload::Namespace;
@@ -53,6 +59,8 @@ pub struct Cluster {
     struck: Vec<Vec<u32>>,
     /// What overlapping faults keep away.
     away: outages::Away,
+    /// What is wrong with networks and clocks.
+    links: Box<links::Links>,
     lives: lives::Lives,
     /// The nodes of the control plane, if it runs on nodes.
     control: Option<Box<control::Control>>,
@@ -117,6 +125,7 @@ impl Cluster {
             registry: Registry::new(spec.registry_bytes_per_s, spec.latency.pull_bytes_per_s),
             struck: vec![Vec::new(); plan.faults.len()],
             away: outages::Away::default(),
+            links: Box::default(),
             lives: lives::Lives::default(),
             control: None,
             faults_open: plan.faults.len(),
@@ -197,9 +206,11 @@ impl Cluster {
         self.api.start(cx);
         self.metrics.start(cx);
         self.driver.start(cx);
-        for (i, fault) in plan.faults.iter().enumerate() {
+        let known = plan.faults.iter().enumerate().filter(|(_, f)| f.at < SimTime::MAX);
+        for (i, fault) in known {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
         }
+        self.start_awaits();
         self.start_outages();
     }
 

@@ -108,7 +108,7 @@ impl Cluster {
         let cx = &mut self.shared.context(0);
         let lasts = up.sample(&mut cx.draw(entity, Purpose("outage-up"), u64::from(number)));
         let at = cx.now() + lasts;
-        if at <= plan.until {
+        if at <= plan.until.min(outages.until) {
             cx.schedule(at, Event::Outage(OutageEvent::Fails { source, node, number }));
         }
     }

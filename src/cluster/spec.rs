@@ -10,6 +10,7 @@ use crate::api::version::KubeVersion;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, LabelSet, Name, Obj};
 use crate::control_plane::scheduler::config::SchedulerConfig;
+pub use crate::engine::Packets;
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub arrivals: Vec<Arrival>,
     /// Faults.
     pub faults: Vec<Fault>,
+    /// What faults wait for.
+    pub awaits: Vec<Await>,
     /// Machines that fail again and again.
     pub outages: Vec<Outages>,
     /// Assertions over the outcome.
@@ -56,6 +59,8 @@ pub struct Outages {
     pub name: String,
     /// Nodes that may be struck, by index.
     pub nodes: Arc<[u32]>,
+    /// No machine fails by chance after this.
+    pub until: SimTime,
     /// When.
     pub how: How,
 }
@@ -520,10 +525,14 @@ pub enum Whom {
     Registry(Sym),
     /// A static pod of the control plane, on some of its nodes.
     Process(StaticPod, Which),
-    /// Every node of the control plane.
+    /// Every node of the control plane; of one that runs on no nodes, the control plane itself.
     ControlPlane,
     /// Every node.
     All,
+    /// So many percent of these nodes, at least one, drawn.
+    Share(Box<Self>, u32),
+    /// Two sets of nodes between which something is wrong.
+    Between(Box<[Self; 2]>),
 }
 
 /// Which of several like processes.
@@ -584,14 +593,50 @@ pub struct Fault {
     pub what: FaultKind,
     /// Whom it strikes.
     pub whom: Whom,
-    /// When.
+    /// When; never for one that waits for something (see [`Plan::awaits`]).
     pub at: SimTime,
     /// For how long; none for the rest of the run.
     pub lasts: Option<SimDuration>,
 }
 
-/// Kinds of faults.
+/// A fault begins after something has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Await {
+    /// Row of the fault.
+    pub fault: u32,
+    /// What has to happen.
+    pub what: Awaited,
+    /// How much later it begins.
+    pub delay: SimDuration,
+}
+
+/// What a fault waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// Another fault begins or ends.
+    Fault {
+        /// Its row.
+        row: u32,
+        /// True if it is its end.
+        ends: bool,
+    },
+    /// A workload has at least so many ready replicas.
+    Ready {
+        /// Kind.
+        kind: Kind,
+        /// Namespace.
+        ns: Sym,
+        /// Name.
+        name: Name,
+        /// Replicas.
+        at_least: i32,
+    },
+    /// So many pods have been given a node.
+    Bound(u64),
+}
+
+/// Kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FaultKind {
     /// The machine loses power: kubelet, runtime and containers are gone; it boots at the end.
     NodeCrash,
@@ -621,6 +666,23 @@ pub enum FaultKind {
     SpaceAlarm,
     /// Nodes lose power together, the control plane among them.
     Blackout(Restore),
+    /// Nothing passes between two sets of nodes, or nothing from the first to the second.
+    Partition {
+        /// What the second set sends still arrives.
+        one_way: bool,
+    },
+    /// A machine stands still, and goes on at the end as if nothing had been.
+    Freeze,
+    /// What passes between nodes and API servers is late, or lost and sent again.
+    Network(Packets),
+    /// All that a node does takes so many times as long.
+    SlowNode(u32),
+    /// Something that is no pod fills the disk of a node up to so many percent.
+    DiskFull(u32),
+    /// The provider takes machines back, and says so this long before.
+    Interrupt(SimDuration),
+    /// Machines are drained, started anew and taken back into service, so many at a time.
+    Upgrade(u32),
 }
 
 /// What the store comes back from after a blackout.

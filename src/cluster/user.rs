@@ -149,12 +149,11 @@ impl Driver {
 
     /// `kubectl drain`, once the node is cordoned: list its pods, evict all but those of
     /// `DaemonSets`.
-    fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) {
+    pub(super) fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) {
         let mut pods: Vec<(Sym, Name)> = cx
             .versions()
-            .iter(Kind::Pod)
-            .filter_map(|(_, obj)| obj.as_pod())
-            .filter(|p| p.node == node)
+            .pods_on(node)
+            .map(|(_, pod)| pod)
             // Those of DaemonSets come back at once, and static pods do not go.
             .filter(|p| {
                 let owner = p.meta.controller().map(|o| o.kind);

@@ -2,8 +2,8 @@
 //!
 //! This floor knows no Kubernetes: virtual [`time`], the event [`queue`], stateless [`draw`]s and
 //! [`dist`]ributions, [`grid`]s for periodic things, [`intern`]ed strings, generational
-//! [`id`]s, copy-on-write [`table`]s, [`num`]bers that are the same on every machine, and the
-//! running [`digest`].
+//! [`id`]s, copy-on-write [`table`]s, [`num`]bers that are the same on every machine, the
+//! delays of [`packets`], and the running [`digest`].
 
 pub mod digest;
 pub mod dist;
@@ -12,6 +12,7 @@ pub mod grid;
 pub mod id;
 pub mod intern;
 pub mod num;
+pub mod packets;
 pub mod queue;
 pub mod table;
 pub mod time;
@@ -22,5 +23,6 @@ pub use dist::{Dist, Tabled};
 pub use draw::{Draws, Purpose};
 pub use grid::Grid;
 pub use intern::Sym;
+pub use packets::Packets;
 pub use time::{SimDuration, SimTime};
 pub use wide::{Loop, wide};

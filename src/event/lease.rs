@@ -10,7 +10,7 @@
 //! reference §3.19, §4.1.
 
 use crate::engine::draw::{Draws, Purpose};
-use crate::engine::{SimDuration, SimTime, Sym};
+use crate::engine::{Packets, SimDuration, SimTime, Sym};
 use rustc_hash::FxHashMap;
 
 /// Mean distance of renewals.
@@ -61,7 +61,12 @@ struct Stream {
     stopped: Option<SimTime>,
     /// The record of what stopped it: the evidence of the controller that misses the renewals.
     stopped_by: u64,
+    /// Since when renewals come late, and how late.
+    late: Option<(SimTime, Packets)>,
 }
+
+/// Beats that are looked at before the last one is given up for lost.
+const LATE_BEATS: u64 = 64;
 
 /// The heartbeats of all kubelets.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +77,8 @@ pub struct Leases {
 impl Leases {
     /// A kubelet starts: its first renewal happens now, the next one after `first`.
     pub fn start(&mut self, node: Sym, now: SimTime, first: SimDuration, reports: bool) {
-        let stream = Stream { started: now, first, reports, stopped: None, stopped_by: 0 };
+        let stream =
+            Stream { started: now, first, reports, stopped: None, stopped_by: 0, late: None };
         self.streams.insert(node, stream);
     }
 
@@ -84,23 +90,45 @@ impl Leases {
         }
     }
 
-    /// The record that stopped the renewals of a node; none while they go on.
-    #[must_use]
-    pub fn stopped_by(&self, node: Sym) -> Option<u64> {
-        self.streams.get(&node).filter(|s| s.stopped.is_some()).map(|s| s.stopped_by)
+    /// From now on the renewals of a node come late, because of the record `cause`.
+    pub fn late(&mut self, node: Sym, now: SimTime, packets: Packets, cause: u64) {
+        if let Some(stream) = self.streams.get_mut(&node) {
+            stream.late = Some((now, packets));
+            if stream.stopped.is_none() {
+                stream.stopped_by = cause;
+            }
+        }
     }
 
-    /// True while the kubelet renews.
+    /// From now on they are on time.
+    pub fn on_time(&mut self, node: Sym) {
+        if let Some(stream) = self.streams.get_mut(&node) {
+            stream.late = None;
+        }
+    }
+
+    /// The record that stopped the renewals of a node, or delays them; none while they go on.
+    #[must_use]
+    pub fn stopped_by(&self, node: Sym) -> Option<u64> {
+        let troubled = |s: &&Stream| s.stopped.is_some() || s.late.is_some();
+        self.streams.get(&node).filter(troubled).map(|s| s.stopped_by)
+    }
+
+    /// True while the kubelet renews, and nothing delays it.
     #[must_use]
     pub fn renewing(&self, node: Sym) -> bool {
-        self.streams.get(&node).is_some_and(|s| s.stopped.is_none())
+        self.streams.get(&node).is_some_and(|s| s.stopped.is_none() && s.late.is_none())
     }
 
     /// The last renewal that a watching controller has seen by `now`; none if there was none.
     #[must_use]
     pub fn last_seen(&self, node: Sym, now: SimTime, draws: &Draws) -> Option<SimTime> {
-        self.last(Beat::Renewal, node, now - VISIBLE_AFTER, draws)
-            .or_else(|| self.streams.get(&node).map(|s| s.started).filter(|s| *s <= now))
+        let horizon = now - VISIBLE_AFTER;
+        let seen = match self.streams.get(&node).and_then(|s| Some((s, s.late?))) {
+            Some((stream, late)) => arrived(stream, late, node, horizon, draws),
+            None => self.last(Beat::Renewal, node, horizon, draws),
+        };
+        seen.or_else(|| self.streams.get(&node).map(|s| s.started).filter(|s| *s <= now))
     }
 
     /// The last report of the node that a watching controller has seen by `now`.
@@ -137,6 +165,32 @@ impl Leases {
             from.find_map(|k| Some(instant(stream, beat, node, k, draws)).filter(|at| *at > now))
         })?
     }
+}
+
+/// When the newest renewal that has arrived by `horizon` did so. They are sent one after the other.
+fn arrived(
+    stream: &Stream,
+    (since, packets): (SimTime, Packets),
+    node: Sym,
+    horizon: SimTime,
+    draws: &Draws,
+) -> Option<SimTime> {
+    let beat = Beat::Renewal;
+    let sent_by = stream.stopped.map_or(horizon, |s| s.min(horizon));
+    if sent_by < stream.started {
+        return None;
+    }
+    let newest = (sent_by.since(stream.started).0 + beat.jitter().0) / beat.period().0 + 1;
+    let oldest = newest.saturating_sub(LATE_BEATS);
+    (oldest..=newest).rev().find_map(|k| {
+        let sent = instant(stream, beat, node, k, draws);
+        let mut arrives = sent;
+        if sent >= since {
+            let mut draw = draws.draw(node.stable_hash(), Purpose("late lease"), k);
+            arrives = sent + packets.late(&mut draw);
+        }
+        (sent <= sent_by && arrives <= horizon).then_some(arrives)
+    })
 }
 
 /// Beat number `k`; number 0 is the start itself.

@@ -124,6 +124,49 @@ pub enum Event {
     },
     /// Something about the processes of the control plane.
     Control(ControlEvent),
+    /// Something about what is cut, late or taken away.
+    Trouble(TroubleEvent),
+}
+
+/// Events about networks that fail and machines that are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TroubleEvent {
+    /// A kubelet closes its connections: its heartbeats have run into their time-outs.
+    GivesUp {
+        /// The node.
+        node: u32,
+        /// Which of its troubles.
+        number: u32,
+    },
+    /// A kubelet gets through again.
+    Through {
+        /// The node.
+        node: u32,
+        /// Which of its troubles.
+        number: u32,
+    },
+    /// A change that was late reaches a kubelet.
+    Mail {
+        /// The node.
+        node: u32,
+    },
+    /// The provider takes a machine.
+    Taken {
+        /// Row in the plan's list of faults.
+        fault: u32,
+        /// The node.
+        node: u32,
+    },
+    /// Whoever upgrades nodes looks how far they are.
+    Upgrade {
+        /// Row in the plan's list of faults.
+        fault: u32,
+    },
+    /// A fault that waits for something looks whether it has come.
+    Waits {
+        /// Row in the plan's list of faults.
+        fault: u32,
+    },
 }
 
 /// Events about outages. `source` is the row of the plan.

@@ -61,7 +61,7 @@ pub(super) fn terminate(
 ) {
     let Some(worker) = node.workers.get_mut(id).filter(|w| !over(w)) else { return };
     worker.rare_mut().end = Some(end);
-    for run in &mut worker.runs {
+    for run in worker.runs.iter_mut() {
         run.waiting = false;
         run.set_due(None);
     }
@@ -104,7 +104,7 @@ pub(super) fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         return;
     }
     worker.stage = Stage::Ended;
-    if worker.deadline == SimTime::MAX {
+    if worker.deadline() == SimTime::MAX {
         report(node, id, None, cx);
     } else {
         worker.stage = Stage::Stopped;
@@ -120,14 +120,14 @@ pub(super) fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context
     let deadline = now + grace;
     match worker.stage {
         Stage::Stopped => return,
-        Stage::Stopping if deadline >= worker.deadline => return,
+        Stage::Stopping if deadline >= worker.deadline() => return,
         Stage::Ending | Stage::Finished => {
-            worker.deadline = deadline;
+            worker.set_deadline(deadline);
             return;
         }
         // It was to go before it had ended, and the kubelet hears of it only now.
         Stage::Ended if grace_s > 0 => {
-            worker.deadline = deadline;
+            worker.set_deadline(deadline);
             worker.stage = Stage::Stopped;
             return report(node, id, Some(id | FINAL_PATCH), cx);
         }
@@ -137,7 +137,7 @@ pub(super) fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context
     }
     if worker.runs.iter().any(|r| r.waiting) {
         // Nothing is waited for any more: that is told before the end is.
-        for run in &mut worker.runs {
+        for run in worker.runs.iter_mut() {
             run.waiting = false;
             run.set_due(None);
         }
@@ -145,7 +145,7 @@ pub(super) fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context
     }
     let Some(worker) = node.workers.get_mut(id) else { return };
     worker.stage = Stage::Stopping;
-    worker.deadline = deadline;
+    worker.set_deadline(deadline);
     if !stop_containers(node, id, grace, cx) {
         all_stopped(node, id, cx);
     }
@@ -252,8 +252,8 @@ pub(super) fn stopped(
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
     let Some(run) = worker.runs.get_mut(i).filter(|r| r.run == number) else { return };
-    let RunState::Running(since) = run.state else { return };
-    run.state = RunState::Exited(since, now, Exit::Code(if killed { 137 } else { 0 }));
+    let RunState::Running(since) = run.state() else { return };
+    run.set_state(RunState::Exited(since, now, Exit::Code(if killed { 137 } else { 0 })));
     run.ready = false;
     let failed = run.unhealthy;
     worker.dirty = true;
@@ -291,7 +291,7 @@ pub(super) fn one_less(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 /// DELETE.
 fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     // Of a pod that never got to run there is nothing new to tell until its end.
-    let ran = |w: &Worker| w.runs.iter().any(|r| r.run > 0 || r.state != RunState::Created);
+    let ran = |w: &Worker| w.runs.iter().any(|r| r.run > 0 || r.state() != RunState::Created);
     if node.workers.get(id).is_some_and(ran) {
         report(node, id, None, cx);
     }

@@ -6,7 +6,8 @@
 //! §4.2–4.8.
 
 use super::pulls::Ensured;
-use super::runtime::{Exit, Run, RunState};
+use super::runs::Runs;
+use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
     NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, shutdown,
@@ -19,9 +20,8 @@ use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
 use crate::engine::intern::Known;
-use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Grid, Purpose, SimDuration, Sym};
 use crate::event::{Context, NodeEvent, What};
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 static CREATED: Known = Known::new("Created");
@@ -123,7 +123,7 @@ fn check_in(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Conte
 pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
     let restarted = !pod.status.start.is_none();
     let n = pod.spec.init_containers.len() + pod.spec.containers.len();
-    let mut runs: SmallVec<[Run; 1]> = smallvec::smallvec![Run::default(); n];
+    let mut runs = Runs::new(n);
     if restarted {
         // The machine was away: every container starts again in a new sandbox.
         for (run, old) in runs
@@ -146,8 +146,6 @@ pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &m
         start: if restarted { pod.status.start } else { cx.stamp() },
         dirty: false,
         cause: cx.seq(),
-        deadline: SimTime::MAX,
-        probing: SimTime::ZERO,
         final_patch: false,
         rare: None,
     };
@@ -158,6 +156,7 @@ pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &m
     report(node, id, None, cx);
     ending::arm_deadline(node, id, cx);
     let mount = node.setup.latencies.mount.of(entity, 0, cx.draws());
+    let mount = mount.times(u64::from(node.slow));
     node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
 }
 
@@ -206,10 +205,11 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
 fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = stage_is(node, id, Stage::Mounting) else { return };
     worker.stage = Stage::Sandbox;
-    worker.probing = cx.now();
+    worker.probes_from(cx.now());
     let entity = worker.name.stable_hash();
     trace(node, id, "volumes mounted, RunPodSandbox", cx);
     let span = node.setup.latencies.sandbox.of(entity, 0, cx.draws());
+    let span = span.times(u64::from(node.slow));
     node.schedule(span, NodeEvent::SandboxReady { pod: id }, cx);
 }
 
@@ -247,7 +247,8 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
     let Some(worker) = node.workers.get(id) else { return SimDuration::ZERO };
     let entity = mix(worker.name.stable_hash(), i as u64);
     let ordinal = u64::from(worker.runs[i].run);
-    node.setup.latencies.container.of(entity, ordinal, cx.draws())
+    let span = node.setup.latencies.container.of(entity, ordinal, cx.draws());
+    span.times(u64::from(node.slow))
 }
 
 /// `CreateContainer` and `StartContainer`.
@@ -294,10 +295,10 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     let name = worker.container(i).name;
     let ends = worker.spec.exit_of(i);
     let run = &mut worker.runs[i];
-    if let RunState::Exited(s, f, code) = run.state {
+    if let RunState::Exited(s, f, code) = run.state() {
         run.set_last((s, f, code));
     }
-    run.state = RunState::Running(now);
+    run.set_state(RunState::Running(now));
     run.waiting = false;
     run.starting = false;
     run.set_due(None);
@@ -306,7 +307,7 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     run.ready = false;
     run.seen = false;
     run.unhealthy = false;
-    run.streaks = [0; 3];
+    run.set_streaks([0; 3]);
     let number = run.run;
     worker.dirty = true;
     event(node, id, &CREATED, Text::Created(name), cx);
@@ -331,8 +332,8 @@ fn exited(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_
     let Some(worker) = node.workers.get_mut(id) else { return };
     let code = worker.spec.exit_of(i).map_or(0, |(_, code)| code);
     let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run) else { return };
-    let RunState::Running(since) = state.state else { return };
-    state.state = RunState::Exited(since, now, Exit::Code(code));
+    let RunState::Running(since) = state.state() else { return };
+    state.set_state(RunState::Exited(since, now, Exit::Code(code)));
     state.ready = false;
     worker.dirty = true;
     trace(node, id, "container exits", cx);
@@ -386,6 +387,13 @@ pub(super) fn on_answer(
 ) {
     if token & FINAL_PATCH != 0 {
         delete_pod(node, token & !FINAL_PATCH, cx);
+    }
+}
+
+/// The answer to a last status patch was lost: it is sent again.
+pub(super) fn unanswered(node: &mut NodeAgent, token: u32, cx: &mut Context<'_>) {
+    if token & FINAL_PATCH != 0 {
+        report(node, token & !FINAL_PATCH, Some(token), cx);
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn parts<'n>(
             return None;
         }
         let course = &loads.get(usize::from(u.load))?.course;
-        match worker.runs.get(i)?.state {
+        match worker.runs.get(i)?.state() {
             RunState::Running(since) => Some(Part { course, since, frozen: None }),
             // What was written stays until the pod is cleaned up.
             RunState::Exited(since, end, _) if of == Signal::NodeFs => {
@@ -142,9 +142,9 @@ pub(super) fn exceeded(
 fn kill(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let RunState::Running(since) = worker.runs[i].state else { return };
+    let RunState::Running(since) = worker.runs[i].state() else { return };
     let run = &mut worker.runs[i];
-    run.state = RunState::Exited(since, now, Exit::OutOfMemory);
+    run.set_state(RunState::Exited(since, now, Exit::OutOfMemory));
     run.ready = false;
     worker.dirty = true;
     trace(node, id, "out of memory: a container is killed", cx);

@@ -12,11 +12,13 @@ mod hooks;
 mod images;
 mod kubelet;
 mod memory;
+mod overslept;
 mod pressure;
 mod probes;
 mod pulls;
 pub mod registry;
 mod restarts;
+mod runs;
 mod runtime;
 mod shutdown;
 mod statics;
@@ -136,6 +138,10 @@ pub struct NodeAgent {
     status_armed: bool,
     /// The node goes down.
     shutdown: Option<Shutdown>,
+    /// All it does takes so many times as long.
+    slow: u32,
+    /// Bytes of its disk that something else than pods and images takes.
+    filled: i64,
     /// Devices that are unhealthy.
     unhealthy: Option<Box<Resources>>,
     /// Pods that it has refused and that are not gone yet.
@@ -171,6 +177,8 @@ impl NodeAgent {
             pressure: None,
             status_armed: false,
             shutdown: None,
+            slow: 1,
+            filled: 0,
             unhealthy: None,
             refused: Vec::new(),
             correlator: None,
@@ -406,6 +414,40 @@ impl NodeAgent {
         let then = now + FIRST_STATUS;
         let op = Op::NodeStatus(Box::new(self.status(cx.stamp_of(then), then)));
         cx.submit(then, Context::request(user, Kind::Node, Sym::EMPTY, name, op), None);
+    }
+
+    /// The kubelet gets through to an API server again: it renews its Lease, and looks how its node
+    /// is shown.
+    pub fn back(&mut self, cx: &mut Context<'_>) {
+        if !self.kubelet_up() {
+            return;
+        }
+        let (node, now) = (self.setup.name, cx.now());
+        let reports = !self.setup.fake;
+        cx.leases_mut().start(node, now, crate::event::lease::PERIOD, reports);
+        if self.setup.explicit {
+            self.beat(Beat::Renewal, cx);
+            self.arm_beat(Beat::Report, cx);
+        }
+        self.look_at_status(cx);
+    }
+
+    /// Its status loop will find that the store shows the node otherwise than it is.
+    pub fn look_at_status(&mut self, cx: &mut Context<'_>) {
+        if self.kubelet_up() {
+            self.arm_status(cx);
+        }
+    }
+
+    /// A request with this token was never answered.
+    pub fn unanswered(&mut self, token: u32, cx: &mut Context<'_>) {
+        kubelet::unanswered(self, token, cx);
+    }
+
+    /// True for a minimal agent.
+    #[must_use]
+    pub fn is_fake(&self) -> bool {
+        self.setup.fake
     }
 
     /// Arms the next heartbeat of a kind, if they are spelled out.

@@ -117,7 +117,7 @@ fn room(node: &NodeAgent, signal: Signal) -> Option<i64> {
         Signal::ImageFs if own_images => Some(config.image_fs - node.images.bytes()),
         Signal::NodeFs | Signal::ImageFs => (capacity.ephemeral > 0).then(|| {
             let images = if own_images { 0 } else { node.images.bytes() };
-            capacity.ephemeral - config.system.ephemeral - images
+            capacity.ephemeral - config.system.ephemeral - images - node.filled
         }),
         Signal::Pid => Some(config.pids),
     }
@@ -149,6 +149,35 @@ fn available(node: &NodeAgent, signal: Signal, now: SimTime) -> Option<i64> {
     let used = counted(node, signal)
         .map_or(0, |of| all_parts(node, of).iter().map(|part| part.at(now)).sum::<i64>());
     Some(room - whole(used))
+}
+
+/// A look that the machine has slept through comes later.
+pub(super) fn overslept(
+    node: &mut NodeAgent,
+    event: NodeEvent,
+    was: SimTime,
+    later: (SimTime, u64),
+) {
+    let Some(state) = node.pressure.as_deref_mut() else { return };
+    let armed = if event == NodeEvent::Pressure {
+        &mut state.armed
+    } else if event == NodeEvent::NoMemoryLeft {
+        &mut state.empty
+    } else if event == NodeEvent::ImageGc {
+        &mut state.gc
+    } else {
+        return;
+    };
+    if armed.is_some_and(|(at, _)| at == was) {
+        *armed = Some(later);
+    }
+}
+
+/// What is missing until the disk of pods is full to so many percent.
+pub(super) fn to_fill(node: &NodeAgent, percent: u32, now: SimTime) -> i64 {
+    let whole = capacity(node, Signal::NodeFs);
+    let left = available(node, Signal::NodeFs, now).filter(|_| whole > 0);
+    left.map_or(0, |left| (left - whole / 100 * i64::from(100 - percent.min(100))).max(0))
 }
 
 /// Usage on the node has changed: the next look, and the end of all memory, are reckoned anew.

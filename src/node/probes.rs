@@ -53,7 +53,7 @@ impl<'w> Probed<'w> {
         let delayed = behaviour.ready_after_ns > 0 && container.startup.is_none();
         let bare = which == ProbeKind::Readiness && (delayed || fails);
         let probe = own.or(bare.then_some(BARE_PROBE))?;
-        let RunState::Running(since) = worker.runs.get(i)?.state else { return None };
+        let RunState::Running(since) = worker.runs.get(i)?.state() else { return None };
         Some(Self { worker, i, which, probe, real: own.is_some(), since })
     }
 
@@ -102,7 +102,7 @@ impl<'w> Probed<'w> {
     /// The first tick at or after an instant.
     fn tick(&self, at: SimTime) -> SimTime {
         let delay = SimDuration::from_secs(u64::from(self.probe.initial_delay_s));
-        let from = self.worker.probing;
+        let from = self.worker.probing();
         let period = u64::from(self.probe.period_s.max(1)) * 1_000_000_000;
         let earliest = at.max(self.since + delay);
         from + SimDuration(earliest.since(from).0.div_ceil(period).max(1) * period)
@@ -218,7 +218,7 @@ pub(super) fn probed(
     let now = cx.now();
     let Some(worker) = node.workers.get(id) else { return };
     let Some(run) = worker.runs.get(i).filter(|r| r.run == number && !r.unhealthy) else { return };
-    let mut streaks = run.streaks;
+    let mut streaks = run.streaks();
     let ends = !matches!(worker.stage, Stage::Starting(_) | Stage::Up);
     // Of a pod that ends only the readiness is still asked for.
     if ends && which != ProbeKind::Readiness {
@@ -243,7 +243,7 @@ pub(super) fn probed(
         *streak = 0;
     }
     if let Some(worker) = node.workers.get_mut(id) {
-        worker.runs[i].streaks = streaks;
+        worker.runs[i].set_streaks(streaks);
     }
     if !passes && real {
         event(node, id, &UNHEALTHY, Text::Plain(failed_text(which)), cx);

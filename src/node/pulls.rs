@@ -215,7 +215,7 @@ fn begin(node: &mut NodeAgent, pull: Pull, cx: &mut Context<'_>) -> Option<SimTi
     } else {
         let bytes = num::float_u(num::u64_of(missing));
         let per_second = num::float_u(node.setup.latencies.pull_bytes_per_s.max(1));
-        SimDuration::from_secs_f64(bytes / per_second)
+        SimDuration::from_secs_f64(bytes / per_second).times(u64::from(node.slow))
     };
     node.schedule(span, NodeEvent::ImageReady { pod, container }, cx);
     Some(cx.now() + span)
@@ -225,6 +225,19 @@ impl NodeAgent {
     /// True if transfers of this node share a bandwidth with each other or with those of others.
     fn shares_bandwidth(&self) -> bool {
         self.setup.shared_registry || self.setup.kubelet.parallel_pulls > 1
+    }
+}
+
+/// A pull whose end the machine has slept through ends later.
+pub(super) fn overslept(
+    node: &mut NodeAgent,
+    (pod, container): (u32, u16),
+    was: SimTime,
+    at: SimTime,
+) {
+    let this = |p: &&mut Pull| (p.pod, p.container) == (pod, container) && p.ends == Some(was);
+    if let Some(pull) = node.pulls.active.iter_mut().find(this) {
+        pull.ends = Some(at);
     }
 }
 
@@ -311,7 +324,7 @@ pub(super) fn again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut list: SmallVec<[usize; 2]> = SmallVec::new();
     for wanting in rare.wanting.iter().filter(|w| !w.under_way) {
         let i = usize::from(wanting.container);
-        if worker.runs[i].state == RunState::Created && !worker.runs[i].starting {
+        if worker.runs[i].state() == RunState::Created && !worker.runs[i].starting {
             list.push(i);
         }
     }

@@ -26,7 +26,7 @@ const RESYNC: SimDuration = SimDuration::from_secs(60);
 
 /// The container has ended and is to be started again.
 fn to_restart(worker: &Worker, i: usize) -> bool {
-    let RunState::Exited(_, _, exit) = worker.runs[i].state else { return false };
+    let RunState::Exited(_, _, exit) = worker.runs[i].state() else { return false };
     let code = exit.code();
     worker.runs[i].restarts(worker.spec.restart, worker.container(i), code, i < worker.n_init())
 }
@@ -34,8 +34,8 @@ fn to_restart(worker: &Worker, i: usize) -> bool {
 /// What earlier syncs said of back-offs is shown by the next status; true if that is news.
 pub(super) fn show(worker: &mut Worker) -> bool {
     let mut news = false;
-    for run in &mut worker.runs {
-        let waits = run.due().is_some() && matches!(run.state, RunState::Exited(..));
+    for run in worker.runs.iter_mut() {
+        let waits = run.due().is_some() && matches!(run.state(), RunState::Exited(..));
         news |= waits && !run.waiting;
         run.waiting |= waits;
     }
@@ -49,7 +49,7 @@ pub(super) fn ended(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let mut init_done = false;
     let mut news = false;
     for i in 0..worker.runs.len() {
-        let RunState::Exited(_, finished, exit) = worker.runs[i].state else { continue };
+        let RunState::Exited(_, finished, exit) = worker.runs[i].state() else { continue };
         if worker.runs[i].due().is_some() || worker.runs[i].starting {
             continue;
         }

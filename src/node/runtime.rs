@@ -37,13 +37,23 @@ pub(super) enum RunState {
     Exited(SimTime, SimTime, Exit),
 }
 
-/// A container over its runs.
+/// How far the present run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunStage {
+    Created,
+    Running,
+    Exited,
+}
+
+/// A container over its runs. There is one for each container of a cluster: what few have is boxed.
 #[expect(clippy::struct_excessive_bools, reason = "a status has that many flags")]
 #[derive(Debug, Clone)]
 pub(super) struct Run {
-    pub(super) state: RunState,
-    /// Earlier runs and the back-off after them: few containers have any.
+    /// When the present run started, if it did.
+    since: SimTime,
+    /// How it ended, earlier runs and the back-off after them: few containers have any.
     past: Option<Box<Past>>,
+    stage: RunStage,
     /// Number of the present run; events of another run are stale.
     pub(super) run: u16,
     pub(super) restarts: u32,
@@ -51,8 +61,6 @@ pub(super) struct Run {
     pub(super) started: bool,
     /// A probe has failed for good: it is killed, and starts again whatever its exit code is.
     pub(super) unhealthy: bool,
-    /// Results in a row that speak against the present verdict, by probe.
-    pub(super) streaks: [u16; 3],
     /// A sync has seen it running.
     pub(super) seen: bool,
     /// Its status says that it waits for its back-off.
@@ -64,6 +72,10 @@ pub(super) struct Run {
 /// What came before the present run of a container.
 #[derive(Debug, Clone, Copy, Default)]
 struct Past {
+    /// The end of the present run.
+    ended: Option<(SimTime, Exit)>,
+    /// Results in a row that speak against the present verdict, by probe.
+    streaks: [u16; 3],
     /// The run before.
     last: Option<(SimTime, SimTime, Exit)>,
     /// Back-off of the next restart, and when it was last raised.
@@ -76,14 +88,14 @@ struct Past {
 impl Default for Run {
     fn default() -> Self {
         Self {
-            state: RunState::Created,
+            since: SimTime::ZERO,
             past: None,
+            stage: RunStage::Created,
             run: 0,
             restarts: 0,
             ready: false,
             started: false,
             unhealthy: false,
-            streaks: [0; 3],
             seen: false,
             waiting: false,
             starting: false,
@@ -92,6 +104,40 @@ impl Default for Run {
 }
 
 impl Run {
+    /// State of the present run.
+    pub(super) fn state(&self) -> RunState {
+        let ended = || self.past.as_ref()?.ended;
+        match (self.stage, ended()) {
+            (RunStage::Exited, Some((at, exit))) => RunState::Exited(self.since, at, exit),
+            (RunStage::Running, _) => RunState::Running(self.since),
+            (RunStage::Created | RunStage::Exited, _) => RunState::Created,
+        }
+    }
+
+    /// The present run comes to this state.
+    pub(super) fn set_state(&mut self, state: RunState) {
+        match state {
+            RunState::Created => self.stage = RunStage::Created,
+            RunState::Running(since) => (self.stage, self.since) = (RunStage::Running, since),
+            RunState::Exited(since, at, exit) => {
+                (self.stage, self.since) = (RunStage::Exited, since);
+                self.past.get_or_insert_default().ended = Some((at, exit));
+            }
+        }
+    }
+
+    /// Results in a row that speak against the present verdict, by probe.
+    pub(super) fn streaks(&self) -> [u16; 3] {
+        self.past.as_ref().map_or([0; 3], |past| past.streaks)
+    }
+
+    /// Sets them.
+    pub(super) fn set_streaks(&mut self, streaks: [u16; 3]) {
+        if self.streaks() != streaks {
+            self.past.get_or_insert_default().streaks = streaks;
+        }
+    }
+
     /// When a container that ended at `finished` may start again: at once the first time, then
     /// after 10, 20, 40… 300 s from its end; ten quiet minutes start over.
     /// Source: `kuberuntime_manager.go` `doBackOff`, `flowcontrol/backoff.go`.
@@ -145,7 +191,7 @@ impl Run {
 
     /// True while it runs.
     pub(super) fn running(&self) -> bool {
-        matches!(self.state, RunState::Running(_))
+        self.stage == RunStage::Running
     }
 }
 
@@ -160,6 +206,8 @@ fn restarts(policy: RestartPolicy, container: &Container, code: i32, init: bool)
         RestartPolicy::Never => false,
     }
 }
+
+const _: () = assert!(size_of::<Run>() <= 32, "there is one for each container of a cluster");
 
 #[cfg(test)]
 mod tests {

@@ -87,10 +87,10 @@ fn container_status(
     let waiting = |reason: &Known| ContainerState::Waiting { reason: reason.sym() };
     // Its pod got as far as its app containers: what never started ends as if it had failed.
     let lost = worker.stage == Stage::Stopped && i >= worker.n_init() && initialized(worker);
-    let (state, last) = match run.state {
+    let (state, last) = match run.state() {
         RunState::Created if lost => (unknown, run.last()),
         RunState::Created | RunState::Exited(..) if !wants.is_empty() => {
-            let ended = match run.state {
+            let ended = match run.state() {
                 RunState::Exited(s, f, exit) => Some((s, f, exit)),
                 RunState::Created | RunState::Running(_) => run.last(),
             };
@@ -130,7 +130,7 @@ fn ended(end: End, status: &mut PodStatus, transition: Stamp) {
 /// Whether the init containers are done.
 fn initialized(worker: &Worker) -> bool {
     worker.runs[..worker.n_init()].iter().enumerate().all(|(i, r)| {
-        matches!(r.state, RunState::Exited(_, _, Exit::Code(0)))
+        matches!(r.state(), RunState::Exited(_, _, Exit::Code(0)))
             || worker.container(i).sidecar && r.started
     })
 }
@@ -138,7 +138,7 @@ fn initialized(worker: &Worker) -> bool {
 /// Whether an app container has never been started.
 fn unstarted(worker: &Worker) -> bool {
     let apps = &worker.runs[worker.n_init()..];
-    apps.iter().any(|r| r.state == RunState::Created && r.last().is_none() && r.run == 0)
+    apps.iter().any(|r| r.state() == RunState::Created && r.last().is_none() && r.run == 0)
 }
 
 /// The phase that is told: a pod that has ended by itself goes on running until it is stopped.
@@ -164,7 +164,7 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
     let policy = worker.spec.restart;
     for (i, run) in init.iter().enumerate() {
         let container = worker.container(i);
-        if let RunState::Exited(_, _, exit) = run.state
+        if let RunState::Exited(_, _, exit) = run.state()
             && exit.code() != 0
             && !container.sidecar
             && !run.restarts(policy, container, exit.code(), true)
@@ -175,8 +175,8 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
     let code = |state: RunState| {
         if let RunState::Exited(_, _, exit) = state { Some(exit.code()) } else { None }
     };
-    let ended = apps.iter().all(|r| code(r.state).is_some());
-    let fine = apps.iter().all(|r| code(r.state) == Some(0));
+    let ended = apps.iter().all(|r| code(r.state()).is_some());
+    let fine = apps.iter().all(|r| code(r.state()) == Some(0));
     if stopping {
         if apps.iter().any(super::runtime::Run::running) {
             return Phase::Running;
@@ -191,7 +191,7 @@ pub(super) fn outcome(worker: &Worker) -> Phase {
         return Phase::Pending;
     }
     let restartable = apps.iter().enumerate().any(|(i, r)| {
-        code(r.state).is_some_and(|c| r.restarts(policy, worker.container(n_init + i), c, false))
+        code(r.state()).is_some_and(|c| r.restarts(policy, worker.container(n_init + i), c, false))
     });
     if !ended || restartable {
         Phase::Running
@@ -211,7 +211,7 @@ pub(super) fn ready(worker: &Worker) -> bool {
 fn conditions(worker: &Worker, phase: Phase, status: &mut PodStatus, stamp: Stamp) {
     let n_init = worker.n_init();
     let stopping = matches!(worker.stage, Stage::Stopping | Stage::Stopped);
-    let started = worker.runs.iter().any(|r| r.run > 0 || r.state != RunState::Created);
+    let started = worker.runs.iter().any(|r| r.run > 0 || r.state() != RunState::Created);
     let sandbox = !matches!(worker.stage, Stage::Mounting | Stage::Sandbox)
         && (started || !stopping)
         && !matches!(phase, Phase::Succeeded | Phase::Failed);

@@ -5,12 +5,12 @@ use super::ending::End;
 use super::hooks::Hooked;
 use super::memory::Use;
 use super::pulls::Wanting;
-use super::runtime::Run;
+use super::runs::Runs;
 use crate::api::pod::{Behaviour, Container};
 use crate::api::resources::Resources;
 use crate::api::versions::ObjRef;
 use crate::api::{Name, PodSpec, Stamp, Uid};
-use crate::engine::{SimDuration, SimTime, Sym};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -49,17 +49,13 @@ pub(super) struct Worker {
     pub(super) spec: Arc<PodSpec>,
     pub(super) stage: Stage,
     /// Init containers, then app containers.
-    pub(super) runs: SmallVec<[Run; 1]>,
+    pub(super) runs: Runs,
     pub(super) ip: u32,
     pub(super) start: Stamp,
     /// Something changed that no status patch has reported.
     pub(super) dirty: bool,
     /// The last step on the pod: the cause of the next report.
     pub(super) cause: u64,
-    /// When the containers must be killed.
-    pub(super) deadline: SimTime,
-    /// When its probes were registered: their ticks count from there.
-    pub(super) probing: SimTime,
     /// Gate for the DELETE: the last status patch has been answered.
     pub(super) final_patch: bool,
     /// What few pods need.
@@ -71,6 +67,10 @@ pub(super) struct Worker {
 pub(super) struct Rare {
     /// The API server says of it what the kubelet has not told.
     pub(super) differs: bool,
+    /// When the containers must be killed.
+    deadline: Option<SimTime>,
+    /// When its probes were registered: their ticks count from there.
+    probing: SimTime,
     /// When the worker wakes by its own clock.
     pub(super) wake: Option<SimTime>,
     /// Why the kubelet ends the pod.
@@ -131,6 +131,34 @@ impl Worker {
         !matches!(self.stage, Stage::Stopped | Stage::Finished | Stage::Ended)
     }
 
+    /// When the containers must be killed; never unless the pod is to go.
+    pub(super) fn deadline(&self) -> SimTime {
+        self.rare().and_then(|r| r.deadline).unwrap_or(SimTime::MAX)
+    }
+
+    /// Sets it.
+    pub(super) fn set_deadline(&mut self, deadline: SimTime) {
+        self.rare_mut().deadline = Some(deadline);
+    }
+
+    /// When its probes were registered: their ticks count from there.
+    pub(super) fn probing(&self) -> SimTime {
+        self.rare().map_or(SimTime::ZERO, |r| r.probing)
+    }
+
+    /// Its probes, if it has any, are registered.
+    pub(super) fn probes_from(&mut self, at: SimTime) {
+        let asked = |i: usize| {
+            let (container, behaviour) = (self.container(i), self.behaviour(i));
+            let own = [container.startup, container.liveness, container.readiness];
+            let told = behaviour.probing.is_some() || behaviour.ready_after_ns > 0;
+            told || own.iter().any(Option::is_some)
+        };
+        if (0..self.runs.len()).any(asked) {
+            self.rare_mut().probing = at;
+        }
+    }
+
     /// What few pods need, if this one does.
     pub(super) fn rare(&self) -> Option<&Rare> {
         self.rare.as_deref()
@@ -145,7 +173,9 @@ impl Worker {
 /// The workers of a node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
-    slots: Vec<(u16, Option<Worker>)>,
+    slots: Vec<Option<Worker>>,
+    /// How often each slot has been left.
+    generations: Vec<u16>,
     free: Vec<u16>,
     by_object: FxHashMap<ObjRef, u32>,
     /// Requests of the pods that hold resources, and their number.
@@ -166,25 +196,36 @@ impl Workers {
             if self.slots.len() == self.slots.capacity() {
                 // By and by: nodes are many, and none needs room for twice its pods.
                 self.slots.reserve_exact(SLOTS);
+                self.generations.reserve_exact(SLOTS);
             }
-            self.slots.push((0, None));
+            self.slots.push(None);
+            self.generations.push(0);
             u16::try_from(self.slots.len() - 1).expect("fewer than 65,536 pods on a node")
         });
-        let entry = &mut self.slots[slot as usize];
-        entry.1 = Some(worker);
-        let id = u32::from(entry.0) << 16 | u32::from(slot);
+        self.slots[usize::from(slot)] = Some(worker);
+        let id = self.id(usize::from(slot));
         self.by_object.insert(object, id);
         id
     }
 
+    /// The number of whoever is in a slot.
+    fn id(&self, slot: usize) -> u32 {
+        u32::from(self.generations[slot]) << 16 | num::u32_of(slot)
+    }
+
+    /// The slot of a number, if it is still that worker's.
+    fn slot(&self, id: u32) -> Option<usize> {
+        let slot = (id & 0xffff) as usize;
+        (self.generations.get(slot).copied().map(u32::from) == Some(id >> 16)).then_some(slot)
+    }
+
     pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Worker> {
-        let (generation, worker) = self.slots.get_mut((id & 0xffff) as usize)?;
-        if u32::from(*generation) == id >> 16 { worker.as_mut() } else { None }
+        let slot = self.slot(id)?;
+        self.slots[slot].as_mut()
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Worker> {
-        let (generation, worker) = self.slots.get((id & 0xffff) as usize)?;
-        if u32::from(*generation) == id >> 16 { worker.as_ref() } else { None }
+        self.slots[self.slot(id)?].as_ref()
     }
 
     /// The worker of an object.
@@ -193,18 +234,14 @@ impl Workers {
     }
 
     pub(super) fn remove(&mut self, id: u32) {
-        let slot = (id & 0xffff) as usize;
-        let Some((generation, worker)) = self.slots.get_mut(slot) else { return };
-        if u32::from(*generation) != id >> 16 {
-            return;
-        }
-        if let Some(worker) = worker.take() {
+        let Some(slot) = self.slot(id) else { return };
+        if let Some(worker) = self.slots[slot].take() {
             self.by_object.remove(&worker.object);
             if worker.holds() {
                 self.held.sub(&worker.spec.requests);
                 self.holding -= 1;
             }
-            *generation = generation.wrapping_add(1);
+            self.generations[slot] = self.generations[slot].wrapping_add(1);
             self.free.push(u16::try_from(slot).unwrap_or_default());
         }
     }
@@ -236,42 +273,30 @@ impl Workers {
 
     /// Pods that hold resources of the node, in slot order.
     pub(super) fn active(&self) -> impl Iterator<Item = &Worker> {
-        self.slots.iter().filter_map(|(_, w)| w.as_ref()).filter(|w| w.holds())
+        self.slots.iter().flatten().filter(|w| w.holds())
     }
 
     /// Numbers of all workers, in slot order.
     pub(super) fn ids(&self) -> Vec<u32> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, worker))| worker.is_some())
-            .map(|(slot, (generation, _))| {
-                u32::from(*generation) << 16 | crate::engine::num::u32_of(slot)
-            })
-            .collect()
+        let taken = |slot: &usize| self.slots[*slot].is_some();
+        (0..self.slots.len()).filter(taken).map(|slot| self.id(slot)).collect()
     }
 
     /// The specs of pods whose containers run, or will.
     pub(super) fn holding(&self) -> impl Iterator<Item = &PodSpec> + '_ {
-        let workers = self.slots.iter().filter_map(|(_, worker)| worker.as_ref());
-        let over = |w: &Worker| matches!(w.stage, Stage::Stopped | Stage::Finished | Stage::Ended);
-        workers.filter(move |w| !over(w)).map(|w| &*w.spec)
+        self.active().map(|w| &*w.spec)
     }
 
     /// Numbers of workers with something to report, in slot order.
     pub(super) fn dirty(&self) -> SmallVec<[u32; 8]> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, worker))| worker.as_ref().is_some_and(|w| w.dirty))
-            .map(|(slot, (generation, _))| {
-                u32::from(*generation) << 16 | crate::engine::num::u32_of(slot)
-            })
-            .collect()
+        let dirty = |slot: &usize| self.slots[*slot].as_ref().is_some_and(|w| w.dirty);
+        (0..self.slots.len()).filter(dirty).map(|slot| self.id(slot)).collect()
     }
 
     /// Objects of all workers, in slot order.
     pub(super) fn objects(&self) -> impl Iterator<Item = ObjRef> + '_ {
-        self.slots.iter().filter_map(|(_, worker)| worker.as_ref().map(|w| w.object))
+        self.slots.iter().flatten().map(|w| w.object)
     }
 }
+
+const _: () = assert!(size_of::<Option<Worker>>() <= 104, "there is one for each pod");

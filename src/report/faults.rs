@@ -71,7 +71,9 @@ impl FaultRow {
             | Whom::Registry(_)
             | Whom::Process(..)
             | Whom::ControlPlane
-            | Whom::All => None,
+            | Whom::All
+            | Whom::Share(..)
+            | Whom::Between(_) => None,
         };
         Self {
             name: fault.name.clone(),
@@ -85,7 +87,9 @@ impl FaultRow {
                 | Whom::Selector(..)
                 | Whom::Count(_)
                 | Whom::ControlPlane
-                | Whom::All => "",
+                | Whom::All
+                | Whom::Share(..)
+                | Whom::Between(_) => "",
             },
             zone,
             ..Self::again("")

@@ -20,8 +20,8 @@ use crate::api::pod::{ConditionType, Pod};
 use crate::api::request::User;
 use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
-use crate::cluster::HELD;
 use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
+use crate::cluster::{HELD, NETWORK};
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -203,7 +203,7 @@ impl Metrics {
                 self.unwanted(change.object, user, verb.1, now);
             }
             if change.deleted {
-                self.gone(now, change.object);
+                self.gone(now, change.object, pod);
             } else {
                 self.pod(now, user, change.object, pod);
             }
@@ -269,10 +269,9 @@ impl Metrics {
             self.totals.restarts += more;
             self.workloads.row_mut(row.workload).counts.restarts += more;
         }
-        row.reason = pod.status.reason;
         let state = row.judge(pod);
         // A kubelet that is short of something asks nobody: it ends the pod and says so.
-        let evicted = pod.terminal() && row.reason.as_str() == "Evicted";
+        let evicted = pod.terminal() && pod.status.reason.as_str() == "Evicted";
         let workload = row.workload;
         if evicted && self.pods.unwanted(index, user) {
             self.pods.row_mut(index).evicted = true;
@@ -298,9 +297,8 @@ impl Metrics {
     /// A pod has a node. One that came with it (static, or from a file) waited for nobody.
     fn bound(&mut self, now: SimTime, index: usize, node: Sym, waited: bool) {
         let node = self.nodes.index(node);
-        let row = self.pods.row_mut(index);
-        row.node = num::u32_of(node);
-        row.bound = now;
+        self.pods.bind(index, node, now);
+        let row = self.pods.row(index);
         let ((cpu, memory), workload) = (row.room(), row.workload);
         let (wait, created) = (now.since(row.created).0, row.created);
         if row.state == State::Waiting {
@@ -359,8 +357,8 @@ impl Metrics {
     }
 
     fn finished(&mut self, now: SimTime, index: usize, state: State) {
-        let row = self.pods.row_mut(index);
-        row.ended = now;
+        self.pods.end(index, now);
+        let row = self.pods.row(index);
         self.work.1 = Some(now);
         let failed = u64::from(state == State::Failed);
         for counts in [&mut self.totals, &mut self.workloads.row_mut(row.workload).counts] {
@@ -370,7 +368,7 @@ impl Metrics {
     }
 
     /// A pod is gone from the store.
-    fn gone(&mut self, now: SimTime, object: ObjRef) {
+    fn gone(&mut self, now: SimTime, object: ObjRef, pod: &Pod) {
         let Some(index) = self.pods.find(object) else { return };
         let row = self.pods.row(index);
         let (state, node, workload) = (row.state, row.node, row.workload);
@@ -391,17 +389,17 @@ impl Metrics {
         if node == NONE {
             self.longest_wait = self.longest_wait.max(now.since(self.pods.row(index).created).0);
         }
-        self.write_pod(index, now);
+        self.write_pod(index, pod, now);
         self.pods.remove(index);
     }
 
-    fn write_pod(&mut self, index: usize, gone: SimTime) {
+    fn write_pod(&mut self, index: usize, pod: &Pod, gone: SimTime) {
         let Some(sink) = &mut self.sink else { return };
         let row = self.pods.row(index);
         let workload = &self.workloads.rows[row.workload as usize].label;
         let node = self.nodes.rows.get(row.node as usize).map_or(Sym::EMPTY, |n| n.name);
-        let by = self.pods.gone_by(index);
-        pod_row(&mut self.line, row, (workload, node), (gone, by));
+        let (ended, by) = (self.pods.ended(index), self.pods.gone_by(index));
+        pod_row(&mut self.line, (row, pod), (workload, node), (ended, gone, by));
         sink.row(Stream::Pods, self.line.end());
     }
 
@@ -421,26 +419,25 @@ impl Metrics {
 
     fn fault(&mut self, now: SimTime, fault: u32, node: Sym, step: &str) {
         let Some(row) = self.faults.get_mut(fault as usize) else { return };
-        let of_nodes = [FaultKind::NodeCrash, FaultKind::Shutdown, FaultKind::KubeletStop];
-        if !of_nodes.contains(&row.what) && !matches!(row.what, FaultKind::Blackout(_)) {
+        if !of_nodes(row.what) || node.as_str() == NETWORK {
             // No node goes down with it.
             if begins(step) {
                 row.begun = row.begun.or(Some(now));
             } else {
                 row.ended = Some(now);
             }
-            if row.component.is_empty() && row.what == FaultKind::WatchLoss {
+            if row.component.is_empty() && of_watches(row.what) {
                 row.nodes.insert(self.nodes.index(node));
             }
             return;
         }
         let index = self.nodes.index(node);
-        let crash = row.what != FaultKind::KubeletStop;
+        let crash = downs(row.what);
         let machine = &mut self.nodes.rows[index];
         if begins(step) {
             row.strike(index, now);
             machine.fault = fault;
-            machine.down = crash;
+            machine.down |= crash;
             machine.crashes += u32::from(crash);
             self.active_faults = true;
             if self.crashed.0 < now {
@@ -453,7 +450,7 @@ impl Metrics {
             if step == HELD {
                 return;
             }
-            machine.down = false;
+            machine.down &= !crash;
             if machine.agent == Agent::Fakelet {
                 self.revive(now, index);
             }
@@ -462,35 +459,27 @@ impl Metrics {
 
     /// The minimal agent does not report its pods again after an outage that nobody noticed.
     fn revive(&mut self, now: SimTime, node: usize) {
-        let here: Vec<usize> = self
-            .pods
-            .live()
-            .filter(|&p| self.pods.row(p).lost && self.pods.row(p).node as usize == node)
-            .collect();
-        for index in here {
+        for index in self.pods.on_node(node) {
             let row = self.pods.row_mut(index);
-            row.lost = false;
+            if !std::mem::take(&mut row.lost) {
+                continue;
+            }
             if row.state == State::NotReady && self.nodes.rows[node].ready {
                 self.turn(now, index, State::Ready);
             }
         }
     }
 
-    /// Machines have crashed: what ran on them serves no more, whatever the API still says. One
-    /// pass for all machines of one instant.
+    /// Machines have crashed: what ran on them serves no more, whatever the API still says.
     fn flush_crashes(&mut self) {
         let now = self.crashed.0;
         let nodes = std::mem::take(&mut self.crashed.1);
-        if nodes.is_empty() {
-            return;
-        }
-        let hit = |index: &usize| {
-            let row = self.pods.row(*index);
-            nodes.contains(&row.node) && row.holds() && !row.lost
-        };
-        let struck: Vec<usize> = self.pods.live().filter(hit).collect();
-        for index in struck {
+        let all = nodes.into_iter().flat_map(|node| self.pods.on_node(node as usize));
+        for index in all.collect::<Vec<usize>>() {
             let row = self.pods.row_mut(index);
+            if !row.holds() || row.lost {
+                continue;
+            }
             let (node, workload, state) = (row.node as usize, row.workload, row.state);
             let machine = &self.nodes.rows[node];
             row.lost = machine.down;
@@ -515,6 +504,35 @@ impl Metrics {
             self.decisions.placed += 1;
         }
     }
+}
+
+/// True for faults that nodes are counted of, from strike to relief.
+const fn of_nodes(what: FaultKind) -> bool {
+    downs(what)
+        || matches!(
+            what,
+            FaultKind::KubeletStop
+                | FaultKind::Partition { .. }
+                | FaultKind::Freeze
+                | FaultKind::Network(_)
+        )
+}
+
+/// True for faults in which machines go down.
+const fn downs(what: FaultKind) -> bool {
+    matches!(
+        what,
+        FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::Blackout(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_)
+    )
+}
+
+/// True for faults whose nodes are counted although nothing on them ends.
+const fn of_watches(what: FaultKind) -> bool {
+    matches!(what, FaultKind::WatchLoss | FaultKind::SlowNode(_) | FaultKind::DiskFull(_))
 }
 
 /// The plan without the objects and traces, which the report does not need.
@@ -591,23 +609,30 @@ impl Observer for Metrics {
         }
         self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);
-        let mut live: Vec<usize> = self.pods.live().collect();
-        live.sort_by(|&a, &b| {
-            let (a, b) = (self.pods.row(a), self.pods.row(b));
-            let by_name = || a.ns.cmp_text(b.ns).then_with(|| a.name.cmp_text(b.name));
-            a.created.cmp(&b.created).then_with(by_name)
+        // Narrow numbers and no buffer: of a big cluster this is the moment of most memory.
+        let mut live: Vec<u32> = self.pods.live().map(num::u32_of).collect();
+        live.sort_unstable_by(|&a, &b| {
+            let (a, b) = (a as usize, b as usize);
+            let by_name = || {
+                let (a, b) = (self.pods.content(a, versions), self.pods.content(b, versions));
+                let (a, b) = (a.map(|p| &p.meta), b.map(|p| &p.meta));
+                let ordering = a
+                    .zip(b)
+                    .map(|(a, b)| a.ns.cmp_text(b.ns).then_with(|| a.name.cmp_text(b.name)));
+                ordering.unwrap_or_else(|| a.is_some().cmp(&b.is_some()))
+            };
+            self.pods.row(a).created.cmp(&self.pods.row(b).created).then_with(by_name)
         });
         for index in live {
+            let index = index as usize;
+            let Some(pod) = self.pods.content(index, versions) else { continue };
             let row = self.pods.row(index);
             if row.state == State::Waiting {
                 self.longest_wait = self.longest_wait.max(now.since(row.created).0);
-                let pod =
-                    versions.current(Kind::Pod, self.pods.object(index)).and_then(Obj::as_pod);
-                let spec = &self.plan.cluster.scheduler;
-                let why = pod.map(|p| why_waiting(p, spec)).unwrap_or_default();
+                let why = why_waiting(pod, &self.plan.cluster.scheduler);
                 *self.unscheduled.entry(why).or_default() += 1;
             }
-            self.write_pod(index, SimTime::MAX);
+            self.write_pod(index, pod, SimTime::MAX);
         }
     }
 }

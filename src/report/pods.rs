@@ -2,8 +2,8 @@
 
 use super::rows::Line;
 use crate::api::request::User;
-use crate::api::versions::ObjRef;
-use crate::api::{Name, Pod, pod::Phase};
+use crate::api::versions::{ObjRef, Versions};
+use crate::api::{Kind, Obj, Pod, pod::Phase};
 use crate::engine::intern::Pool;
 use crate::engine::table::Table;
 use crate::engine::{SimTime, Sym, num};
@@ -116,12 +116,6 @@ pub struct PodRow {
     pub running: SimTime,
     /// Ready for the first time.
     pub ready: SimTime,
-    /// Succeeded or failed.
-    pub ended: SimTime,
-    /// Namespace.
-    pub ns: Sym,
-    /// Name.
-    pub name: Name,
     /// Which object of its row.
     generation: u32,
     /// Index of its node, or [`NONE`].
@@ -134,8 +128,8 @@ pub struct PodRow {
     pub restarts: u32,
     /// Decisions of the scheduler about it.
     pub attempts: u32,
-    /// Reason in the status.
-    pub reason: Sym,
+    /// Its place in the list of its node.
+    place: u32,
     /// What it does.
     pub state: State,
     /// Its machine died under it, and its kubelet has not reported since.
@@ -152,16 +146,13 @@ impl Default for PodRow {
             bound: never,
             running: never,
             ready: never,
-            ended: never,
-            ns: Sym::EMPTY,
-            name: Name::default(),
             generation: 0,
             node: NONE,
             workload: NONE,
             room: 0,
             restarts: 0,
             attempts: 0,
-            reason: Sym::EMPTY,
+            place: NONE,
             state: State::Waiting,
             lost: false,
             evicted: false,
@@ -169,7 +160,7 @@ impl Default for PodRow {
     }
 }
 
-const _: () = assert!(size_of::<PodRow>() <= 88, "there is one for each pod");
+const _: () = assert!(size_of::<PodRow>() <= 64, "there is one for each pod");
 
 impl PodRow {
     /// CPU (milli-cores) and memory (bytes) that it asks for.
@@ -210,8 +201,12 @@ impl PodRow {
 #[derive(Debug, Clone, Default)]
 pub struct PodTable {
     rows: Table<PodRow>,
+    /// Rows of the pods on each node, in no order.
+    on_node: Vec<Vec<u32>>,
     /// Who asked for the deletion of pods that are still there.
     gone_by: FxHashMap<usize, User>,
+    /// When pods that are still there succeeded or failed.
+    ended: FxHashMap<usize, SimTime>,
     /// Times pods waited from creation to binding, nanoseconds, in order of binding.
     pub waits: Vec<u64>,
 }
@@ -234,8 +229,6 @@ impl PodTable {
         }
         self.rows[index] = PodRow {
             created: now,
-            ns: pod.meta.ns,
-            name: pod.meta.name,
             generation: object.generation,
             workload,
             room: ROOMS.put((requests.cpu_milli, requests.memory)),
@@ -244,10 +237,55 @@ impl PodTable {
         index
     }
 
+    /// The pod has a node.
+    pub fn bind(&mut self, index: usize, node: usize, now: SimTime) {
+        /// Nodes are many, and none needs room for twice its pods.
+        const ROOM: usize = 8;
+        if self.on_node.len() <= node {
+            self.on_node.resize(node + 1, Vec::new());
+        }
+        let list = &mut self.on_node[node];
+        if list.len() == list.capacity() {
+            list.reserve_exact(ROOM);
+        }
+        let row = &mut self.rows[index];
+        (row.node, row.bound, row.place) = (num::u32_of(node), now, num::u32_of(list.len()));
+        list.push(num::u32_of(index));
+    }
+
+    /// Rows of the pods on a node, ascending.
+    #[must_use]
+    pub fn on_node(&self, node: usize) -> Vec<usize> {
+        let list = self.on_node.get(node).into_iter().flatten();
+        let mut rows: Vec<usize> = list.map(|&row| row as usize).collect();
+        rows.sort_unstable();
+        rows
+    }
+
     /// The pod is gone from the store.
     pub fn remove(&mut self, index: usize) {
-        self.rows[index].created = SimTime::MAX;
+        let row = &mut self.rows[index];
+        row.created = SimTime::MAX;
+        let place = row.place as usize;
+        if let Some(list) = self.on_node.get_mut(row.node as usize) {
+            list.swap_remove(place);
+            if let Some(&moved) = list.get(place) {
+                self.rows[moved as usize].place = num::u32_of(place);
+            }
+        }
         self.gone_by.remove(&index);
+        self.ended.remove(&index);
+    }
+
+    /// It has succeeded or failed.
+    pub fn end(&mut self, index: usize, now: SimTime) {
+        self.ended.insert(index, now);
+    }
+
+    /// When it succeeded or failed; [`SimTime::MAX`] until it has.
+    #[must_use]
+    pub fn ended(&self, index: usize) -> SimTime {
+        self.ended.get(&index).copied().unwrap_or(SimTime::MAX)
     }
 
     /// Somebody asks that the pod go away; true if nobody had.
@@ -267,6 +305,13 @@ impl PodTable {
     #[must_use]
     pub fn object(&self, index: usize) -> ObjRef {
         ObjRef { slot: num::u32_of(index), generation: self.rows[index].generation }
+    }
+
+    /// The pod of a row.
+    #[must_use]
+    pub fn content<'v>(&self, index: usize, versions: &'v Versions) -> Option<&'v Pod> {
+        let pod = versions.current(Kind::Pod, self.object(index)).and_then(Obj::as_pod)?;
+        Some(pod)
     }
 
     /// A row.
@@ -290,19 +335,20 @@ impl PodTable {
 /// Writes the row of a pod that is gone at `gone` ([`SimTime::MAX`]: still there at the end).
 pub fn pod_row(
     line: &mut Line,
-    row: &PodRow,
+    (row, pod): (&PodRow, &Pod),
     (workload, node): (&str, Sym),
-    (gone, by): (SimTime, Option<User>),
+    (ended, gone, by): (SimTime, SimTime, Option<User>),
 ) {
-    line.begin().plain(row.ns.as_str()).name(row.name).plain(workload).plain(node.as_str());
+    line.begin().plain(pod.meta.ns.as_str()).name(pod.meta.name).plain(workload);
+    line.plain(node.as_str());
     line.seconds(row.created).seconds(row.bound).seconds(row.running).seconds(row.ready);
-    line.seconds(row.ended).seconds(gone);
+    line.seconds(ended).seconds(gone);
     if row.bound == SimTime::MAX {
         line.empty();
     } else {
         line.seconds(SimTime(row.bound.since(row.created).0));
     }
-    line.plain(row.state.phase()).sym(row.reason);
+    line.plain(row.state.phase()).sym(pod.status.reason);
     match by {
         None => line.empty(),
         Some(User::Admin) => line.text("user"),

@@ -351,6 +351,13 @@ const fn unborn(what: FaultKind) -> Option<&'static str> {
         FaultKind::WatchLoss => Some("loss of kubelets' watches"),
         FaultKind::DeviceFailure(..) => Some("failure of devices"),
         FaultKind::Blackout(_) => Some("blackout"),
+        FaultKind::Partition { .. } => Some("partition"),
+        FaultKind::Freeze => Some("freeze of machines"),
+        FaultKind::Network(_) => Some("bad network"),
+        FaultKind::SlowNode(_) => Some("slow machines"),
+        FaultKind::DiskFull(_) => Some("full disks"),
+        FaultKind::Interrupt(_) => Some("interruption of machines"),
+        FaultKind::Upgrade(_) => Some("upgrade of nodes"),
         FaultKind::Restart
         | FaultKind::RegistryDown
         | FaultKind::Terminate
@@ -400,6 +407,21 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         (FaultKind::Pause, _) => format!("{} paused", row.component),
         (FaultKind::SlowDisk(factor), _) => format!("Disk of etcd {factor} times as slow"),
         (FaultKind::LoseLog, _) => "An etcd member lost its log".to_owned(),
+        (FaultKind::Partition { one_way }, zone) => {
+            let way = if one_way { " (one way)" } else { "" };
+            match zone {
+                Some(zone) => format!("Zone {zone} cut off{way}"),
+                None if nodes == 1 => format!("Node {name} cut off{way}"),
+                None => format!("{nodes} nodes cut off{way}"),
+            }
+        }
+        (FaultKind::Freeze, _) if nodes == 1 => format!("Node {name} frozen"),
+        (FaultKind::Freeze, _) => format!("{nodes} nodes frozen"),
+        (FaultKind::Network(_), _) => format!("Network of {nodes} nodes slow"),
+        (FaultKind::SlowNode(factor), _) => format!("{nodes} nodes {factor} times as slow"),
+        (FaultKind::DiskFull(percent), _) => format!("Disks of {nodes} nodes {percent} % full"),
+        (FaultKind::Interrupt(notice), _) => format!("{nodes} machines taken at {notice} notice"),
+        (FaultKind::Upgrade(most), _) => format!("{nodes} nodes upgraded, {most} at a time"),
         (FaultKind::SpaceAlarm, _) => "etcd out of space".to_owned(),
         (FaultKind::Blackout(Restore::Log), _) => {
             format!("Blackout of {nodes} nodes, back from etcd's log")

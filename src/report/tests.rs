@@ -78,6 +78,7 @@ fn plan(nodes: u32) -> Plan {
         steps: Vec::new(),
         arrivals: Vec::new(),
         outages: Vec::new(),
+        awaits: Vec::new(),
         faults: vec![Fault {
             name: "zone-b".into(),
             what: FaultKind::NodeCrash,

@@ -10,6 +10,9 @@ use crate::engine::{SimDuration, SimTime};
 /// When samples outnumber this, every other one goes.
 const MOST: usize = 1024;
 
+/// Cells of heat: of more nodes than 8,192 not every sample is kept, for no picture is as fine.
+const MOST_HEAT: usize = 1 << 23;
+
 /// The finest step.
 const FINEST: SimDuration = SimDuration::from_millis(100);
 
@@ -62,8 +65,11 @@ pub struct TimeSeries {
     pub samples: Vec<Sample>,
     /// Rooms of the zones: [`TimeSeries::zones`] for each sample.
     pub rooms: Vec<Room>,
-    /// CPU requested of each node in per cent, [`COLD`] if not Ready: one per node and sample.
-    pub heat: Vec<u8>,
+    /// CPU requested of each node in per cent, [`COLD`] if not Ready: a row of nodes for the first
+    /// of every [`TimeSeries::every`] samples.
+    heat: Vec<u8>,
+    /// Samples to a row of heat.
+    every: usize,
     /// Number of zones.
     pub zones: usize,
     /// Number of nodes.
@@ -80,6 +86,7 @@ impl TimeSeries {
             samples: Vec::new(),
             rooms: Vec::new(),
             heat: Vec::new(),
+            every: (MOST * nodes).div_ceil(MOST_HEAT).max(1).next_power_of_two(),
             zones,
             nodes,
             step: FINEST,
@@ -128,9 +135,17 @@ impl TimeSeries {
         let mut rooms = nodes.zone_rooms.iter().copied();
         self.rooms.extend((0..self.zones).map(|_| rooms.next().unwrap_or_default()));
         nodes.settle();
-        let known = self.nodes.min(nodes.heat.len());
-        self.heat.extend_from_slice(&nodes.heat[..known]);
-        self.heat.resize(self.samples.len() * self.nodes, COLD);
+        if (self.samples.len() - 1).is_multiple_of(self.every) {
+            let known = self.nodes.min(nodes.heat.len());
+            self.heat.extend_from_slice(&nodes.heat[..known]);
+            self.heat.resize(self.samples.len().div_ceil(self.every) * self.nodes, COLD);
+        }
+    }
+
+    /// CPU requested of a node at a sample in per cent, [`COLD`] if it was not Ready.
+    #[must_use]
+    pub fn heat(&self, sample: usize, node: usize) -> u8 {
+        self.heat[sample / self.every * self.nodes + node]
     }
 
     /// Every other sample goes; peaks move to the one that stays.
@@ -145,13 +160,16 @@ impl TimeSeries {
             }
             self.samples[kept] = Sample { waiting_peak: peak, ..self.samples[i] };
             self.rooms.copy_within(i * self.zones..(i + 1) * self.zones, kept * self.zones);
-            self.heat.copy_within(i * self.nodes..(i + 1) * self.nodes, kept * self.nodes);
+            if kept.is_multiple_of(self.every) {
+                let (from, to) = (i / self.every, kept / self.every);
+                self.heat.copy_within(from * self.nodes..(from + 1) * self.nodes, to * self.nodes);
+            }
             kept += 1;
             peak = 0;
         }
         self.samples.truncate(kept);
         self.rooms.truncate(kept * self.zones);
-        self.heat.truncate(kept * self.nodes);
+        self.heat.truncate(kept.div_ceil(self.every) * self.nodes);
         let last = self.samples.last().map_or(SimTime::ZERO, |s| s.time);
         self.step = self.step.times(2);
         // The grid stays a grid: the next instant is a step of the new size after the last one

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 /// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`,
 /// `terminate`, `pause`, `watchLoss`, `kubeletWatchLoss`, `deviceFailure`, `registryDown`, `slowDisk`, `loseLog`,
-/// `spaceAlarm` and `blackout` is given.
+/// `spaceAlarm`, `blackout`, `partition`, `freeze`, `network`, `slowNode`, `diskFull`, `interrupt` and
+/// `upgrade` is given, and one of `at` and `after`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -56,11 +57,118 @@ pub struct Fault {
     pub device_failure: Option<DeviceFailure>,
     /// An image registry does not answer: its host, or `all`.
     pub registry_down: Option<String>,
+    /// Nothing passes between two sets of nodes.
+    pub partition: Option<Partition>,
+    /// Machines stand still, and go on after `for` as if nothing had been.
+    pub freeze: Option<Whom>,
+    /// What passes between nodes and API servers is late, or lost and sent again.
+    pub network: Option<Network>,
+    /// All that nodes do (volumes, sandboxes, containers, pulls) takes longer.
+    pub slow_node: Option<SlowNode>,
+    /// Something that is no pod fills the disks of nodes.
+    pub disk_full: Option<DiskFull>,
+    /// The provider takes machines back, and says so before: their nodes are tainted, cordoned and
+    /// drained at the notice, and off at its end.
+    pub interrupt: Option<Interrupt>,
+    /// Machines are drained, started anew and taken back into service, a few at a time; each is off
+    /// for `for` (60s by default) and boots.
+    pub upgrade: Option<Upgrade>,
     /// When.
-    pub at: Span,
+    pub at: Option<Span>,
+    /// After what, in place of `at`.
+    pub after: Option<After>,
     /// For how long; for the rest of the run by default.
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
+}
+
+/// A network that is cut between two sets of nodes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Partition {
+    /// The first set.
+    pub between: Whom,
+    /// The second set; by default the control plane.
+    pub and: Option<Whom>,
+    /// Only what the first set sends to the second is lost.
+    pub one_way: Option<bool>,
+}
+
+/// A network that is slow or loses packets.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Network {
+    /// The nodes.
+    pub of: Whom,
+    /// Added to each way.
+    pub delay: Option<DistSpec>,
+    /// Share of packets that is lost: sent again after 200 ms, 400 ms and so on.
+    pub loss: Option<f64>,
+}
+
+/// Slow nodes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SlowNode {
+    /// The nodes.
+    pub of: Whom,
+    /// So many times as slow.
+    #[schemars(range(min = 2))]
+    pub factor: u32,
+}
+
+/// Full disks.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiskFull {
+    /// The nodes.
+    pub of: Whom,
+    /// How full the disk is when the fault begins.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: u32,
+}
+
+/// Machines that the provider takes back. Nodes of the control plane are left out.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Interrupt {
+    /// The nodes.
+    pub of: Whom,
+    /// Notice; 2m by default.
+    pub notice: Option<Span>,
+    /// A machine of the same kind and name gets power so long after the end of the notice, with an
+    /// empty disk; by default none does.
+    pub replace: Option<Span>,
+}
+
+/// Nodes that are upgraded one after the other.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upgrade {
+    /// The nodes.
+    pub of: Whom,
+    /// Nodes under way at a time; 1 by default.
+    pub max_unavailable: Option<u32>,
+}
+
+/// What a fault waits for; exactly one of `fault`, `ready` and `bound` is given.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct After {
+    /// Another fault, by name: with `begins` or `ends`.
+    pub fault: Option<String>,
+    /// Its begin.
+    pub begins: Option<bool>,
+    /// Its end.
+    pub ends: Option<bool>,
+    /// A workload has `atLeast` ready replicas: `deployment/web`.
+    pub ready: Option<String>,
+    /// Replicas; 1 by default.
+    pub at_least: Option<i32>,
+    /// So many pods have been given a node.
+    pub bound: Option<u64>,
+    /// The fault begins so much later.
+    pub delay: Option<Span>,
 }
 
 /// Devices that become unhealthy: pods that have them run on, their nodes offer fewer.
@@ -125,8 +233,8 @@ pub enum RestoreFrom {
     Snapshot,
 }
 
-/// Nodes that a fault strikes. `count` alone draws among all nodes; with `zone` or `selector`,
-/// among those.
+/// Nodes that a fault strikes. `count` or `percent` alone draws among all nodes; with `zone` or
+/// `selector`, among those.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Whom {
@@ -140,6 +248,11 @@ pub struct Whom {
     pub selector: Option<BTreeMap<String, String>>,
     /// So many, drawn.
     pub count: Option<u32>,
+    /// So many percent, drawn; at least one.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: Option<u32>,
+    /// Every node of the control plane. In a partition also a control plane that runs on no nodes.
+    pub control_plane: Option<bool>,
 }
 
 /// Machines that fail again and again: by `record`, or by chance with `mtbf` and `repair` or as a
@@ -163,6 +276,8 @@ pub struct Outages {
     pub together: Option<Together>,
     /// The nodes that may fail; by default all.
     pub whom: Option<Whom>,
+    /// With `mtbf`: no machine fails after this.
+    pub until: Option<Span>,
 }
 
 /// Failures and repairs as they were somewhere: what `wavetank fit` says of the record.

@@ -1,16 +1,16 @@
 //! Faults of the file to those of the plan.
 
 use super::arrivals::instant;
-use super::file;
 use super::objects::Known;
 use super::place::{Place, suggest};
 use super::planes;
 use super::report::Report;
 use super::value::{self, SPAN_HINT};
+use super::{ailments, file};
 use crate::api::Selector;
 use crate::api::node::keys;
 use crate::cluster::spec::{Component, Fault, FaultKind, Whom};
-use crate::engine::{SimDuration, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 
 /// `RestartSec` of the kubelet's unit (source: kubeadm's `kubelet.service`).
 const RESTART_SEC: SimDuration = SimDuration::from_secs(10);
@@ -22,7 +22,7 @@ pub(crate) fn fault(
     at: &Place,
     report: &mut Report,
 ) -> Option<Fault> {
-    let begins = instant(&from.at, &at.key("at"), report);
+    let begins = begins(from, at, report);
     let lasts = from.lasts.as_ref().and_then(|span| {
         let at = at.key("for");
         let lasts = report.take(&at, value::span(&span.0), SPAN_HINT)?;
@@ -37,9 +37,27 @@ pub(crate) fn fault(
     let own = matches!(whom, Whom::Component(_) | Whom::Process(..))
         && !matches!(what, FaultKind::SlowDisk(_) | FaultKind::SpaceAlarm)
         || what == FaultKind::WatchLoss;
+    let lasts = lasts.or_else(|| ailments::lasts(from, what, at, report));
     let lasts = lasts.or(own.then_some(SimDuration::ZERO));
     let lasts = lasts.or(from.kubelet_crash.is_some().then_some(RESTART_SEC));
     Some(Fault { name: from.name.clone(), what, whom, at: begins, lasts })
+}
+
+/// When it begins; never, as far as anybody knows, if it waits for something.
+fn begins(from: &file::Fault, at: &Place, report: &mut Report) -> SimTime {
+    match (&from.at, &from.after) {
+        (Some(begins), None) => instant(begins, &at.key("at"), report),
+        (None, Some(_)) => SimTime::MAX,
+        (Some(_), Some(_)) => {
+            report.error(at, "at and after are both given", "leave one of them out");
+            SimTime::ZERO
+        }
+        (None, None) => {
+            let hint = "write at: 10m, or after: {fault: NAME, ends: true}";
+            report.error(at, "says not when it begins", hint);
+            SimTime::ZERO
+        }
+    }
 }
 
 /// What happens, and to whom: one field says both.
@@ -67,6 +85,7 @@ fn strikes(
         .chain(from.device_failure.as_ref().map(|_| "deviceFailure"))
         .chain(from.registry_down.as_ref().map(|_| "registryDown"))
         .chain(planes::given(from))
+        .chain(ailments::given(from))
         .collect();
     if let [one, other, ..] = given.as_slice() {
         report.error(at, format!("{one} and {other} are both given"), "write two faults");
@@ -105,12 +124,16 @@ fn strikes(
         let host = if host == "all" { "" } else { host.as_str() };
         return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
     }
+    if ailments::given(from).next().is_some() {
+        return ailments::strikes(from, known, at, report);
+    }
     if !given.is_empty() {
         return planes::strikes(from, known, at, report);
     }
     let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
                 terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
-                registryDown:, slowDisk:, loseLog:, spaceAlarm:, blackout:";
+                registryDown:, slowDisk:, loseLog:, spaceAlarm:, blackout:, partition:, freeze:, \
+                network:, slowNode:, diskFull:, interrupt:, upgrade:";
     report.error(at, "says not what happens", hint);
     None
 }
@@ -121,6 +144,44 @@ pub(super) fn whom(
     at: &Place,
     report: &mut Report,
 ) -> Option<Whom> {
+    let Some(percent) = from.percent else { return all_of(from, known, at, report) };
+    let place = at.key("percent");
+    if !(1..=100).contains(&percent) {
+        report.error(&place, format!("{percent} percent of nodes"), "write a number from 1 to 100");
+    }
+    if from.count.is_some() || from.node.is_some() || from.nodes.is_some() {
+        let hint = "percent goes with zone, selector, controlPlane or alone";
+        report.error(at, "names the nodes in more than one way", hint);
+        return None;
+    }
+    let alone = from.zone.is_none() && from.selector.is_none() && from.control_plane.is_none();
+    let of = if alone { Whom::All } else { all_of(from, known, at, report)? };
+    Some(Whom::Share(Box::new(of), percent))
+}
+
+fn all_of(from: &file::Whom, known: &Known, at: &Place, report: &mut Report) -> Option<Whom> {
+    if from.control_plane == Some(false) {
+        report.error(&at.key("controlPlane"), "names no node", "leave it out");
+    }
+    if from.control_plane == Some(true) {
+        let other = [
+            from.node.is_some(),
+            from.nodes.is_some(),
+            from.zone.is_some(),
+            from.selector.is_some(),
+            from.count.is_some(),
+        ];
+        if other.contains(&true) {
+            report.error(at, "names the nodes in more than one way", "leave controlPlane: out");
+            return None;
+        }
+        if known.control_plane.is_empty() {
+            let problem = "the control plane runs on no nodes";
+            report.error(&at.key("controlPlane"), problem, planes::NEEDED);
+            return None;
+        }
+        return Some(Whom::Names(known.control_plane.clone()));
+    }
     let names = [from.node.is_some(), from.nodes.is_some()];
     let domains = [from.zone.is_some(), from.selector.is_some()];
     let ways = names.iter().chain(&domains).filter(|given| **given).count();

@@ -2,7 +2,8 @@
 //! the JSON schema that editors complete from.
 
 pub use super::breakage::{
-    Blackout, BlackoutOf, ComponentName, DeviceFailure, Fault, Outages, Record, RestoreFrom, Whom,
+    After, Blackout, BlackoutOf, ComponentName, DeviceFailure, DiskFull, Fault, Interrupt, Network,
+    Outages, Partition, Record, RestoreFrom, SlowNode, Upgrade, Whom,
 };
 pub use super::breakage::{PresetName, Together};
 use super::value::{DistSpec, Quantity, Rate, Span, Taint};

@@ -13,6 +13,7 @@ mod schema;
 mod set;
 pub mod value;
 
+mod ailments;
 mod arrivals;
 mod behaviour;
 mod expect;

@@ -79,7 +79,14 @@ pub(super) fn outages(
             return None;
         }
     };
-    Some((Outages { name: from.name.clone(), nodes: nodes.into(), how }, beyond))
+    let until = from.until.as_ref().map_or(SimTime::MAX, |until| {
+        let at = at.key("until");
+        if from.record.is_some() {
+            report.error(&at, "goes with mtbf only", "leave it out");
+        }
+        super::arrivals::instant(until, &at, report)
+    });
+    Some((Outages { name: from.name.clone(), nodes: nodes.into(), until, how }, beyond))
 }
 
 /// The groups of nodes that fail at once, in the order of their first nodes.

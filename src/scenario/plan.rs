@@ -8,7 +8,7 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{expect, faults, names, outages, planes, pools, scheduler, steps, usage};
+use super::{ailments, expect, faults, names, outages, planes, pools, scheduler, steps, usage};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
@@ -69,6 +69,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         steps: steps::steps(file, &objects, report),
         arrivals,
         faults: each(&file.faults, "faults", |f, at| faults::fault(f, known, at, report)),
+        awaits: ailments::awaits(&file.faults, known, report),
         outages: Vec::new(),
         usage: file
             .usage
@@ -439,7 +440,9 @@ fn not_modelled(objects: &Objects, shares_gpus: bool) -> Vec<(String, u32)> {
 /// What lies behind the end of the run happens never: most likely a slip.
 fn late(plan: &Plan, report: &mut Report) {
     let hint = format!("the run ends at {}", plan.until);
-    for (i, fault) in plan.faults.iter().enumerate().filter(|(_, f)| f.at >= plan.until) {
+    for (i, fault) in
+        plan.faults.iter().enumerate().filter(|(_, f)| f.at >= plan.until && f.at < SimTime::MAX)
+    {
         let place = top("faults").item(i).key("at");
         report.warn(&place, format!("the fault at {} never happens", fault.at), &hint);
     }

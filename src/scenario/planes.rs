@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Label of the nodes that run the control plane.
 const ROLE: &str = crate::api::node::keys::CONTROL_PLANE;
 /// What those faults need.
-const NEEDED: &str = "write cluster.controlPlane: {nodes: 3}";
+pub(super) const NEEDED: &str = "write cluster.controlPlane: {nodes: 3}";
 /// Most nodes of a control plane: etcd advises against more than seven members.
 const MOST: u32 = 9;
 
@@ -218,6 +218,13 @@ pub(crate) fn check(
     if from.on.is_some() && !matches!(whom, Whom::Process(..)) {
         let hint = "leave it out, or write restart:, terminate:, pause:, slowDisk: or loseLog:";
         report.error(&at.key("on"), "only processes of a control plane run on a node", hint);
+    }
+    if let FaultKind::Blackout(Restore::Snapshot(_)) = what
+        && begins == SimTime::MAX
+    {
+        let problem = "a snapshot is taken before its blackout, which nobody knows of yet";
+        report.error(&at.key("after"), problem, "write at: in place of after:");
+        return;
     }
     if let FaultKind::Blackout(Restore::Snapshot(age)) = what
         && SimTime::ZERO + age > begins

@@ -10,7 +10,7 @@ use crate::engine::{SimTime, Sym};
 use crate::event::record::Stage;
 use crate::event::{
     ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, Record, SchedulerEvent,
-    UserEvent, What,
+    TroubleEvent, UserEvent, What,
 };
 
 /// One link of a chain.
@@ -191,8 +191,20 @@ fn event_words(event: Event) -> String {
         Event::Fault { fault, end: false } => return format!("fault #{} begins", fault + 1),
         Event::Fault { fault, end: true } => return format!("fault #{} ends", fault + 1),
         Event::Control(event) => control_event_words(event),
+        Event::Trouble(event) => trouble_words(event),
     };
     fixed.to_owned()
+}
+
+fn trouble_words(event: TroubleEvent) -> &'static str {
+    match event {
+        TroubleEvent::GivesUp { .. } => "a kubelet closes its connections",
+        TroubleEvent::Through { .. } => "a kubelet gets through again",
+        TroubleEvent::Mail { .. } => "a late change reaches a kubelet",
+        TroubleEvent::Taken { .. } => "the provider takes a machine",
+        TroubleEvent::Upgrade { .. } => "the upgrade of nodes goes on",
+        TroubleEvent::Waits { .. } => "what a fault has waited for has happened",
+    }
 }
 
 fn control_event_words(event: ControlEvent) -> &'static str {

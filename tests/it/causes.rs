@@ -98,7 +98,8 @@ fn event_words(event: Event) -> &'static str {
         | Event::Node { .. }
         | Event::User(_)
         | Event::Fault { .. }
-        | Event::Control(_) => "event",
+        | Event::Control(_)
+        | Event::Trouble(_) => "event",
     }
 }
 

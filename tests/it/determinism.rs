@@ -16,6 +16,9 @@ fn shortened(name: &str) -> &'static [(&'static str, &'static str)] {
             ("expect", "[]"),
         ],
         "openb" => &[("until.at", "10d"), ("expect", "[]")],
+        "notready-storm" => {
+            &[("cluster.nodes[0].count", "1000"), ("until", "14m"), ("expect", "[]")]
+        }
         "grid5000" => &[("until", "20m"), ("expect", "[]")],
         _other => &[],
     }

@@ -16,6 +16,7 @@ mod kubelet;
 mod manifests;
 mod often_wrong;
 mod outages;
+mod partitions;
 mod plain;
 mod plugin;
 mod probes;
@@ -33,4 +34,5 @@ mod timelines;
 
 mod volumes;
 mod watches;
+mod waves;
 mod whatif;

@@ -20,6 +20,9 @@ use crate::event::{Address, ControlEvent, Event, Role};
 const AGAIN: SimDuration = SimDuration::from_secs(10);
 /// Times that a Kubernetes Event is posted (source: `tools/record/event.go` `maxTriesPerEvent`).
 const EVENT_TRIES: u8 = 12;
+/// What waits for etcd is given up after this (source: etcd `server/config/config.go`
+/// `ReqTimeout`).
+const ETCD_PATIENCE: SimDuration = SimDuration::from_secs(7);
 /// Longest wait between two attempts to register (source: `kubelet_node_status.go`).
 const REGISTER_MAX: SimDuration = SimDuration::from_secs(7);
 
@@ -90,8 +93,46 @@ impl Cluster {
         }
     }
 
+    /// The API server of a host is out of reach of the others, and without etcd it answers nothing.
+    pub(in super::super) fn isolate(&mut self, host: usize, seq: u64) {
+        let now = self.shared.now();
+        self.api.member_stop(host, &mut self.shared.context(seq));
+        if let Some(control) = &mut self.control {
+            control.hosts[host].ready_armed = false;
+        }
+        for component in self.leads_on(host) {
+            let address = self.life(component).address;
+            self.api.watches.cut(address, now);
+        }
+        // Kubelets find out by their heartbeats.
+        for client in self.nodes.len()..self.n_clients() {
+            let (name, address) = self.client(client);
+            if !self.api.connected(name, host) {
+                continue;
+            }
+            self.api.watches.cut(address, now);
+            let cx = &mut self.shared.context(seq);
+            let jitter = cx.draw(name.stable_hash(), Purpose("dead-connection"), now.0);
+            let found =
+                now + SimDuration::from_secs(43) + SimDuration({ jitter }.below(2_000_000_000));
+            self.api.half_open(name, found);
+            let redial = ControlEvent::Redial { client: num::u32_of(client) };
+            self.shared.context(seq).schedule(found, Event::Control(redial));
+        }
+        self.api.server_stop(host, now + ETCD_PATIENCE, &mut self.shared.context(seq));
+    }
+
     /// A client opens another connection, if some server is ready; else it will when one is.
     pub(super) fn redial(&mut self, client: u32, seq: u64) {
+        if self.links.holds(client) {
+            // Its network has something to say about that.
+            return self.review(client, seq);
+        }
+        self.dial_again(client, seq);
+    }
+
+    /// A client whose old connection is known to be dead opens another.
+    pub(in super::super) fn dial_again(&mut self, client: u32, seq: u64) {
         let at = client as usize;
         let (name, address) = self.client(at);
         let cx = &mut self.shared.context(seq);
@@ -99,6 +140,8 @@ impl Cluster {
         let lists = self.control.as_mut().is_some_and(|c| c.relist.remove(&client));
         let there = self.nodes.get(at).is_some_and(|n| n.kubelet_up());
         if lists && there {
+            // A list overtakes what is late.
+            self.links.mail.remove(&client);
             let lag = self.plan.cluster.latency.watch;
             self.api.watches.close(address);
             self.api.watches.open_node(name, address, lag);
@@ -123,7 +166,7 @@ impl Cluster {
     }
 
     /// Kubelets that could not register try again: the first of their attempts that succeeds.
-    fn register_waiting(&mut self, seq: u64) {
+    pub(in super::super) fn register_waiting(&mut self, seq: u64) {
         let Some(control) = &mut self.control else { return };
         for node in std::mem::take(&mut control.waiting) {
             let agent = &self.nodes[node as usize];
@@ -164,7 +207,7 @@ impl Cluster {
     }
 
     /// A client sends again what has failed; a kubelet tells a pod's status as it is by now.
-    pub(super) fn resend(&mut self, id: Id, seq: u64) {
+    pub(in super::super) fn resend(&mut self, id: Id, seq: u64) {
         let Some(failed) = self.shared.context(seq).take_request(id) else { return };
         let error = failed.outcome.and_then(Result::err).unwrap_or(ApiError::Lost);
         let mut request = failed.request;
@@ -196,6 +239,9 @@ impl Cluster {
 
     /// A kubelet registers, or waits for an API server.
     pub(in super::super) fn begin_register(&mut self, node: u32, seq: u64) {
+        if self.links.busy() && self.waits_for_network(node) {
+            return;
+        }
         if self.kubelet_begins(node, seq) {
             self.register(node, seq);
             self.show_mirrors(node, seq);
@@ -221,7 +267,8 @@ impl Cluster {
             | Event::Outage(_)
             | Event::User(_)
             | Event::Fault { .. }
-            | Event::Control(_) => return None,
+            | Event::Control(_)
+            | Event::Trouble(_) => return None,
         };
         control.paused(component).then(|| self.resumes(component))
     }

@@ -175,7 +175,8 @@ impl Cluster {
         // A kubelet that waits for an API server starts static pods all the same.
         let waits = self.control.as_ref().is_some_and(|c| c.waiting.contains(&node));
         let agent = &self.nodes[node as usize];
-        agent.kubelet_up() || waits && agent.machine_up()
+        (agent.kubelet_up() || waits && agent.machine_up())
+            && !self.links.frozen.contains_key(&node)
     }
 
     /// A process ends; `machine` says that its whole node has gone.
@@ -253,6 +254,8 @@ impl Cluster {
         let who = Sym::new(process.name());
         let hop = cx.record(What::Noticed { who, node: name, step: "its container starts" });
         match process {
+            // One that nobody reaches takes part when it is reached.
+            StaticPod::Etcd if self.links.isolated.contains(&host) => {}
             StaticPod::Etcd => self.api.member_start(host, &mut self.shared.context(hop)),
             StaticPod::ApiServer => {}
             StaticPod::Scheduler | StaticPod::ControllerManager => {
@@ -316,12 +319,16 @@ impl Cluster {
 
     /// Something has changed about etcd or the servers: who waits for that goes on.
     pub(super) fn recheck(&mut self, seq: u64) {
+        if self.links.busy() {
+            self.arrange_hosts(seq);
+        }
         let now = self.shared.now();
         let quorate = self.api.quorate(now);
         let Some(control) = &mut self.control else { return };
         for (i, host) in control.hosts.iter_mut().enumerate() {
             let pod = host.pods[StaticPod::ApiServer as usize];
-            if quorate && pod.up && !host.ready_armed && !self.api.is_ready(i) {
+            let out = self.links.isolated.contains(&i);
+            if quorate && pod.up && !out && !host.ready_armed && !self.api.is_ready(i) {
                 host.ready_armed = true;
                 let ready = ControlEvent::Ready { host: byte(i), life: pod.life };
                 self.shared.context(seq).after(API_BOOT, Event::Control(ready));
@@ -343,7 +350,7 @@ impl Cluster {
         }
         at.ready_armed = false;
         let node = at.name;
-        if !self.api.quorate(now) {
+        if !self.api.quorate(now) || self.links.isolated.contains(&host) {
             return;
         }
         self.api.server_ready(host, &self.shared.context(seq));

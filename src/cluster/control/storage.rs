@@ -50,7 +50,14 @@ impl Cluster {
             | FaultKind::RegistryDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
-            | FaultKind::Blackout(_) => "process crashes",
+            | FaultKind::Blackout(_)
+            | FaultKind::Partition { .. }
+            | FaultKind::Freeze
+            | FaultKind::Network(_)
+            | FaultKind::SlowNode(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_) => "process crashes",
         };
         let who = Sym::new(&format!("{}-{node}", process.name()));
         let hop = self.shared.context(0).hop(0, What::Fault { fault: row, node: who, step });
@@ -80,7 +87,14 @@ impl Cluster {
             | FaultKind::RegistryDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
-            | FaultKind::Blackout(_) => self.hold(at, process, hop),
+            | FaultKind::Blackout(_)
+            | FaultKind::Partition { .. }
+            | FaultKind::Freeze
+            | FaultKind::Network(_)
+            | FaultKind::SlowNode(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_) => self.hold(at, process, hop),
         }
     }
 
@@ -107,7 +121,14 @@ impl Cluster {
             | FaultKind::RegistryDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
-            | FaultKind::Blackout(_) => "process may start",
+            | FaultKind::Blackout(_)
+            | FaultKind::Partition { .. }
+            | FaultKind::Freeze
+            | FaultKind::Network(_)
+            | FaultKind::SlowNode(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_) => "process may start",
         };
         let who = Sym::new(&format!("{}-{node}", process.name()));
         let hop = self.shared.context(seq).hop(0, What::Fault { fault: row, node: who, step });
@@ -132,7 +153,14 @@ impl Cluster {
             | FaultKind::RegistryDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
-            | FaultKind::Blackout(_) => self.release(at, process, hop),
+            | FaultKind::Blackout(_)
+            | FaultKind::Partition { .. }
+            | FaultKind::Freeze
+            | FaultKind::Network(_)
+            | FaultKind::SlowNode(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_) => self.release(at, process, hop),
         }
     }
 
@@ -195,7 +223,9 @@ impl Cluster {
             | Whom::Count(_)
             | Whom::Component(_)
             | Whom::Registry(_)
-            | Whom::Process(..) => Vec::new(),
+            | Whom::Process(..)
+            | Whom::Share(..)
+            | Whom::Between(_) => Vec::new(),
         }
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Hosted {
     floors: Vec<u64>,
     /// By the client's name.
     connections: FxHashMap<Sym, Connection>,
+    /// Servers that a client does not reach, as bits.
+    barred: FxHashMap<Sym, u16>,
     /// Draws of connections so far.
     dials: u64,
     /// The hosts of the leading scheduler and controller manager.
@@ -89,6 +91,7 @@ impl Hosted {
             ready: vec![true; names.len()],
             floors: vec![0; names.len()],
             connections: FxHashMap::default(),
+            barred: FxHashMap::default(),
             dials: 0,
             locals: [None; 2],
             pending: FxHashMap::default(),
@@ -106,9 +109,15 @@ impl Hosted {
         self.ready.get(usize::from(server)).copied().unwrap_or(false)
     }
 
+    /// True if the server is ready and the client reaches it.
+    fn serves(&self, client: Sym, server: usize) -> bool {
+        let barred = self.barred.get(&client).copied().unwrap_or(0);
+        self.ready.get(server).copied().unwrap_or(false) && barred >> server & 1 == 0
+    }
+
     /// One of the servers that are ready, as the load balancer draws it.
     fn dial(&mut self, client: Sym, cx: &Context<'_>) -> Option<u8> {
-        let ready: Vec<usize> = (0..self.ready.len()).filter(|&s| self.ready[s]).collect();
+        let ready: Vec<usize> = (0..self.ready.len()).filter(|&s| self.serves(client, s)).collect();
         let n = self.dials;
         self.dials += 1;
         let mut draw = cx.draw(client.stable_hash(), Purpose("load-balancer"), n);
@@ -162,7 +171,9 @@ impl ApiServer {
         let known = hosted.connections.get(&client).copied();
         match known {
             Some(Connection { found: Some(at), .. }) if at > cx.now() => (None, Some(at)),
-            Some(Connection { server, found: None }) if hosted.is_ready(server) => {
+            Some(Connection { server, found: None })
+                if hosted.serves(client, usize::from(server)) =>
+            {
                 (Some(server), None)
             }
             Some(_) | None => {
@@ -188,6 +199,30 @@ impl ApiServer {
     pub fn connected(&self, client: Sym, server: usize) -> bool {
         let known = self.hosted.as_ref().and_then(|h| h.connections.get(&client));
         known.is_some_and(|c| usize::from(c.server) == server && c.found.is_none())
+    }
+
+    /// The server that a client is connected to, whether it answers or not.
+    #[must_use]
+    pub fn server_of(&self, client: Sym) -> Option<usize> {
+        let known = self.hosted.as_ref().and_then(|h| h.connections.get(&client));
+        known.map(|c| usize::from(c.server))
+    }
+
+    /// The servers, as bits, that a client does not reach from now on.
+    pub fn bar(&mut self, client: Sym, servers: u16) {
+        let Some(hosted) = &mut self.hosted else { return };
+        if servers == 0 {
+            hosted.barred.remove(&client);
+        } else {
+            hosted.barred.insert(client, servers);
+        }
+    }
+
+    /// True if some server that the client reaches takes requests.
+    #[must_use]
+    pub fn reaches_any(&self, client: Sym) -> bool {
+        let hosted = self.hosted.as_ref();
+        hosted.is_none_or(|h| (0..h.ready.len()).any(|server| h.serves(client, server)))
     }
 
     /// The client has started anew, and has no connection.

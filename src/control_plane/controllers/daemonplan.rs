@@ -233,7 +233,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn ended(pod: &Pod) -> bool {
+pub(super) fn ended(pod: &Pod) -> bool {
     matches!(pod.status.phase, Phase::Failed | Phase::Succeeded)
 }
 
@@ -248,7 +248,7 @@ pub(super) fn node_of(pod: &Pod) -> Sym {
 }
 
 /// Should a pod run on the node, and may one that is there stay? Source: `NodeShouldRunDaemonPod`.
-fn verdict(spec: &PodSpec, tolerations: &[Toleration], node: &Node) -> (bool, bool) {
+pub(super) fn verdict(spec: &PodSpec, tolerations: &[Toleration], node: &Node) -> (bool, bool) {
     let name = node.meta.name.sym();
     let named = spec.node_name.is_empty() || spec.node_name == name;
     let labels = node.meta.labels;

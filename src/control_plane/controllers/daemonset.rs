@@ -2,6 +2,7 @@
 //! should run, and which go in a rolling update, stands in `daemonplan`.
 
 use super::claims::Claims;
+use super::daemonboard::Boards;
 use super::daemonplan::{View, node_of, tolerations};
 use super::history::{self, Newest, Revision};
 use super::support::{
@@ -36,6 +37,7 @@ pub struct DaemonSetController {
     claims: Claims,
     expected: Expectations,
     label: Sym,
+    boards: Boards,
     /// Per set and node: when a failed pod was last replaced, and how long the next one waits.
     failures: FxHashMap<(Uid, Sym), (SimTime, SimDuration)>,
 }
@@ -47,6 +49,7 @@ impl Default for DaemonSetController {
             claims: Claims::new(Kind::DaemonSet, Kind::Pod),
             expected: Expectations::default(),
             label: history::HASH_LABEL.into(),
+            boards: Boards::default(),
             failures: FxHashMap::default(),
         }
     }
@@ -95,6 +98,14 @@ impl State {
         }
     }
 
+    /// The set's status, from which follows when the next pod may become available.
+    fn is_now(&mut self, status: DaemonSetStatus, min_ready_s: u32, cx: &Context<'_>) {
+        self.status = status;
+        if min_ready_s > 0 && self.status.ready != self.status.available {
+            self.look_again(cx.now() + SimDuration::from_secs(u64::from(min_ready_s)));
+        }
+    }
+
     fn look_again(&mut self, at: SimTime) {
         self.again = Some(self.again.map_or(at, |t| t.min(at)));
     }
@@ -116,6 +127,7 @@ impl Reconcile for DaemonSetController {
         if let Some(node) = change.value.as_node() {
             let was = before.and_then(Obj::as_node);
             let same = |b: &Arc<Node>| b.meta.labels == node.meta.labels && b.taints == node.taints;
+            self.boards.on_node(change, before);
             if change.deleted || !was.is_some_and(same) {
                 for object in caches.list(Kind::DaemonSet) {
                     let set = caches.get(cx.versions(), Kind::DaemonSet, *object);
@@ -123,10 +135,14 @@ impl Reconcile for DaemonSetController {
                 }
             }
         } else if change.value.kind() == Kind::DaemonSet {
+            if let (true, Some(meta)) = (change.deleted, change.value.meta()) {
+                self.boards.forget(meta.uid);
+            }
             self.claims.on_owner(change, before, caches, cx);
             wake.push((Key::of(&change.value), SimDuration::ZERO));
         } else if change.value.kind() == Kind::Pod {
             self.claims.on_child(change, before, caches, cx, wake);
+            self.boards.on_pod(change, before);
             if let Some((key, _)) = owner_key(&change.value, Kind::DaemonSet) {
                 self.expected.observe(key, change, before);
                 wake.push((key, SimDuration::ZERO));
@@ -207,12 +223,18 @@ impl DaemonSetController {
         cx: &mut Context<'_>,
     ) -> Next {
         let Some(set) = state.set.clone() else { return Next::Done };
-        let view = View::new(&set, (self.label, state.hash), caches, cx);
-        state.status = view.status(cx);
-        let min_ready = SimDuration::from_secs(u64::from(set.min_ready_s));
-        if set.min_ready_s > 0 && state.status.ready != state.status.available {
-            state.look_again(cx.now() + min_ready);
+        let revision = (self.label, state.hash);
+        if let Some(status) = self.boards.quiet(&set, revision, caches, cx)
+            && i32::try_from(state.known.len()).is_ok_and(|n| n <= set.history_limit)
+        {
+            state.is_now(status, set.min_ready_s, cx);
+            if !self.expected.satisfied(key, cx.now()) {
+                state.look_again(resync_at(cx));
+            }
+            return Self::put_status(state, cx);
         }
+        let view = View::new(&set, revision, caches, cx);
+        state.is_now(view.status(cx), set.min_ready_s, cx);
         if !self.expected.satisfied(key, cx.now()) {
             state.look_again(resync_at(cx));
             return Self::put_status(state, cx);

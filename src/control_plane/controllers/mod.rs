@@ -2,6 +2,7 @@
 //! workers and client limit. One file per controller, its sync written as upstream's reads.
 
 mod claims;
+mod daemonboard;
 mod daemonplan;
 mod depstatus;
 mod history;

@@ -159,14 +159,15 @@ impl NodeLifecycle {
         let was = before.and_then(Obj::as_node).map(|n| self::ready(n));
         // A taint may be seen only after the node was seen to be back.
         let stale = ready == Truth::True && node.taints.iter().any(|t| self.own_no_execute(t));
-        if was == Some(ready) && !stale && self.suspects.iter().all(|s| s.node != name) {
+        let settled = was == Some(ready) && !stale && !self.untainted(node);
+        if settled && self.suspects.iter().all(|s| s.node != name) {
             return;
         }
         let silent = !cx.leases().renewing(name);
         if ready != Truth::True || silent || stale {
             self.suspect(name);
         }
-        if was != Some(ready) || silent || stale {
+        if !settled || silent {
             self.arm_monitor(cx.now(), cx);
         }
     }
@@ -198,24 +199,30 @@ impl NodeLifecycle {
         own && taint.effect == Effect::NoExecute
     }
 
+    /// A node that is not ready and has no taint for it. With its taint it rests: a machine that is
+    /// away for days is looked at again when something is heard of it.
+    fn untainted(&self, node: &Node) -> bool {
+        ready(node) != Truth::True && !node.taints.iter().any(|t| self.own_no_execute(t))
+    }
+
     /// The monitor's look at all suspects. Source: `monitorNodeHealth`.
     fn monitor(&mut self, caches: &Cache, cx: &mut Context<'_>) {
         let mut again: Option<SimTime> = None;
         let mut kept = Vec::new();
-        let mut current = self.zones.clone();
+        let mut silent = Vec::new();
         for suspect in std::mem::take(&mut self.suspects) {
             let found = caches.named(cx.versions(), Kind::Node, Sym::EMPTY, suspect.node.into());
             let Some(node) = found.and_then(|(_, obj)| obj.as_node()).cloned() else { continue };
-            let (suspect, next) = self.examine(suspect, &node, caches, &mut current, cx);
+            let (suspect, next) = self.examine(suspect, &node, caches, &mut silent, cx);
             if let Some(next) = next {
                 again = Some(again.map_or(next, |a| a.min(next)));
             }
-            if next.is_some() || ready(&node) != Truth::True {
+            if next.is_some() || self.untainted(&node) {
                 kept.push(suspect);
             }
         }
         self.suspects = kept;
-        self.disruption(&current, caches, cx);
+        self.disruption(&silent, caches, cx);
         if let Some(at) = again {
             self.arm_monitor(at, cx);
         }
@@ -227,7 +234,7 @@ impl NodeLifecycle {
         mut suspect: Suspect,
         node: &Arc<Node>,
         caches: &Cache,
-        current: &mut Zones,
+        silent: &mut Vec<Sym>,
         cx: &mut Context<'_>,
     ) -> (Suspect, Option<SimTime>) {
         let now = cx.now();
@@ -244,7 +251,7 @@ impl NodeLifecycle {
                 step: "lease not renewed for the grace period",
             };
             suspect.evidence = cx.hop(cause, what);
-            current.put_ready(suspect.node, false);
+            silent.push(suspect.node);
             cx.at_hop(suspect.evidence, |cx| self.mark_unknown(node, cx));
             next = Some(now);
         }
@@ -359,9 +366,9 @@ impl NodeLifecycle {
     }
 
     /// Source: `handleDisruption`.
-    fn disruption(&mut self, current: &Zones, caches: &Cache, cx: &mut Context<'_>) {
+    fn disruption(&mut self, silent: &[Sym], caches: &Cache, cx: &mut Context<'_>) {
         let was_all = self.zones.all_down;
-        let changed = self.zones.judge(current, cx.now());
+        let changed = self.zones.judge(silent, cx.now());
         if self.zones.all_down && !was_all {
             for object in caches.list(Kind::Node) {
                 let obj = caches.get(cx.versions(), Kind::Node, *object);

@@ -2,6 +2,7 @@
 //! is something to collect.
 
 use super::support::{Reporter, condition, reports};
+use crate::api::node::{Node, keys};
 use crate::api::pod::{ConditionType, Phase, Truth};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::Change;
@@ -35,6 +36,16 @@ pub struct PodGc {
     missing: Vec<Missing>,
     /// Pods that are being deleted and were never bound.
     unbound: Vec<Key>,
+    /// Nodes of which an operator has said that they are out of service.
+    out: Vec<Sym>,
+}
+
+/// True if an operator has said that a node that is not ready is out of service (source:
+/// `gcTerminating`).
+fn out_of_service(node: &Node) -> bool {
+    let ready = node.status.conditions.get(ConditionType::Ready);
+    ready.is_none_or(|c| c.status != Truth::True)
+        && node.taints.iter().any(|t| t.key.as_str() == keys::OUT_OF_SERVICE)
 }
 
 impl PodGc {
@@ -50,6 +61,7 @@ impl PodGc {
             terminated: 0,
             missing: Vec::new(),
             unbound: Vec::new(),
+            out: Vec::new(),
         }
     }
 
@@ -85,9 +97,14 @@ impl PodGc {
                 self.unbound.push(key);
             }
         }
-        if self.terminated > THRESHOLD || !self.missing.is_empty() || !self.unbound.is_empty() {
+        let leaves = pod.meta.terminating() && self.out.contains(&pod.node);
+        if leaves || self.busy() {
             self.arm(cx);
         }
+    }
+
+    fn busy(&self) -> bool {
+        self.terminated > THRESHOLD || !self.missing.is_empty() || !self.unbound.is_empty()
     }
 
     fn miss(&mut self, node: Sym) {
@@ -103,21 +120,23 @@ impl PodGc {
 
     /// Marks the pod Failed, then deletes it by force. Source:
     /// `markFailedAndDeletePodWithCondition`.
-    fn fail_and_delete(&mut self, pod: &Pod, cx: &Context<'_>) {
+    fn fail_and_delete(&mut self, pod: &Pod, orphan: bool, cx: &Context<'_>) {
         let (ns, name) = (pod.meta.ns, pod.meta.name);
         if !pod.terminal() {
             let mut status = pod.status.clone();
             status.phase = Phase::Failed;
             let op = Op::PodStatus(Box::new(status));
             self.reporter.send(Kind::Pod, ns, name, op, cx);
-            let condition = condition(
-                ConditionType::DisruptionTarget,
-                Truth::True,
-                "DeletionByPodGC",
-                "PodGC: node no longer exists",
-                cx,
-            );
-            self.reporter.send(Kind::Pod, ns, name, Op::PodCondition(condition, None), cx);
+            if orphan {
+                let condition = condition(
+                    ConditionType::DisruptionTarget,
+                    Truth::True,
+                    "DeletionByPodGC",
+                    "PodGC: node no longer exists",
+                    cx,
+                );
+                self.reporter.send(Kind::Pod, ns, name, Op::PodCondition(condition, None), cx);
+            }
         }
         self.delete(pod, cx);
     }
@@ -138,10 +157,27 @@ impl PodGc {
             let seen = *missing.seen.get_or_insert(now);
             if now.since(seen) >= QUARANTINE {
                 for pod in pods {
-                    self.fail_and_delete(&pod, cx);
+                    self.fail_and_delete(&pod, true, cx);
                 }
             }
             self.missing.push(missing);
+        }
+    }
+
+    /// Pods that are to go, on nodes that are out of service, do so.
+    fn collect_out_of_service(&mut self, caches: &Cache, cx: &mut Context<'_>) {
+        for name in self.out.clone() {
+            let pods: Vec<Arc<Pod>> = caches
+                .on_node(name)
+                .iter()
+                .filter_map(|o| caches.get(cx.versions(), Kind::Pod, *o)?.as_pod().cloned())
+                .filter(|pod| pod.meta.terminating())
+                .collect();
+            for pod in pods {
+                self.fail_and_delete(&pod, false, cx);
+                // One whose deletion gets lost is found again.
+                self.arm(cx);
+            }
         }
     }
 
@@ -180,6 +216,11 @@ impl Reconcile for PodGc {
     ) {
         if let Some(node) = change.value.as_node() {
             let name = node.meta.name.sym();
+            self.out.retain(|n| *n != name);
+            if !change.deleted && out_of_service(node) {
+                self.out.push(name);
+                self.arm(cx);
+            }
             if change.deleted && !caches.on_node(name).is_empty() {
                 self.miss(name);
                 self.arm(cx);
@@ -198,6 +239,7 @@ impl Reconcile for PodGc {
         self.armed = false;
         self.collect_terminated(caches, cx);
         self.collect_missing(caches, cx);
+        self.collect_out_of_service(caches, cx);
         for key in std::mem::take(&mut self.unbound) {
             let found = caches.named(cx.versions(), Kind::Pod, key.ns, key.name);
             let pod = found.and_then(|(_, obj)| obj.as_pod()).cloned();
@@ -207,7 +249,7 @@ impl Reconcile for PodGc {
             self.delete(&pod, cx);
             self.unbound.push(key);
         }
-        if self.terminated > THRESHOLD || !self.missing.is_empty() || !self.unbound.is_empty() {
+        if self.busy() {
             self.arm(cx);
         }
     }

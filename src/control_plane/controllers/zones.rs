@@ -37,9 +37,9 @@ struct Zone {
 
 impl Zone {
     /// Source: `ComputeZoneState`.
-    fn compute(&self) -> ZoneState {
-        let not_ready = self.nodes - self.ready;
-        if self.ready == 0 && not_ready > 0 {
+    fn compute(&self, ready: u32) -> ZoneState {
+        let not_ready = self.nodes - ready;
+        if ready == 0 && not_ready > 0 {
             ZoneState::Full
         } else if not_ready > 2 && not_ready * 100 >= self.nodes * 55 {
             ZoneState::Partial
@@ -79,14 +79,6 @@ impl Zones {
         self.nodes.insert(node, (at, ready));
     }
 
-    /// As [`Zones::put`], for a node that is known.
-    pub(super) fn put_ready(&mut self, node: Sym, ready: bool) {
-        if let Some(&(at, _)) = self.nodes.get(&node) {
-            let zone = self.zones[at].name;
-            self.put(node, zone, ready);
-        }
-    }
-
     fn remove_counts(&mut self, node: Sym) {
         if let Some((at, ready)) = self.nodes.remove(&node) {
             self.zones[at].nodes -= 1;
@@ -118,15 +110,19 @@ impl Zones {
         }
     }
 
-    /// Recomputes the states from `current`; says whether any changed.
-    pub(super) fn judge(&mut self, current: &Self, now: SimTime) -> bool {
-        let states: Vec<ZoneState> = current.zones.iter().map(Zone::compute).collect();
-        let inhabited = |z: &&Zone| z.nodes > 0;
-        let down = |z: &Zone| z.compute() == ZoneState::Full;
+    /// Recomputes the states, where these nodes count as not ready whatever was last seen of them;
+    /// says whether any changed.
+    pub(super) fn judge(&mut self, silent: &[Sym], now: SimTime) -> bool {
+        let mut ready: Vec<u32> = self.zones.iter().map(|z| z.ready).collect();
+        for &(at, counted) in silent.iter().filter_map(|node| self.nodes.get(node)) {
+            ready[at] -= u32::from(counted);
+        }
+        let states: Vec<ZoneState> =
+            self.zones.iter().zip(ready).map(|(zone, ready)| zone.compute(ready)).collect();
+        let mut inhabited = self.zones.iter().zip(&states).filter(|(z, _)| z.nodes > 0).peekable();
         let was = self.all_down;
-        self.all_down = !current.zones.is_empty()
-            && current.zones.iter().filter(inhabited).all(down)
-            && current.zones.iter().any(|z| z.nodes > 0);
+        self.all_down =
+            inhabited.peek().is_some() && inhabited.all(|(_, state)| *state == ZoneState::Full);
         let mut changed = was != self.all_down;
         for (zone, state) in self.zones.iter_mut().zip(states) {
             if zone.state != state {
@@ -173,7 +169,7 @@ mod tests {
 
     #[test]
     fn zone_states_by_share_of_nodes_down() {
-        let state = |nodes, ready| Zone { nodes, ready, ..Zone::default() }.compute();
+        let state = |nodes, ready| Zone { nodes, ..Zone::default() }.compute(ready);
         let cases = [
             (10, 10, ZoneState::Normal),
             (10, 6, ZoneState::Normal),
@@ -189,7 +185,7 @@ mod tests {
         }
         let gap = |nodes, ready| {
             let mut zone = Zone { nodes, ready, ..Zone::default() };
-            zone.state = zone.compute();
+            zone.state = zone.compute(ready);
             zone.gap()
         };
         assert_eq!(gap(5, 2), None);
@@ -206,8 +202,7 @@ mod tests {
         for i in 0..4 {
             assert!(zones.enqueue(Sym::new(&format!("n{i}"))));
         }
-        let current = zones.clone();
-        zones.judge(&current, SimTime::ZERO);
+        zones.judge(&[], SimTime::ZERO);
         let mut at = Vec::new();
         for tenth in 0..400_u64 {
             let now = SimTime(tenth * 100_000_000);

@@ -5,6 +5,7 @@
 //! existing pods demand of the pod in hand.
 
 use super::cache::{NONE, Topology};
+use super::places::Places;
 use crate::api::pod::Affinity;
 use crate::api::{LabelSet, Pod, Selector};
 use crate::engine::{Sym, num};
@@ -179,12 +180,19 @@ pub struct Counts {
     /// Groups by a label that all their pods have, and those without one.
     by_label: FxHashMap<(Sym, Sym), SmallVec<[u32; 2]>>,
     rest: Vec<u32>,
-    /// How many pods carry a label, by node index: a new group is counted where it can have pods.
-    labelled: FxHashMap<(Sym, Sym), FxHashMap<u32, u32>>,
+    /// Where pods that carry a label may be: a new group is counted where it can have pods.
+    labelled: FxHashMap<(Sym, Sym), Labelled>,
     /// Groups that pods with these labels belong to.
     memo: FxHashMap<(Sym, LabelSet), SmallVec<[u32; 4]>>,
     carriers: Vec<Carrier>,
     carrier_of: FxHashMap<(Sym, Arc<Affinity>), u32>,
+}
+
+/// The pods that carry a label.
+#[derive(Debug, Clone, Default)]
+struct Labelled {
+    pods: u32,
+    places: Places,
 }
 
 /// True if the affinity says anything about pods.
@@ -225,10 +233,7 @@ impl Counts {
         };
         match key.label() {
             Some(label) => {
-                // The order of nodes does not show: each has a count of its own.
-                for node in self.labelled.get(&label).into_iter().flat_map(FxHashMap::keys) {
-                    look(*node);
-                }
+                self.labelled.get(&label).into_iter().for_each(|l| l.places.each(&mut look));
                 self.by_label.entry(label).or_default().push(id);
             }
             None => {
@@ -312,18 +317,16 @@ impl Counts {
     }
 
     fn count_label(&mut self, label: (Sym, Sym), node: u32, add: bool) {
-        let nodes = self.labelled.entry(label).or_default();
         if add {
-            *nodes.entry(node).or_default() += 1;
+            let labelled = self.labelled.entry(label).or_default();
+            labelled.pods += 1;
+            labelled.places.insert(node);
             return;
         }
-        let n = nodes.get_mut(&node).expect("a pod that goes had been counted");
-        *n -= 1;
-        if *n == 0 {
-            nodes.remove(&node);
-            if nodes.is_empty() {
-                self.labelled.remove(&label);
-            }
+        let labelled = self.labelled.get_mut(&label).expect("a pod that goes had been counted");
+        labelled.pods -= 1;
+        if labelled.pods == 0 {
+            self.labelled.remove(&label);
         }
     }
 

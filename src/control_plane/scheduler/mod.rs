@@ -16,6 +16,7 @@ mod executor;
 pub mod explain;
 pub mod framework;
 pub mod nominator;
+mod places;
 pub mod plugins;
 pub mod preemption;
 pub mod profile;

@@ -143,7 +143,7 @@ fn value(metrics: &Metrics, row: &[usize], samples: std::ops::Range<usize>) -> u
     let (mut sum, mut n, mut cold) = (0_u64, 0_u64, 0_u64);
     for at in samples {
         for &node in row {
-            match metrics.series.heat[at * metrics.series.nodes + node] {
+            match metrics.series.heat(at, node) {
                 COLD => cold += 1,
                 percent => {
                     sum += u64::from(percent);

@@ -120,6 +120,26 @@ pub enum Harm {
     SlowDisk(u32),
     /// A node of the control plane loses power.
     Plane(u32),
+    /// Nothing passes between some nodes and the control plane, or one way.
+    Cut(u32, bool),
+    /// Nothing passes between a zone and all else, or one way.
+    Island(&'static str, bool),
+    /// Nothing passes between a node of the control plane and all else.
+    LonePlane(u32),
+    /// Some machines stand still.
+    Freeze(u32),
+    /// A node of the control plane stands still.
+    FreezePlane(u32),
+    /// What some nodes say and are told is late: by so many milliseconds on average.
+    Late(u32, u32),
+    /// Some nodes are slow.
+    Slow(u32),
+    /// The provider takes some machines, and has others.
+    Interrupt(u32),
+    /// All lose power together: the control plane alone, or the whole cluster.
+    Blackout(bool),
+    /// Machines fail by chance: seconds between two failures of one, and seconds of a repair.
+    Outages(u32, u32),
 }
 
 /// A case.
@@ -198,9 +218,14 @@ impl Case {
         }
         deeds.sort_by_key(|(at, _)| *at);
         let planes = dice.of(&[0, 0, 0, 1, 3, 3]);
-        let harms = (0..dice.below(7)).map(|_| harm(&pools, planes, &mut dice)).collect();
+        let harms: Vec<_> = (0..dice.below(7)).map(|_| harm(&pools, planes, &mut dice)).collect();
         let lag_ms = dice.of(&[0, 1, 10, 200, 3000]);
         let qps = dice.of(&[5, 20, 1000]);
+        let mut harms = harms;
+        // Thrown last: the rest of a seed's case stays what it was.
+        for _ in 0..dice.of(&[0, 0, 1, 1, 2, 4]) {
+            harms.push(trouble(&pools, planes, &mut dice));
+        }
         Self { seed, planes, pools, works, deeds, harms, lag_ms, qps }
     }
 
@@ -228,7 +253,8 @@ impl Case {
             },
             "objects": objects,
             "workload": self.steps(),
-            "faults": self.harms.iter().enumerate().map(harm_value).collect::<Vec<_>>(),
+            "faults": self.harms.iter().enumerate().filter_map(harm_value).collect::<Vec<_>>(),
+            "outages": self.harms.iter().enumerate().filter_map(outages).collect::<Vec<_>>(),
         });
         if self.planes > 0 {
             let plane = json!({"nodes": self.planes, "name": "cp"});
@@ -253,8 +279,17 @@ impl Case {
             all.push(Self { harms: half, ..self.clone() });
         }
         if self.planes > 0 {
-            let of_plane =
-                |h: &Harm| matches!(h, Harm::Process(..) | Harm::SlowDisk(_) | Harm::Plane(_));
+            let of_plane = |h: &Harm| {
+                matches!(
+                    h,
+                    Harm::Process(..)
+                        | Harm::SlowDisk(_)
+                        | Harm::Plane(_)
+                        | Harm::LonePlane(_)
+                        | Harm::FreezePlane(_)
+                        | Harm::Blackout(_)
+                )
+            };
             let mut none = Self { planes: 0, ..self.clone() };
             none.harms.retain(|(_, _, h)| !of_plane(h));
             all.push(none);
@@ -293,17 +328,26 @@ impl Case {
         });
         let total: u32 = pools.iter().map(|p| p.count).sum();
         self.harms.retain(|(_, _, harm)| match *harm {
-            Harm::Zone(zone) => pools.iter().any(|p| p.zone == zone),
+            Harm::Zone(zone) | Harm::Island(zone, _) => pools.iter().any(|p| p.zone == zone),
             Harm::Crash(n)
             | Harm::Shutdown(n)
             | Harm::KubeletStop(n)
             | Harm::KubeletCrash(n)
+            | Harm::Cut(n, _)
+            | Harm::Freeze(n)
+            | Harm::Late(n, _)
+            | Harm::Slow(n)
+            | Harm::Interrupt(n)
             | Harm::KubeletWatch(n) => n <= total,
             Harm::Restart(_)
             | Harm::WatchLoss(_)
             | Harm::Registry
             | Harm::Process(..)
             | Harm::SlowDisk(_)
+            | Harm::LonePlane(_)
+            | Harm::FreezePlane(_)
+            | Harm::Blackout(_)
+            | Harm::Outages(..)
             | Harm::Plane(_) => true,
         });
         self
@@ -427,6 +471,31 @@ fn harm(pools: &[Pool], planes: u32, dice: &mut Dice) -> (u32, u32, Harm) {
     (at, lasts, harm)
 }
 
+/// What befalls networks and clocks, and what befalls many at once.
+fn trouble(pools: &[Pool], planes: u32, dice: &mut Dice) -> (u32, u32, Harm) {
+    let at = dice.between(1, CALM_S - 700);
+    let lasts = dice.of(&[1, 8, 30, 60, 330, 600]);
+    let total: u32 = pools.iter().map(|p| p.count).sum();
+    let some = dice.between(1, total.div_ceil(2));
+    let one_way = dice.one_in(3);
+    let host = dice.below(planes.max(1));
+    let zone = pools[dice.below(num::u32_of(pools.len())) as usize].zone;
+    let of_planes = planes > 0 && dice.one_in(2);
+    let harm = match (of_planes, dice.below(8)) {
+        (true, 0..=2) => Harm::LonePlane(host),
+        (true, 3 | 4) => Harm::FreezePlane(host),
+        (true, 5) => Harm::Blackout(one_way),
+        (true, _) => Harm::Island(zone, one_way),
+        (false, 0 | 1) => Harm::Cut(some, one_way),
+        (false, 2 | 3) => Harm::Freeze(some),
+        (false, 4) => Harm::Late(some, dice.of(&[100, 2_000, 20_000])),
+        (false, 5) => Harm::Slow(some),
+        (false, 6) => Harm::Interrupt(some),
+        (false, _) => Harm::Outages(dice.of(&[300, 3000]), dice.of(&[5, 60])),
+    };
+    (at, lasts, harm)
+}
+
 /// What befalls a control plane on nodes.
 fn plane_harm(planes: u32, dice: &mut Dice) -> Harm {
     let host = dice.below(planes);
@@ -442,7 +511,18 @@ fn plane_harm(planes: u32, dice: &mut Dice) -> Harm {
     }
 }
 
-fn harm_value((i, (at, lasts, harm)): (usize, &(u32, u32, Harm))) -> Value {
+/// The source of outages that a harm is, if it is one.
+fn outages((i, (_, _, harm)): (usize, &(u32, u32, Harm))) -> Option<Value> {
+    let Harm::Outages(mtbf, repair) = *harm else { return None };
+    Some(json!({
+        "name": format!("wear {i}"), "mtbf": {"exponential": format!("{mtbf}s")},
+        "repair": {"uniform": ["1s", format!("{}s", 2 * repair)]},
+        "until": format!("{}s", CALM_S - 300),
+    }))
+}
+
+/// The fault that a harm is, if it is one.
+fn harm_value((i, (at, lasts, harm)): (usize, &(u32, u32, Harm))) -> Option<Value> {
     let mut out = Map::new();
     let (what, whom) = match *harm {
         Harm::Crash(n) => ("crash", json!({"count": n})),
@@ -465,12 +545,41 @@ fn harm_value((i, (at, lasts, harm)): (usize, &(u32, u32, Harm))) -> Value {
             ("slowDisk", 20.into())
         }
         Harm::Plane(host) => ("crash", json!({"node": plane_name(host)})),
+        Harm::Cut(n, one_way) => ("partition", json!({"between": {"count": n}, "oneWay": one_way})),
+        Harm::Island(zone, one_way) => {
+            let cut =
+                json!({"between": {"zone": zone}, "and": {"percent": 100}, "oneWay": one_way});
+            ("partition", cut)
+        }
+        Harm::LonePlane(host) => {
+            let cut = json!({"between": {"node": plane_name(host)}, "and": {"percent": 100}});
+            ("partition", cut)
+        }
+        Harm::Freeze(n) => ("freeze", json!({"count": n})),
+        Harm::FreezePlane(host) => ("freeze", json!({"node": plane_name(host)})),
+        Harm::Late(n, ms) => {
+            let delay = json!({"exponential": format!("{ms}ms")});
+            ("network", json!({"of": {"count": n}, "delay": delay, "loss": 0.05}))
+        }
+        Harm::Slow(n) => ("slowNode", json!({"of": {"count": n}, "factor": 8})),
+        Harm::Interrupt(n) => {
+            let taken = json!({
+                "of": {"count": n}, "notice": format!("{lasts}s"), "replace": "90s",
+            });
+            ("interrupt", taken)
+        }
+        Harm::Blackout(all) => {
+            ("blackout", json!({"of": if all { "cluster" } else { "controlPlane" }}))
+        }
+        Harm::Outages(..) => return None,
     };
     out.insert("name".into(), format!("fault {i}").into());
     out.insert(what.into(), whom);
     out.insert("at".into(), format!("{at}s").into());
-    out.insert("for".into(), format!("{lasts}s").into());
-    out.into()
+    if !matches!(harm, Harm::Interrupt(_)) {
+        out.insert("for".into(), format!("{lasts}s").into());
+    }
+    Some(out.into())
 }
 
 fn priority_class(n: u32) -> Value {

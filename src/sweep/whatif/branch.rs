@@ -100,6 +100,7 @@ fn slim(plan: &Plan, seed: u64) -> Plan {
         steps: Vec::new(),
         arrivals: Vec::new(),
         faults: Vec::new(),
+        awaits: Vec::new(),
         outages: Vec::new(),
         pins: Vec::new(),
         warm: Vec::new(),

@@ -33,6 +33,7 @@ use std::sync::Arc;
 pub fn undisturbed(plan: &Plan) -> Plan {
     let mut calm = plan.clone();
     calm.faults.clear();
+    calm.awaits.clear();
     calm.outages.clear();
     calm.until_idle = false;
     calm.until = crate::engine::SimTime::MAX;
