@@ -74,7 +74,10 @@ fn panel(picture: &mut Picture, quantity: &Quantity, (left, right): (f64, f64)) 
     };
     let low = libm::floor(num::log10(first.secs.max(1.0)));
     let (x0, x1) = (low, num::log10(last.secs).max(low + 1.0));
-    let frame = Frame { left, top: TOP, right, bottom: BOTTOM, x0, x1, y1: 1.0 };
+    // A record that ends long before most machines have failed shows the beginning only.
+    let reached = steps.last().map_or(1.0, |s| s.1);
+    let y1 = (libm::ceil(reached * 11.0) / 10.0).min(1.0);
+    let frame = Frame { left, top: TOP, right, bottom: BOTTOM, x0, x1, y1 };
     frame.y_axis(picture, 5, "");
     for (secs, words) in TICKS {
         let at = num::log10(secs);

@@ -11,7 +11,7 @@ use crate::report::text::count;
 use crate::sweep::stats::Estimate;
 
 /// Losses in the picture.
-const MOST: usize = 40;
+const MOST: usize = 60;
 const BAND: f64 = 26.0;
 const LEFT: f64 = 210.0;
 /// Where the bars of downtime end and those of replicas short begin.
