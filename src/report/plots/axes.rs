@@ -59,7 +59,7 @@ impl Frame {
         let width = self.right - self.left;
         let step = time_step((self.x1 - self.x0) / (width / 90.0));
         picture.line(vec![(self.left, self.bottom), (self.right, self.bottom)], INK, 1.0);
-        let mut value = 0.0;
+        let mut value = libm::ceil(self.x0 / step) * step;
         while value <= self.x1 * 1.0001 {
             let x = self.x(value);
             picture.line(vec![(x, self.bottom), (x, self.bottom + 4.0)], INK, 1.0);

@@ -3,6 +3,7 @@
 
 pub mod axes;
 pub mod capacity;
+pub mod gantt;
 pub mod heatmap;
 pub mod pending;
 pub mod phases;
@@ -19,13 +20,17 @@ use picture::Picture;
 /// Every picture with the name of its file, in the order of the page.
 #[must_use]
 pub fn all(metrics: &Metrics, summary: &Summary) -> Vec<(&'static str, Picture)> {
-    vec![
+    let mut all = vec![
         ("workloads", timeline::draw(metrics, summary)),
         ("pods", phases::draw(metrics, summary)),
         ("capacity", capacity::draw(metrics, summary)),
         ("nodes", heatmap::draw(metrics, summary)),
         ("pending", pending::draw(metrics, summary)),
-    ]
+    ];
+    if let Some(picture) = gantt::draw(summary) {
+        all.insert(1, ("faults", picture));
+    }
+    all
 }
 
 /// The faults of a run as marks on the axis of time.
