@@ -54,12 +54,12 @@ impl Cluster {
             let hop = cx.hop(0, What::Fault { fault: row, node: name, step });
             if let Some(frozen) = self.links.frozen.get_mut(&node) {
                 frozen.holds += 1;
-                continue;
+            } else {
+                let seq = self.shared.last_seq();
+                let frozen = Frozen { holds: 1, since: now, seq, due: Vec::new() };
+                self.links.frozen.insert(node, frozen);
+                self.links.settle();
             }
-            let seq = self.shared.last_seq();
-            let frozen = Frozen { holds: 1, since: now, seq, due: Vec::new() };
-            self.links.frozen.insert(node, frozen);
-            self.links.settle();
             if let Some(host) = self.control.as_ref().and_then(|c| c.host_of(node)) {
                 for process in [StaticPod::Scheduler, StaticPod::ControllerManager] {
                     self.pause(host, process, until, hop);

@@ -108,6 +108,7 @@ pub(super) fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         report(node, id, None, cx);
     } else {
         worker.stage = Stage::Stopped;
+        worker.final_patch = true;
         report(node, id, Some(id | FINAL_PATCH), cx);
     }
 }
@@ -129,6 +130,7 @@ pub(super) fn stop(node: &mut NodeAgent, id: u32, grace_s: u32, cx: &mut Context
         Stage::Ended if grace_s > 0 => {
             worker.set_deadline(deadline);
             worker.stage = Stage::Stopped;
+            worker.final_patch = true;
             return report(node, id, Some(id | FINAL_PATCH), cx);
         }
         // The API server lets an ended pod go by itself.

@@ -287,6 +287,10 @@ impl NodeAgent {
             return;
         }
         let (name, now) = (Name::new(self.setup.name.as_str()), cx.now());
+        if cx.versions().find(Kind::Node, Sym::EMPTY, name).is_none() {
+            // The loop asks for its Node first, and finds none yet.
+            return self.arm_status(cx);
+        }
         for word in pressure::turned(self) {
             let text = Sym::new(&format!("Node {name} status is now: {word}"));
             self.tell_of_node(false, Sym::new(word), text, cx);

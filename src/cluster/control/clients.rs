@@ -20,6 +20,8 @@ use crate::event::{Address, ControlEvent, Event, Role};
 const AGAIN: SimDuration = SimDuration::from_secs(10);
 /// Times that a Kubernetes Event is posted (source: `tools/record/event.go` `maxTriesPerEvent`).
 const EVENT_TRIES: u8 = 12;
+/// Mail of a process that stands still longer than was known is looked at again so soon.
+const RELOOK: SimDuration = SimDuration::from_millis(1);
 /// What waits for etcd is given up after this (source: etcd `server/config/config.go`
 /// `ReqTimeout`).
 const ETCD_PATIENCE: SimDuration = SimDuration::from_secs(7);
@@ -225,6 +227,13 @@ impl Cluster {
                 return;
             }
         }
+        if let (User::Kubelet(node), Kind::Node, Op::Create { .. }) =
+            (request.user, request.kind, &request.op)
+            && let Some(&index) = self.by_name.get(&node)
+        {
+            // Its first status may have come before its Node: the status loop sees to that.
+            self.nodes[index as usize].look_at_status(&mut self.shared.context(seq));
+        }
         // What was created may be another row of the store by now.
         if error == ApiError::Lost {
             request.target = None;
@@ -275,7 +284,9 @@ impl Cluster {
 
     fn resumes(&self, component: Component) -> SimTime {
         let race = self.control.as_ref().map(|c| c.race(component));
-        race.map_or(SimTime::ZERO, |r| r.resumes).max(self.shared.now())
+        let at = race.map_or(SimTime::ZERO, |r| r.resumes);
+        // Whatever holds it longer than was known: mail looks again, and does not turn on the spot.
+        if at < self.shared.now() { self.shared.now() + RELOOK } else { at }
     }
 
     /// The leading process of a component stands still until an instant.
@@ -288,12 +299,12 @@ impl Cluster {
     ) {
         let now = self.shared.now();
         let Some(pod) = self.pod(host, process).filter(|p| p.up) else { return };
-        pod.paused = true;
+        let already = std::mem::replace(&mut pod.paused, true);
         let Some(component) = process.component() else { return };
         let Some(control) = &mut self.control else { return };
         let race = &mut control.races[usize::from(component == Component::ControllerManager)];
         if race.leader == Some(host) {
-            race.resumes = until;
+            race.resumes = if already { until.max(race.resumes) } else { until };
             let address = self.life(component).address;
             self.api.watches.cut(address, now);
         }
@@ -302,6 +313,10 @@ impl Cluster {
 
     /// The process goes on.
     pub(in super::super) fn resume(&mut self, host: usize, process: StaticPod, seq: u64) {
+        let node = self.control.as_ref().map_or(0, |c| c.hosts[host].node);
+        if self.links.frozen.contains_key(&node) {
+            return;
+        }
         let Some(pod) = self.pod(host, process).filter(|p| p.paused) else { return };
         pod.paused = false;
         let Some(component) = process.component() else { return };
