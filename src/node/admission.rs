@@ -43,13 +43,18 @@ pub(super) fn critical(pod: &crate::api::PodSpec) -> bool {
 
 /// Why the kubelet refuses a pod, if it does.
 pub(super) fn refuses(node: &NodeAgent, pod: &Pod, cx: &Context<'_>) -> Option<Refusal> {
+    refusals(node, pod, cx, cx.planted() != Some(Canary::Overcommit))
+}
+
+/// Why the kubelet refuses a pod, with a look at resources or without.
+fn refusals(node: &NodeAgent, pod: &Pod, cx: &Context<'_>, resources: bool) -> Option<Refusal> {
     let runs = !pod.status.start.is_none();
     let object = cx.versions().find(Kind::Node, Sym::EMPTY, Name::new(node.setup.name.as_str()));
     let object = object.and_then(|o| cx.versions().current(Kind::Node, o)?.as_node());
     let down = super::shutdown::refusal(node)
         .map(|(reason, message)| Refusal { reason, message: message.to_owned() });
     down.or_else(|| under_pressure(node, pod))
-        .or_else(|| lacking(node, pod).filter(|_| cx.planted() != Some(Canary::Overcommit)))
+        .or_else(|| resources.then(|| lacking(node, pod)).flatten())
         .or_else(|| object.and_then(|o| unsuited(node, pod, o)))
         .or_else(|| taken_port(node, pod))
         .or_else(|| object.filter(|_| !runs).and_then(|o| tainted(pod, o)))
@@ -78,30 +83,77 @@ fn under_pressure(node: &NodeAgent, pod: &Pod) -> Option<Refusal> {
     Some(Refusal { reason: EVICTED.sym(), message })
 }
 
-/// The first resource of which too little is left (source: scheduler `noderesources.Fits`).
-/// Extended resources that the node does not name are not its business.
-fn lacking(node: &NodeAgent, pod: &Pod) -> Option<Refusal> {
+/// A resource that a pod asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A place among the pods.
+    Pods,
+    /// Milli-cores.
+    Cpu,
+    /// Bytes.
+    Memory,
+    /// Bytes.
+    Ephemeral,
+    /// An extended resource.
+    Scalar(Sym),
+}
+
+impl Need {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Ephemeral => "ephemeral-storage",
+            Self::Scalar(name) => name.as_str(),
+        }
+    }
+}
+
+/// What a pod asks for of a resource, what others have of it, and what there is.
+type Balance = (Need, [i64; 3]);
+
+/// Resources of which too little is left (source: scheduler `noderesources.Fits`). Extended
+/// resources that the node does not name are not its business.
+fn short_of(node: &NodeAgent, pod: &Pod) -> Vec<Balance> {
     let (wants, has) = (&pod.spec.requests, node.allocatable());
     let (used, pods) = node.workers.held();
-    let short = |name: &str, wanted: i64, used: i64, capacity: i64| {
-        (wanted > 0 && wanted > capacity - used).then(|| Refusal {
-            reason: Sym::new(&format!("OutOf{name}")),
-            message: format!(
-                "Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, \
-                 capacity: {capacity}"
-            ),
-        })
-    };
-    short("pods", 1, num::i64_of(pods), has.pods)
-        .or_else(|| short("cpu", wants.cpu_milli, used.cpu_milli, has.cpu_milli))
-        .or_else(|| short("memory", wants.memory, used.memory, has.memory))
-        .or_else(|| short("ephemeral-storage", wants.ephemeral, used.ephemeral, has.ephemeral))
-        .or_else(|| {
-            let known = wants.scalars.iter().filter(|(n, _)| has.scalars.iter().any(|h| h.0 == *n));
-            known.into_iter().find_map(|&(name, wanted)| {
-                short(name.as_str(), wanted, used.scalar(name), has.scalar(name))
-            })
-        })
+    let plain = [
+        (Need::Pods, [1, num::i64_of(pods), has.pods]),
+        (Need::Cpu, [wants.cpu_milli, used.cpu_milli, has.cpu_milli]),
+        (Need::Memory, [wants.memory, used.memory, has.memory]),
+        (Need::Ephemeral, [wants.ephemeral, used.ephemeral, has.ephemeral]),
+    ];
+    let known = wants.scalars.iter().filter(|(n, _)| has.scalars.iter().any(|h| h.0 == *n));
+    let scalars =
+        known.map(|&(n, wanted)| (Need::Scalar(n), [wanted, used.scalar(n), has.scalar(n)]));
+    let short = |(_, [wanted, used, has]): &Balance| *wanted > 0 && *wanted > has - used;
+    plain.into_iter().chain(scalars).filter(short).collect()
+}
+
+/// How much of which resource would have to be freed for a pod.
+pub(super) fn missing(node: &NodeAgent, pod: &Pod) -> Vec<(Need, i64)> {
+    let short = short_of(node, pod).into_iter();
+    short.map(|(need, [wanted, used, has])| (need, wanted - (has - used))).collect()
+}
+
+/// The first resource of which too little is left.
+fn lacking(node: &NodeAgent, pod: &Pod) -> Option<Refusal> {
+    let (need, [wanted, used, capacity]) = *short_of(node, pod).first()?;
+    let name = need.name();
+    Some(Refusal {
+        reason: Sym::new(&format!("OutOf{name}")),
+        message: format!(
+            "Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, \
+             capacity: {capacity}"
+        ),
+    })
+}
+
+/// True if nothing but resources keeps a pod from the node, and it is one for which others have to
+/// go.
+pub(super) fn wants_room(node: &NodeAgent, pod: &Pod, cx: &Context<'_>) -> bool {
+    critical(&pod.spec) && refusals(node, pod, cx, false).is_none() && lacking(node, pod).is_some()
 }
 
 /// The node's labels are not those that the pod asks for, or it is another node.

@@ -10,8 +10,8 @@ use super::runs::Runs;
 use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
-    NodeAgent, admission, ending, hooks, memory, pressure, probes, pulls, restarts, shutdown,
-    statics, status,
+    NodeAgent, admission, critical, ending, hooks, memory, pressure, probes, pulls, restarts,
+    shutdown, statics, status,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -52,9 +52,14 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         if let Some(id) = known {
             node.workers.remove(id);
             pressure::changed(node, cx);
+            critical::freed(node, cx);
         }
         node.refused.retain(|o| *o != change.object);
+        node.urgent.retain(|u| u.object != change.object);
         return;
+    }
+    if pod.meta.deletion.is_some() {
+        node.urgent.retain(|u| u.object != change.object);
     }
     match (known, pod.meta.deletion) {
         (None, None) if !pod.terminal() => check_in(node, change.object, pod, cx),
@@ -106,12 +111,15 @@ fn reconcile(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 }
 
 /// Takes a pod in, or refuses it; whom it has refused, it does not look at again.
-fn check_in(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
-    if node.refused.contains(&object) {
+pub(super) fn check_in(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
+    if node.refused.contains(&object) || node.urgent.iter().any(|u| u.object == object) {
         return;
     }
     match admission::refuses(node, pod, cx) {
         Some(refusal) => {
+            if admission::wants_room(node, pod, cx) && critical::make_room(node, object, pod, cx) {
+                return;
+            }
             node.refused.push(object);
             admission::refuse(node, object, pod, &refusal, cx);
         }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod config;
+mod critical;
 mod ending;
 mod fakelet;
 mod hooks;
@@ -146,6 +147,8 @@ pub struct NodeAgent {
     unhealthy: Option<Box<Resources>>,
     /// Pods that it has refused and that are not gone yet.
     refused: Vec<ObjRef>,
+    /// Critical pods that wait until others have gone.
+    urgent: Vec<critical::Urgent>,
     /// Events of pods that may say the same thing twice.
     correlator: Option<Box<Correlator>>,
 }
@@ -181,6 +184,7 @@ impl NodeAgent {
             filled: 0,
             unhealthy: None,
             refused: Vec::new(),
+            urgent: Vec::new(),
             correlator: None,
         }
     }
@@ -327,6 +331,7 @@ impl NodeAgent {
         self.kubelet_life += 1;
         self.relist_armed = false;
         self.refused.clear();
+        self.urgent.clear();
         self.status_armed = false;
         self.correlator = None;
         let (node, now) = (self.setup.name, cx.now());

@@ -113,3 +113,65 @@ fn labels_ports_and_taints_are_checked_where_the_scheduler_was_passed_by() {
     let seen = bound(node, &[("p", &spec("", ""))]);
     assert_eq!(seen.last("p").status.reason.as_str(), "TaintToleration");
 }
+
+/// Three pods of a node of 4 cpus, and a critical one of so much that comes after a minute.
+fn and_then_a_critical_pod(cpu: &str, grace: &str) -> super::Seen {
+    let container = |resources: &str| {
+        format!("containers: [{{name: c, image: 'c:1', resources: {{{resources}}}}}]")
+    };
+    let pod = |name: &str, spec: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{nodeName: node, {spec}}}}}"
+        )
+    };
+    let limited = container("requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 1, memory: 1Gi}");
+    let small =
+        format!("terminationGracePeriodSeconds: {grace}, {}", container("requests: {cpu: 1}"));
+    let large =
+        format!("terminationGracePeriodSeconds: {grace}, {}", container("requests: {cpu: 1500m}"));
+    let urgent = container(&format!("requests: {{cpu: {cpu}}}"));
+    run(&format!(
+        "until: 3m
+cluster: {{nodes: [{{name: node, cpu: 4, memory: 8Gi}}]}}
+objects: [{}, {}, {}]
+workload:
+  - {{at: 60s, create: {}}}
+",
+        pod("guaranteed", &limited),
+        pod("small", &small),
+        pod("large", &large),
+        pod("urgent", &format!("priorityClassName: system-node-critical, {urgent}")),
+    ))
+}
+
+#[test]
+fn a_critical_pod_has_the_kubelet_end_the_pod_that_leaves_least_to_be_found() {
+    // Half a cpu is free: 900m are missing for 1400m, and `small` (1000m) is enough.
+    let seen = and_then_a_critical_pod("1400m", "0");
+    let small = seen.last("small");
+    assert_eq!((small.status.phase, small.status.reason.as_str()), (Phase::Failed, "Preempting"));
+    assert_eq!(small.status.message.as_str(), "Preempted in order to admit critical pod");
+    for name in ["guaranteed", "large", "urgent"] {
+        assert_eq!(seen.last(name).status.phase, Phase::Running, "{name}");
+    }
+    assert_eq!(seen.events("Preempting").len(), 1);
+    // For 1700m 1200m are missing: `large` by itself, not two pods.
+    let seen = and_then_a_critical_pod("1700m", "0");
+    assert_eq!(seen.last("large").status.reason.as_str(), "Preempting");
+    assert_eq!(seen.last("small").status.phase, Phase::Running);
+    // All burstable ones before one that asked for guarantees; and then that, too.
+    let seen = and_then_a_critical_pod("2900m", "0");
+    assert_eq!(seen.last("guaranteed").status.phase, Phase::Running);
+    let seen = and_then_a_critical_pod("3500m", "0");
+    for name in ["guaranteed", "small", "large"] {
+        assert_eq!(seen.last(name).status.reason.as_str(), "Preempting", "{name}");
+    }
+    assert_eq!(seen.last("urgent").status.phase, Phase::Running);
+}
+
+#[test]
+fn a_critical_pod_that_cannot_fit_ends_nobody() {
+    let seen = and_then_a_critical_pod("5", "0");
+    assert_eq!(seen.last("urgent").status.reason.as_str(), "OutOfcpu");
+    assert!(seen.events("Preempting").is_empty());
+}
