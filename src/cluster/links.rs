@@ -100,7 +100,7 @@ pub(super) struct Links {
     /// Messages so far of nodes that are slow: they number the draws.
     pub(super) sent: BTreeMap<u32, u64>,
     /// By node: requests and answers that are late, and the number of the event that ends that.
-    pub(super) on_way: BTreeMap<u32, Vec<(u64, Event)>>,
+    pub(super) on_way: BTreeMap<u32, Vec<OnWay>>,
     /// Machines that the provider has taken, by fault; true for those that have a replacement.
     pub(super) taken: BTreeMap<(u32, u32), bool>,
     /// Upgrades under way, by fault.
@@ -116,6 +116,9 @@ pub(super) struct Links {
     /// Changes that are on their way to a kubelet, in their order.
     pub(super) mail: BTreeMap<u32, VecDeque<(SimTime, Address, Change)>>,
 }
+
+/// A message that is late: the number of the event that ends that, when it is, and the message.
+pub(super) type OnWay = (u64, SimTime, Event);
 
 impl Links {
     /// True while an event may have to be held or delayed.

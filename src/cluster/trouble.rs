@@ -82,7 +82,7 @@ impl Cluster {
     /// Lets something happen later, once, if the node's packets are late.
     fn delays(&mut self, node: u32, event: Event, seq: u64) -> bool {
         if let Some(list) = self.links.on_way.get_mut(&node)
-            && let Some(at) = list.iter().position(|(_, late)| *late == event)
+            && let Some(at) = list.iter().position(|(.., late)| *late == event)
         {
             list.remove(at);
             if list.is_empty() {
@@ -91,12 +91,19 @@ impl Cluster {
             }
             return false;
         }
-        let late = self.lateness(node);
-        if late == SimDuration::ZERO {
+        let mut at = self.shared.now() + self.lateness(node);
+        // What is sent later on a connection does not come sooner.
+        let answers = |event: &Event| matches!(event, Event::Answer { .. });
+        let earlier = self.links.on_way.get(&node).into_iter().flatten();
+        let same_way = earlier.filter(|(.., other)| answers(other) == answers(&event));
+        if let Some(last) = same_way.map(|(_, at, _)| *at).max() {
+            at = at.max(last + SimDuration(1));
+        }
+        if at == self.shared.now() {
             return false;
         }
-        let number = self.shared.context(seq).after(late, event);
-        self.links.on_way.entry(node).or_default().push((number, event));
+        let number = self.shared.context(seq).schedule(at, event);
+        self.links.on_way.entry(node).or_default().push((number, at, event));
         true
     }
 
@@ -463,6 +470,14 @@ impl Cluster {
             let (Held::Request(id) | Held::Answer { request: id, .. }) = what;
             self.shared.context(0).take_request(id);
         }
+        // What is late on a connection that has ended never comes: it would overtake the next life.
+        for (number, _, event) in self.links.on_way.remove(&node).unwrap_or_default() {
+            let cx = &mut self.shared.context(0);
+            cx.cancel(number);
+            if let Event::Api(ApiEvent::Arrive(id)) | Event::Answer { request: id, .. } = event {
+                cx.take_request(id);
+            }
+        }
         self.links.mail.remove(&node);
         if machine {
             self.links.waiting.remove(&node);
@@ -577,10 +592,10 @@ impl Cluster {
         let now = self.shared.now();
         let list = self.links.on_way.remove(&node).unwrap_or_default();
         let mut soon = Vec::new();
-        for (number, event) in list {
-            let cx = &mut self.shared.context(seq);
+        for (i, (number, _, event)) in list.into_iter().enumerate() {
+            let (cx, at) = (&mut self.shared.context(seq), now + SimDuration(i as u64));
             cx.cancel(number);
-            soon.push((cx.schedule(now, event), event));
+            soon.push((cx.schedule(at, event), at, event));
         }
         if !soon.is_empty() {
             self.links.on_way.insert(node, soon);

@@ -40,6 +40,8 @@ static WARNINGS: [&Known; 6] = [
 
 /// Token of the answer to a pod's last status patch.
 pub(super) const FINAL_PATCH: u32 = 1 << 31;
+/// Token of the answer to the first status of a Node that the kubelet has made.
+pub(super) const FIRST_STATUS: u32 = FINAL_PATCH - 1;
 
 /// A pod of this node was added, changed or removed.
 pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: &mut Context<'_>) {
@@ -387,12 +389,13 @@ pub(super) fn list(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
 }
 
 /// The answer to the last status patch: now the pod may go.
-pub(super) fn on_answer(
-    node: &mut NodeAgent,
-    token: u32,
-    _outcome: &Outcome,
-    cx: &mut Context<'_>,
-) {
+pub(super) fn on_answer(node: &mut NodeAgent, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+    if token == FIRST_STATUS {
+        if outcome.is_err() {
+            node.look_at_status(cx);
+        }
+        return;
+    }
     if token & FINAL_PATCH != 0 {
         delete_pod(node, token & !FINAL_PATCH, cx);
     }

@@ -422,7 +422,9 @@ impl NodeAgent {
         cx.submit(now, Context::request(user, Kind::Node, Sym::EMPTY, name, op), None);
         let then = now + FIRST_STATUS;
         let op = Op::NodeStatus(Box::new(self.status(cx.stamp_of(then), then)));
-        cx.submit(then, Context::request(user, Kind::Node, Sym::EMPTY, name, op), None);
+        // Where the store takes its time, the Node may not be there yet.
+        let reply = Some((self.address(), kubelet::FIRST_STATUS));
+        cx.submit(then, Context::request(user, Kind::Node, Sym::EMPTY, name, op), reply);
     }
 
     /// The kubelet gets through to an API server again: it renews its Lease, and looks how its node

@@ -218,6 +218,11 @@ impl Cluster {
             if !self.nodes[index as usize].kubelet_up() {
                 return;
             }
+            if let Op::NodeStatus(_) = request.op {
+                // Of an earlier life, perhaps: the status loop tells what is so by now.
+                self.nodes[index as usize].look_at_status(&mut self.shared.context(seq));
+                return;
+            }
             if let (Op::PodStatus(_), Some(object)) = (&request.op, request.target) {
                 if self.mirrored(object, seq) {
                     return;
@@ -248,6 +253,10 @@ impl Cluster {
 
     /// A kubelet registers, or waits for an API server.
     pub(in super::super) fn begin_register(&mut self, node: u32, seq: u64) {
+        // A cut that has healed invites whoever had waited, and may meet one that boots by itself.
+        if self.nodes[node as usize].kubelet_up() {
+            return;
+        }
         if self.links.busy() && self.waits_for_network(node) {
             return;
         }
