@@ -390,6 +390,10 @@ impl Cluster {
             struck.retain(|&node| self.control.as_ref().is_none_or(|c| c.host_of(node).is_none()));
             self.struck[row as usize].clone_from(&struck);
             self.gives_notice(row, notice, &struck, seq);
+            if struck.is_empty() && Links::ends_itself(fault) {
+                self.faults_open -= 1;
+                self.fault_heard(row, true, seq);
+            }
         } else {
             self.upgrade_begins(row, &struck, seq);
         }

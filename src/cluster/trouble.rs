@@ -37,6 +37,9 @@ const TRIES: SimDuration = SimDuration::from_secs(10);
 /// Events are given up after 12 attempts at 10 s.
 const EVENTS_KEEP: SimDuration = SimDuration::from_secs(120);
 
+/// Keys the draws of a cut's two sides, apart from those of faults with one set of victims.
+const SIDES: u32 = 1 << 31;
+
 /// Who is told of where a cut strikes no node.
 pub const NETWORK: &str = "network";
 /// What is told of a node that a cut strikes, and of one that it leaves.
@@ -61,36 +64,40 @@ impl Cluster {
         let Some(in_flight) = self.shared.requests.get(id) else { return false };
         let User::Kubelet(name) = in_flight.request.user else { return false };
         let Some(&node) = self.by_name.get(&name) else { return false };
-        let now = self.shared.now();
+        let (now, event) = (self.shared.now(), Event::Api(ApiEvent::Arrive(id)));
+        let was_late = self.comes_due(node, event);
         if let Some(broken) = self.links.broken.get_mut(&node).filter(|b| b.up || b.dead) {
             broken.held.push((now, Held::Request(id)));
             return true;
         }
-        self.delays(node, Event::Api(ApiEvent::Arrive(id)), seq)
+        !was_late && self.delays(node, event, seq)
     }
 
     fn answer_on_its_way(&mut self, to: Address, token: u32, request: Id, seq: u64) -> bool {
-        let now = self.shared.now();
+        let (now, event) = (self.shared.now(), Event::Answer { to, token, request });
+        let was_late = self.comes_due(to.index, event);
         let broken = self.links.broken.get_mut(&to.index);
         if let Some(broken) = broken.filter(|b| b.down || b.dead) {
             broken.held.push((now, Held::Answer { to, token, request }));
             return true;
         }
-        self.delays(to.index, Event::Answer { to, token, request }, seq)
+        !was_late && self.delays(to.index, event, seq)
     }
 
-    /// Lets something happen later, once, if the node's packets are late.
-    fn delays(&mut self, node: u32, event: Event, seq: u64) -> bool {
-        if let Some(list) = self.links.on_way.get_mut(&node)
-            && let Some(at) = list.iter().position(|(.., late)| *late == event)
-        {
-            list.remove(at);
-            if list.is_empty() {
-                self.links.on_way.remove(&node);
-                self.links.settle();
-            }
-            return false;
+    /// True if a message was late, and is late no more.
+    fn comes_due(&mut self, node: u32, event: Event) -> bool {
+        let Some(list) = self.links.on_way.get_mut(&node) else { return false };
+        let Some(at) = list.iter().position(|(.., late)| *late == event) else { return false };
+        list.remove(at);
+        if list.is_empty() {
+            self.links.on_way.remove(&node);
+            self.links.settle();
         }
+        true
+    }
+
+    /// Lets something happen later, if the node's packets are late.
+    fn delays(&mut self, node: u32, event: Event, seq: u64) -> bool {
         let mut at = self.shared.now() + self.lateness(node);
         // What is sent later on a connection does not come sooner.
         let answers = |event: &Event| matches!(event, Event::Answer { .. });
@@ -172,7 +179,8 @@ impl Cluster {
     pub(super) fn network_fails(&mut self, row: u32, fault: &Fault, seq: u64) -> Vec<u32> {
         let Whom::Between(sides) = &fault.whom else { return Vec::new() };
         let one_way = fault.what == FaultKind::Partition { one_way: true };
-        let mut sides = [0, 1].map(|i| self.side(row << 1 | i, fault, &sides[i as usize], seq));
+        let mut sides =
+            [0, 1].map(|i| self.side(SIDES | row << 1 | i, fault, &sides[i as usize], seq));
         let [a, b] = &mut sides;
         // Nobody is cut off from itself.
         b.retain(|end| a.binary_search(end).is_err());

@@ -218,8 +218,7 @@ impl Cluster {
 
     /// True once nothing is left on the node that a drain would evict.
     fn empty(&self, node: Sym) -> bool {
-        let pods = self.shared.versions.iter(Kind::Pod).filter_map(|(_, obj)| obj.as_pod());
-        !pods.filter(|p| p.node == node).any(|p| {
+        !self.shared.versions.pods_on(node).any(|(_, p)| {
             let owner = p.meta.controller().map(|o| o.kind);
             !matches!(owner, Some(Kind::DaemonSet | Kind::Node))
         })
