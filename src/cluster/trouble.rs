@@ -149,6 +149,10 @@ impl Cluster {
 
     fn mail(&mut self, node: u32, seq: u64) {
         let now = self.shared.now();
+        // A cut that has begun meanwhile holds it, and a machine that stands still.
+        if self.links.broken.get(&node).is_some_and(|b| b.down || b.dead) {
+            return;
+        }
         let Some(mail) = self.links.mail.get_mut(&node) else { return };
         if mail.front().is_none_or(|(at, ..)| *at > now) {
             return;
@@ -405,6 +409,7 @@ impl Cluster {
         }
         let held = self.links.broken.remove(&node).map_or_else(Vec::new, |b| b.held);
         self.links.settle();
+        self.hands_out(node, seq);
         let severed = self.away.holds(Part::Connection, node);
         if !dead && !severed {
             self.api.watches.resume(address, &mut self.shared.context(seq));
@@ -585,7 +590,9 @@ impl Cluster {
             let step = if held { super::HELD } else { "packets are on time again" };
             let cx = &mut self.shared.context(seq);
             let hop = cx.hop(0, What::Fault { fault: row, node: name, step });
-            if !held {
+            if held {
+                self.lag_leases(node, hop);
+            } else {
                 self.links.packets.remove(&node);
                 self.catches_up(node, hop);
                 self.shared.context(hop).leases_mut().on_time(name);
@@ -608,6 +615,12 @@ impl Cluster {
         if !soon.is_empty() {
             self.links.on_way.insert(node, soon);
         }
+        self.hands_out(node, seq);
+    }
+
+    /// What lies in the mail of a node is handed over now.
+    fn hands_out(&mut self, node: u32, seq: u64) {
+        let now = self.shared.now();
         for late in self.links.mail.get_mut(&node).into_iter().flatten() {
             late.0 = now;
             let event = Event::Trouble(TroubleEvent::Mail { node });
@@ -676,9 +689,8 @@ impl Cluster {
 
     /// Renewals of a node whose packets are late come late, too, and are watched.
     pub(super) fn lag_leases(&mut self, node: u32, seq: u64) {
-        let Some(&(_, packets)) = self.links.packets.get(&node).and_then(|list| list.last()) else {
-            return;
-        };
+        let Some(list) = self.links.packets.get(&node) else { return };
+        let packets = list.iter().map(|(_, packets)| *packets).collect();
         let name = self.nodes[node as usize].name();
         let cx = &mut self.shared.context(seq);
         let now = cx.now();

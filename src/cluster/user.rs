@@ -4,7 +4,7 @@
 use super::spec::{Action, Amount, Arrival, LifetimeFrom, Made, Plan, Process, with_exit};
 use crate::api::pod::Phase;
 use crate::api::request::{ApiError, Op, Outcome, Propagation, Request, User};
-use crate::api::versions::Change;
+use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::workload::{Job, PodTemplate};
 use crate::api::{Kind, Meta, Name, Obj, Pod, PodSpec};
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
@@ -28,14 +28,31 @@ pub(super) struct Driver {
     lives: usize,
     /// Steps that have been answered.
     steps_done: usize,
+    /// Drains, in order of their begin.
+    drains: Vec<Drain>,
     /// Evictions of drains: as whom, and the pod.
     evictions: Vec<(User, Sym, Name)>,
     /// Evictions that have not come to an end.
     evicting: usize,
 }
 
-/// Tokens of a drain's evictions; below are those of steps.
+/// A node that is drained: `kubectl drain` cordons it, and only then lists the pods to evict.
+#[derive(Debug, Clone)]
+struct Drain {
+    user: User,
+    node: Sym,
+    /// The pods it waits for; none until the node is cordoned.
+    pods: Option<Vec<ObjRef>>,
+}
+
+/// Tokens of a drain's evictions; below are those of drains' cordons, and below those of steps.
 const EVICTION: u32 = 1 << 31;
+const CORDON: u32 = 1 << 30;
+
+/// True for the token of a cordon that no step of the scenario asks for.
+pub(super) const fn is_cordon(token: u32) -> bool {
+    token & EVICTION == 0 && token & CORDON != 0
+}
 
 /// How long `kubectl drain` waits after a refusal by a disruption budget (source:
 /// `kubectl/pkg/drain/drain.go`).
@@ -57,6 +74,7 @@ impl Driver {
             open,
             lives: 0,
             steps_done: 0,
+            drains: Vec::new(),
             evictions: Vec::new(),
             evicting: 0,
         }
@@ -118,6 +136,8 @@ impl Driver {
             UserEvent::Arrive(index) => self.arrive(index, cx),
             UserEvent::Expire { arrival, ordinal } => self.expire(arrival, ordinal, cx),
             UserEvent::Evict(index) => self.evict(index, cx),
+            UserEvent::Cordon(drain) if self.drains[drain as usize].pods.is_some() => {}
+            UserEvent::Cordon(drain) => self.cordon(drain, cx),
         }
     }
 
@@ -137,9 +157,13 @@ impl Driver {
             self.on_evicted(row - EVICTION, outcome, cx);
             return;
         }
+        if is_cordon(row) {
+            return self.on_cordoned(row - CORDON, outcome, cx);
+        }
         let step = &Arc::clone(&self.plan).steps[row as usize];
         if let (Action::Drain { node }, Ok(_)) = (&step.action, outcome) {
-            self.drain(step.user, *node, cx);
+            let drain = self.add_drain(step.user, *node);
+            self.evict_all(drain, cx);
         }
         self.steps_done = row as usize + 1;
         if let Some(next) = self.plan.steps.get(self.steps_done) {
@@ -147,22 +171,69 @@ impl Driver {
         }
     }
 
-    /// `kubectl drain`, once the node is cordoned: list its pods, evict all but those of
-    /// `DaemonSets`.
-    pub(super) fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) {
-        let mut pods: Vec<(Sym, Name)> = cx
+    /// Drains a node as `kubectl drain` does; gives the drain's number.
+    pub(super) fn drain(&mut self, user: User, node: Sym, cx: &mut Context<'_>) -> u32 {
+        let drain = self.add_drain(user, node);
+        self.cordon(drain, cx);
+        drain
+    }
+
+    fn add_drain(&mut self, user: User, node: Sym) -> u32 {
+        self.drains.push(Drain { user, node, pods: None });
+        num::u32_of(self.drains.len() - 1)
+    }
+
+    fn cordon(&self, drain: u32, cx: &mut Context<'_>) {
+        let Drain { user, node, .. } = self.drains[drain as usize];
+        let reply = Some((Address::new(Role::User, 0), CORDON | drain));
+        let about = (Kind::Node, Sym::EMPTY, Name::new(node.as_str()));
+        send(user, about, Op::Cordon(true), reply, cx);
+    }
+
+    /// Nobody drains the node any more that has not been cordoned by now.
+    pub(super) fn give_up(&mut self, node: Sym) {
+        for drain in self.drains.iter_mut().filter(|d| d.node == node) {
+            drain.pods.get_or_insert_default();
+        }
+    }
+
+    fn on_cordoned(&mut self, drain: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        if self.drains[drain as usize].pods.is_some() {
+            return;
+        }
+        match outcome {
+            Ok(_) => self.evict_all(drain, cx),
+            // No node, no pods.
+            Err(ApiError::NotFound) => self.drains[drain as usize].pods = Some(Vec::new()),
+            Err(_) => {
+                cx.after(DRAIN_RETRY, Event::User(UserEvent::Cordon(drain)));
+            }
+        }
+    }
+
+    /// True once the pods that a drain found are gone. What came to the node later is none of its
+    /// business.
+    pub(super) fn drained(&self, drain: u32, versions: &Versions) -> bool {
+        let pods = self.drains[drain as usize].pods.as_ref();
+        pods.is_some_and(|pods| pods.iter().all(|o| versions.current(Kind::Pod, *o).is_none()))
+    }
+
+    /// The node is cordoned: its pods are listed, and all evicted but those of `DaemonSets`.
+    fn evict_all(&mut self, drain: u32, cx: &mut Context<'_>) {
+        let Drain { user, node, .. } = self.drains[drain as usize];
+        let mut pods: Vec<(ObjRef, Sym, Name)> = cx
             .versions()
             .pods_on(node)
-            .map(|(_, pod)| pod)
             // Those of DaemonSets come back at once, and static pods do not go.
-            .filter(|p| {
+            .filter(|(_, p)| {
                 let owner = p.meta.controller().map(|o| o.kind);
                 !matches!(owner, Some(Kind::DaemonSet | Kind::Node))
             })
-            .map(|p| (p.meta.ns, p.meta.name))
+            .map(|(object, p)| (object, p.meta.ns, p.meta.name))
             .collect();
-        pods.sort_by(|a, b| a.0.cmp_text(b.0).then(a.1.cmp_text(b.1)));
-        for (ns, name) in pods {
+        pods.sort_by(|a, b| a.1.cmp_text(b.1).then(a.2.cmp_text(b.2)));
+        self.drains[drain as usize].pods = Some(pods.iter().map(|(object, ..)| *object).collect());
+        for (_, ns, name) in pods {
             self.evicting += 1;
             self.evictions.push((user, ns, name));
             self.evict(num::u32_of(self.evictions.len() - 1), cx);

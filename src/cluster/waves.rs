@@ -4,6 +4,7 @@
 use super::Cluster;
 use super::links::Links;
 use super::spec::{Fault, FaultKind};
+use super::user::is_cordon;
 use crate::api::meta::Stamp;
 use crate::api::pod::{ConditionType, Effect, Taint, Truth};
 use crate::api::request::{Op, Propagation, User};
@@ -26,12 +27,12 @@ const TAINT: &str = "aws-node-termination-handler/spot-itn";
 /// How far an upgraded node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Its pods leave.
-    Drains,
+    /// Its pods leave, by the drain of this number.
+    Drains(u32),
     /// It is off until then.
     Off(SimTime),
-    /// It boots and becomes ready.
-    Boots,
+    /// It boots since then, and becomes ready.
+    Boots(SimTime),
 }
 
 /// An upgrade of nodes, wave by wave.
@@ -61,7 +62,6 @@ impl Cluster {
             };
             let op = Op::NodeTaints { remove: Arc::from([]), add: Arc::from([taint]) };
             self.act_on_node(name, op, hop);
-            self.act_on_node(name, Op::Cordon(true), hop);
             self.driver.drain(User::Admin, name, &mut self.shared.context(hop));
         }
     }
@@ -113,12 +113,13 @@ impl Cluster {
 
     /// What has been asked about a node, and has not reached an API server yet, is asked no more.
     fn withdraw(&mut self, name: Sym) {
+        self.driver.give_up(name);
         let cx = &mut self.shared.context(0);
         for id in cx.all_in_flight() {
             let void = cx.in_flight(id).is_some_and(|f| {
                 let request = &f.request;
                 f.server == NOWHERE
-                    && f.reply.is_none()
+                    && f.reply.is_none_or(|(_, token)| is_cordon(token))
                     && (request.user, request.kind) == (User::Admin, Kind::Node)
                     && request.name.sym() == name
             });
@@ -137,11 +138,18 @@ impl Cluster {
 
     /// Whether the store shows the node as ready; none if it has no such node.
     fn shown_ready(&self, name: Sym) -> Option<bool> {
+        Some(self.reported_ready(name)?.is_some())
+    }
+
+    /// When a node that the store shows as ready has last been reported, nanoseconds of the run;
+    /// none if it has no such node.
+    fn reported_ready(&self, name: Sym) -> Option<Option<u64>> {
         let versions = &self.shared.versions;
         let object = versions.find(Kind::Node, Sym::EMPTY, Name::new(name.as_str()))?;
         let node = versions.current(Kind::Node, object)?.as_node()?;
         let ready = node.status.conditions.get(ConditionType::Ready);
-        Some(ready.is_some_and(|c| c.status == Truth::True))
+        let is = ready.is_some_and(|c| c.status == Truth::True);
+        Some(is.then_some(node.status.heartbeat_ns))
     }
 
     /// An upgrade begins.
@@ -169,9 +177,8 @@ impl Cluster {
             let who = Sym::new("upgrade");
             let step = "is drained";
             let hop = self.shared.context(seq).record(What::Noticed { who, node: name, step });
-            self.act_on_node(name, Op::Cordon(true), hop);
-            self.driver.drain(User::Admin, name, &mut self.shared.context(hop));
-            wave.doing.push((node, Stage::Drains));
+            let drain = self.driver.drain(User::Admin, name, &mut self.shared.context(hop));
+            wave.doing.push((node, Stage::Drains(drain)));
         }
         if wave.doing.is_empty() {
             self.faults_open -= 1;
@@ -193,20 +200,25 @@ impl Cluster {
         let now = self.shared.now();
         let name = self.nodes[node as usize].name();
         match stage {
-            Stage::Drains if !self.empty(name) => Some(stage),
-            Stage::Drains => {
+            Stage::Drains(drain) if !self.driver.drained(drain, &self.shared.versions) => {
+                Some(stage)
+            }
+            Stage::Drains(_) => {
                 self.strike(row, FaultKind::NodeCrash, node, seq);
                 Some(Stage::Off(now + fault.lasts.unwrap_or_default()))
             }
             Stage::Off(until) if now < until => Some(stage),
             Stage::Off(_) => {
                 self.heal(row, FaultKind::NodeCrash, node, seq);
-                Some(Stage::Boots)
+                Some(Stage::Boots(now))
             }
-            Stage::Boots => {
-                let back = self.nodes[node as usize].kubelet_up()
+            Stage::Boots(since) => {
+                // What the store says may be of the time before.
+                let reported = self.reported_ready(name).flatten();
+                let agent = &self.nodes[node as usize];
+                let back = agent.kubelet_up()
                     && !self.links.holds(node)
-                    && self.shown_ready(name) == Some(true);
+                    && reported.is_some_and(|at| at >= since.0 || agent.is_fake());
                 if !back {
                     return Some(stage);
                 }
@@ -214,14 +226,6 @@ impl Cluster {
                 None
             }
         }
-    }
-
-    /// True once nothing is left on the node that a drain would evict.
-    fn empty(&self, node: Sym) -> bool {
-        !self.shared.versions.pods_on(node).any(|(_, p)| {
-            let owner = p.meta.controller().map(|o| o.kind);
-            !matches!(owner, Some(Kind::DaemonSet | Kind::Node))
-        })
     }
 }
 

@@ -51,7 +51,7 @@ impl Beat {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Stream {
     started: SimTime,
     /// From the start to the second renewal.
@@ -61,8 +61,8 @@ struct Stream {
     stopped: Option<SimTime>,
     /// The record of what stopped it: the evidence of the controller that misses the renewals.
     stopped_by: u64,
-    /// Since when renewals come late, and how late.
-    late: Option<(SimTime, Packets)>,
+    /// Since when renewals come late, and by what, added.
+    late: Option<Box<(SimTime, Vec<Packets>)>>,
 }
 
 /// Beats that are looked at before the last one is given up for lost.
@@ -91,9 +91,9 @@ impl Leases {
     }
 
     /// From now on the renewals of a node come late, because of the record `cause`.
-    pub fn late(&mut self, node: Sym, now: SimTime, packets: Packets, cause: u64) {
+    pub fn late(&mut self, node: Sym, now: SimTime, packets: Vec<Packets>, cause: u64) {
         if let Some(stream) = self.streams.get_mut(&node) {
-            stream.late = Some((now, packets));
+            stream.late = Some(Box::new((now, packets)));
             if stream.stopped.is_none() {
                 stream.stopped_by = cause;
             }
@@ -124,7 +124,7 @@ impl Leases {
     #[must_use]
     pub fn last_seen(&self, node: Sym, now: SimTime, draws: &Draws) -> Option<SimTime> {
         let horizon = now - VISIBLE_AFTER;
-        let seen = match self.streams.get(&node).and_then(|s| Some((s, s.late?))) {
+        let seen = match self.streams.get(&node).and_then(|s| Some((s, s.late.as_deref()?))) {
             Some((stream, late)) => arrived(stream, late, node, horizon, draws),
             None => self.last(Beat::Renewal, node, horizon, draws),
         };
@@ -170,7 +170,7 @@ impl Leases {
 /// When the newest renewal that has arrived by `horizon` did so. They are sent one after the other.
 fn arrived(
     stream: &Stream,
-    (since, packets): (SimTime, Packets),
+    (since, all): &(SimTime, Vec<Packets>),
     node: Sym,
     horizon: SimTime,
     draws: &Draws,
@@ -185,9 +185,12 @@ fn arrived(
     (oldest..=newest).rev().find_map(|k| {
         let sent = instant(stream, beat, node, k, draws);
         let mut arrives = sent;
-        if sent >= since {
-            let mut draw = draws.draw(node.stable_hash(), Purpose("late lease"), k);
-            arrives = sent + packets.late(&mut draw);
+        if sent >= *since {
+            for (i, packets) in all.iter().enumerate() {
+                let ordinal = k << 8 | i as u64;
+                let mut draw = draws.draw(node.stable_hash(), Purpose("late lease"), ordinal);
+                arrives += packets.late(&mut draw);
+            }
         }
         (sent <= sent_by && arrives <= horizon).then_some(arrives)
     })
@@ -252,5 +255,27 @@ mod tests {
         let seen = leases.last_seen(node, SimTime::from_secs(900), &draws).unwrap();
         assert!(SimTime::from_secs(300).since(seen) < SimDuration::from_millis(10_700));
         assert_eq!(leases.stopped_by(node), Some(7));
+    }
+
+    #[test]
+    fn delays_of_several_networks_add_up() {
+        let node = Sym::new("n");
+        let draws = Draws::new(7);
+        let delayed = |seconds: &[u64]| {
+            let mut leases = Leases::default();
+            leases.start(node, SimTime::ZERO, PERIOD, false);
+            let by = |s: &u64| Packets {
+                delay: crate::engine::Dist::Constant(SimDuration::from_secs(*s)),
+                loss: 0.0,
+            };
+            leases.late(node, SimTime::ZERO, seconds.iter().map(by).collect(), 1);
+            leases.last_seen(node, SimTime::from_secs(600), &draws).unwrap()
+        };
+        // The newest renewal that has arrived was sent so much earlier.
+        let sent =
+            |seconds: &[u64]| delayed(seconds) - SimDuration::from_secs(seconds.iter().sum());
+        assert!(sent(&[50, 30]) <= SimTime::from_secs(520), "{:?}", sent(&[50, 30]));
+        assert!(sent(&[50]) > SimTime::from_secs(530));
+        assert_eq!(delayed(&[50, 30]), delayed(&[30, 50]));
     }
 }

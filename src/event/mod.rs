@@ -482,6 +482,8 @@ pub enum UserEvent {
     },
     /// `kubectl drain` asks again for an eviction that a disruption budget refused.
     Evict(u32),
+    /// Whoever drains a node asks again for the cordon that was refused.
+    Cordon(u32),
 }
 
 const _: () = assert!(size_of::<Event>() <= 32, "events are small: payloads belong in arenas");

@@ -27,7 +27,7 @@ pub(crate) fn given(from: &file::Fault) -> impl Iterator<Item = &'static str> {
         ("interrupt", from.interrupt.is_some()),
         ("upgrade", from.upgrade.is_some()),
     ];
-    all.into_iter().filter(|(_, given)| *given).map(|(field, _)| field)
+    super::faults::present(all)
 }
 
 /// What happens, and to whom.

@@ -15,6 +15,13 @@ use crate::engine::{SimDuration, SimTime, Sym, num};
 /// `RestartSec` of the kubelet's unit (source: kubeadm's `kubelet.service`).
 const RESTART_SEC: SimDuration = SimDuration::from_secs(10);
 
+/// The fields that are there.
+pub(super) fn present<const N: usize>(
+    fields: [(&'static str, bool); N],
+) -> impl Iterator<Item = &'static str> {
+    fields.into_iter().filter(|(_, there)| *there).map(|(field, _)| field)
+}
+
 /// A fault; none if it says neither what nor whom.
 pub(crate) fn fault(
     from: &file::Fault,

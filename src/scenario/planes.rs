@@ -81,7 +81,7 @@ pub(crate) fn given(from: &file::Fault) -> impl Iterator<Item = &'static str> {
         ("spaceAlarm", from.space_alarm.is_some()),
         ("blackout", from.blackout.is_some()),
     ];
-    all.into_iter().filter(|(_, given)| *given).map(|(field, _)| field)
+    super::faults::present(all)
 }
 
 /// True if the fault can only befall a process on a node.

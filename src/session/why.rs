@@ -187,7 +187,7 @@ fn event_words(event: Event) -> String {
         Event::User(UserEvent::Step(_)) => "the scenario's next step",
         Event::User(UserEvent::Arrive(_)) => "the next arrival",
         Event::User(UserEvent::Expire { .. }) => "the end of an arrival's life",
-        Event::User(UserEvent::Evict(_)) => "kubectl drain asks again",
+        Event::User(UserEvent::Evict(_) | UserEvent::Cordon(_)) => "kubectl drain asks again",
         Event::Fault { fault, end: false } => return format!("fault #{} begins", fault + 1),
         Event::Fault { fault, end: true } => return format!("fault #{} ends", fault + 1),
         Event::Control(event) => control_event_words(event),

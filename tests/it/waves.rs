@@ -81,6 +81,45 @@ fn an_upgrade_goes_node_by_node_and_asks_the_budget() {
 }
 
 #[test]
+fn an_upgrade_waits_for_the_pods_it_found_not_for_those_that_come_back() {
+    // Its replacement tolerates the cordon, and is meant for this very node.
+    let stubborn = "
+objects:
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: stubborn}
+    spec:
+      replicas: 1
+      selector: {matchLabels: {app: stubborn}}
+      template:
+        metadata: {labels: {app: stubborn}}
+        spec:
+          nodeSelector: {kubernetes.io/hostname: node-2}
+          tolerations: [{key: node.kubernetes.io/unschedulable, operator: Exists}]
+          containers: [{name: main, image: 'main:1'}]
+";
+    let rest = format!(
+        "until: {{at: 2h, idle: true}}\nfaults: [{{upgrade: {{of: {{node: node-2}}}}, at: 5m, for: 90s}}]{stubborn}"
+    );
+    let (story, session) = play(POOLS, &rest);
+    between(story.first("node-2", "machine crashes"), 300.0, 340.0);
+    between(session.now().secs_f64(), 400.0, 1200.0);
+}
+
+#[test]
+fn an_interruption_that_strikes_nobody_is_over_at_once() {
+    let cluster =
+        "cluster: {controlPlane: {nodes: 3}, nodes: [{name: node, count: 2, cpu: 4, memory: 8Gi}]}";
+    let rest = format!(
+        "until: {{at: 2h, idle: true}}\nfaults:\n  - {{name: nobody, interrupt: {{of: {{node: cp-0}}}}, at: 5m}}\n  - \
+         {{crash: {{node: node-0}}, after: {{fault: nobody, ends: true, delay: 10s}}, for: 1m}}{WEB}"
+    );
+    let (story, session) = play(cluster, &rest);
+    between(story.first("node-0", "machine crashes"), 310.0, 310.0);
+    between(session.now().secs_f64(), 370.0, 1800.0);
+}
+
+#[test]
 fn a_fault_waits_for_another_one_or_for_a_workload() {
     let rest = format!(
         "until: {{at: 40m, idle: true}}\nfaults:\n\

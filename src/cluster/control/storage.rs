@@ -8,6 +8,72 @@ use crate::control_plane::apiserver::Snapshot;
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{ControlEvent, Event, What};
 
+/// What a process suffers from a fault.
+#[derive(Debug, Clone, Copy)]
+enum Suffers {
+    /// It is told to end.
+    Told,
+    /// It stands still.
+    Stands,
+    /// Its disk takes so many times as long.
+    Slow(u32),
+    /// Its disk is lost.
+    Wiped,
+    /// Its watches are cut.
+    Unheard,
+    /// It ends.
+    Ended,
+}
+
+impl From<FaultKind> for Suffers {
+    fn from(what: FaultKind) -> Self {
+        match what {
+            FaultKind::Terminate => Self::Told,
+            FaultKind::Pause => Self::Stands,
+            FaultKind::SlowDisk(factor) => Self::Slow(factor),
+            FaultKind::LoseLog => Self::Wiped,
+            FaultKind::WatchLoss => Self::Unheard,
+            FaultKind::SpaceAlarm
+            | FaultKind::Restart
+            | FaultKind::NodeCrash
+            | FaultKind::Shutdown
+            | FaultKind::RegistryDown
+            | FaultKind::DeviceFailure(..)
+            | FaultKind::KubeletStop
+            | FaultKind::Blackout(_)
+            | FaultKind::Partition { .. }
+            | FaultKind::Freeze
+            | FaultKind::Network(_)
+            | FaultKind::SlowNode(_)
+            | FaultKind::DiskFull(_)
+            | FaultKind::Interrupt(_)
+            | FaultKind::Upgrade(_) => Self::Ended,
+        }
+    }
+}
+
+impl Suffers {
+    const fn begins(self) -> &'static str {
+        match self {
+            Self::Told => "process is told to stop",
+            Self::Stands => "process stops running (paused)",
+            Self::Slow(_) => "disk loses its speed",
+            Self::Wiped => "disk lost",
+            Self::Unheard => "connection lost",
+            Self::Ended => "process crashes",
+        }
+    }
+
+    const fn ends(self) -> &'static str {
+        match self {
+            Self::Stands => "process goes on",
+            Self::Slow(_) => "disk is as fast as before",
+            Self::Unheard => "network back",
+            Self::Told | Self::Wiped | Self::Ended => "process may start",
+        }
+    }
+}
+
 impl Cluster {
     /// The hosts that a fault of a process strikes.
     pub(in super::super) fn struck_hosts(&self, process: StaticPod, which: &Which) -> Vec<u32> {
@@ -37,64 +103,20 @@ impl Cluster {
     ) {
         let at = host as usize;
         let Some(node) = self.control.as_ref().map(|c| c.hosts[at].name) else { return };
-        let step = match what {
-            FaultKind::Terminate => "process is told to stop",
-            FaultKind::Pause => "process stops running (paused)",
-            FaultKind::SlowDisk(_) => "disk loses its speed",
-            FaultKind::LoseLog => "disk lost",
-            FaultKind::WatchLoss => "connection lost",
-            FaultKind::SpaceAlarm
-            | FaultKind::Restart
-            | FaultKind::NodeCrash
-            | FaultKind::Shutdown
-            | FaultKind::RegistryDown
-            | FaultKind::DeviceFailure(..)
-            | FaultKind::KubeletStop
-            | FaultKind::Blackout(_)
-            | FaultKind::Partition { .. }
-            | FaultKind::Freeze
-            | FaultKind::Network(_)
-            | FaultKind::SlowNode(_)
-            | FaultKind::DiskFull(_)
-            | FaultKind::Interrupt(_)
-            | FaultKind::Upgrade(_) => "process crashes",
-        };
+        let suffers = Suffers::from(what);
         let who = Sym::new(&format!("{}-{node}", process.name()));
+        let step = suffers.begins();
         let hop = self.shared.context(0).hop(0, What::Fault { fault: row, node: who, step });
-        match what {
-            FaultKind::Terminate => self.shut_down(at, process, hop),
-            FaultKind::Pause if process.component().is_some() => {
-                self.pause(at, process, until, hop);
-            }
-            FaultKind::SlowDisk(factor) => {
-                self.api.member_slow(at, factor, &mut self.shared.context(hop));
-                self.recheck(hop);
-            }
-            FaultKind::LoseLog => {
+        match suffers {
+            Suffers::Told => self.shut_down(at, process, hop),
+            Suffers::Stands if process.component().is_some() => self.pause(at, process, until, hop),
+            Suffers::Slow(factor) => self.slow_disk(at, factor, hop),
+            Suffers::Unheard => self.connect_process(process, false, hop),
+            Suffers::Wiped => {
                 self.hold(at, process, hop);
                 self.api.member_wipe(at, &mut self.shared.context(hop));
             }
-            FaultKind::WatchLoss => {
-                if let Some(component) = process.component() {
-                    self.connect_component(component, false, hop);
-                }
-            }
-            FaultKind::Pause
-            | FaultKind::SpaceAlarm
-            | FaultKind::Restart
-            | FaultKind::NodeCrash
-            | FaultKind::Shutdown
-            | FaultKind::RegistryDown
-            | FaultKind::DeviceFailure(..)
-            | FaultKind::KubeletStop
-            | FaultKind::Blackout(_)
-            | FaultKind::Partition { .. }
-            | FaultKind::Freeze
-            | FaultKind::Network(_)
-            | FaultKind::SlowNode(_)
-            | FaultKind::DiskFull(_)
-            | FaultKind::Interrupt(_)
-            | FaultKind::Upgrade(_) => self.hold(at, process, hop),
+            Suffers::Stands | Suffers::Ended => self.hold(at, process, hop),
         }
     }
 
@@ -108,59 +130,28 @@ impl Cluster {
     ) {
         let at = host as usize;
         let Some(node) = self.control.as_ref().map(|c| c.hosts[at].name) else { return };
-        let step = match what {
-            FaultKind::Pause => "process goes on",
-            FaultKind::SlowDisk(_) => "disk is as fast as before",
-            FaultKind::WatchLoss => "network back",
-            FaultKind::Terminate
-            | FaultKind::LoseLog
-            | FaultKind::SpaceAlarm
-            | FaultKind::Restart
-            | FaultKind::NodeCrash
-            | FaultKind::Shutdown
-            | FaultKind::RegistryDown
-            | FaultKind::DeviceFailure(..)
-            | FaultKind::KubeletStop
-            | FaultKind::Blackout(_)
-            | FaultKind::Partition { .. }
-            | FaultKind::Freeze
-            | FaultKind::Network(_)
-            | FaultKind::SlowNode(_)
-            | FaultKind::DiskFull(_)
-            | FaultKind::Interrupt(_)
-            | FaultKind::Upgrade(_) => "process may start",
-        };
+        let suffers = Suffers::from(what);
         let who = Sym::new(&format!("{}-{node}", process.name()));
+        let step = suffers.ends();
         let hop = self.shared.context(seq).hop(0, What::Fault { fault: row, node: who, step });
-        match what {
-            FaultKind::Pause if process.component().is_some() => self.resume(at, process, hop),
-            FaultKind::SlowDisk(_) => {
-                self.api.member_slow(at, 1, &mut self.shared.context(hop));
-                self.recheck(hop);
+        match suffers {
+            Suffers::Stands if process.component().is_some() => self.resume(at, process, hop),
+            Suffers::Slow(_) => self.slow_disk(at, 1, hop),
+            Suffers::Unheard => self.connect_process(process, true, hop),
+            Suffers::Stands | Suffers::Told | Suffers::Wiped | Suffers::Ended => {
+                self.release(at, process, hop);
             }
-            FaultKind::WatchLoss => {
-                if let Some(component) = process.component() {
-                    self.connect_component(component, true, hop);
-                }
-            }
-            FaultKind::Pause
-            | FaultKind::Terminate
-            | FaultKind::LoseLog
-            | FaultKind::SpaceAlarm
-            | FaultKind::Restart
-            | FaultKind::NodeCrash
-            | FaultKind::Shutdown
-            | FaultKind::RegistryDown
-            | FaultKind::DeviceFailure(..)
-            | FaultKind::KubeletStop
-            | FaultKind::Blackout(_)
-            | FaultKind::Partition { .. }
-            | FaultKind::Freeze
-            | FaultKind::Network(_)
-            | FaultKind::SlowNode(_)
-            | FaultKind::DiskFull(_)
-            | FaultKind::Interrupt(_)
-            | FaultKind::Upgrade(_) => self.release(at, process, hop),
+        }
+    }
+
+    fn slow_disk(&mut self, host: usize, factor: u32, hop: u64) {
+        self.api.member_slow(host, factor, &mut self.shared.context(hop));
+        self.recheck(hop);
+    }
+
+    fn connect_process(&mut self, process: StaticPod, up: bool, hop: u64) {
+        if let Some(component) = process.component() {
+            self.connect_component(component, up, hop);
         }
     }
 

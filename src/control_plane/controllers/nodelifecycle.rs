@@ -199,10 +199,12 @@ impl NodeLifecycle {
         own && taint.effect == Effect::NoExecute
     }
 
-    /// A node that is not ready and has no taint for it. With its taint it rests: a machine that is
-    /// away for days is looked at again when something is heard of it.
+    /// A node that is not ready and does not have the taint for it. With its taint it rests: a
+    /// machine that is away for days is looked at again when something is heard of it.
     fn untainted(&self, node: &Node) -> bool {
-        ready(node) != Truth::True && !node.taints.iter().any(|t| self.own_no_execute(t))
+        self.ready_key(ready(node)).is_some_and(|key| {
+            !node.taints.iter().any(|t| t.key == key && t.effect == Effect::NoExecute)
+        })
     }
 
     /// The monitor's look at all suspects. Source: `monitorNodeHealth`.
