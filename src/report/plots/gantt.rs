@@ -2,9 +2,7 @@
 //! and replaced, until all replicas served again.
 
 use super::axes::{Frame, Mark};
-use super::picture::{
-    Anchor, Colour, FAINT, FAULT, GREEN, INK, ORANGE, PURPLE, Picture, SKY, cut, width_of,
-};
+use super::picture::{Anchor, Colour, FAINT, FAULT, GREEN, INK, ORANGE, PURPLE, Picture, SKY, cut};
 use crate::engine::num;
 use crate::report::summary::{FaultSummary, Summary};
 use crate::report::text::{clock, count, span};
@@ -41,7 +39,8 @@ pub fn draw(summary: &Summary) -> Option<Picture> {
     let frame = Frame {
         left: 190.0,
         top: 96.0,
-        right: 966.0,
+        // Room for what stands beside the last bar.
+        right: 910.0,
         bottom,
         x0: (from - room).max(0.0),
         x1: to + room,
@@ -88,17 +87,9 @@ fn bars(fault: &FaultSummary, end: f64) -> Option<Vec<Bar>> {
 fn bar(picture: &mut Picture, frame: &Frame, (words, colour, from, to): &Bar, y: f64) {
     picture.text((182.0, y + 11.0), 12.0, Anchor::End, FAINT, words);
     let (left, right) = (frame.x(*from), frame.x(*to));
-    let lasts = span(to - from);
     let tip = format!("{words}: {} to {}", clock(*from), clock(*to));
     picture.tip((left, y, (right - left).max(2.0), BAR - 5.0), *colour, tip);
-    // Beside the bar, or before it where the picture ends.
-    let wide = width_of(&lasts, 11.0) + 6.0;
-    let (x, anchor) = if right + wide > frame.right {
-        (left - 5.0, Anchor::End)
-    } else {
-        (right + 5.0, Anchor::Start)
-    };
-    picture.text((x, y + 11.0), 11.0, anchor, INK, &lasts);
+    picture.text((right + 5.0, y + 11.0), 11.0, Anchor::Start, INK, &span(to - from));
 }
 
 fn title(summary: &Summary) -> String {
