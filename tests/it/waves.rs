@@ -111,7 +111,7 @@ fn an_interruption_that_strikes_nobody_is_over_at_once() {
     let cluster =
         "cluster: {controlPlane: {nodes: 3}, nodes: [{name: node, count: 2, cpu: 4, memory: 8Gi}]}";
     let rest = format!(
-        "until: {{at: 2h, idle: true}}\nfaults:\n  - {{name: nobody, interrupt: {{of: {{node: cp-0}}}}, at: 5m}}\n  - \
+        "until: {{at: 2h, idle: true}}\nfaults:\n  - {{name: nobody, interrupt: {{of: {{node: control-plane-0}}}}, at: 5m}}\n  - \
          {{crash: {{node: node-0}}, after: {{fault: nobody, ends: true, delay: 10s}}, for: 1m}}{WEB}"
     );
     let (story, session) = play(cluster, &rest);
