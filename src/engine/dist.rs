@@ -71,6 +71,25 @@ impl Dist {
     }
 }
 
+impl Dist {
+    /// The span below which a share `p` of the draws lies.
+    #[must_use]
+    pub fn quantile(&self, p: f64) -> SimDuration {
+        match *self {
+            Self::Constant(d) => d,
+            Self::Uniform(low, high) => low + SimDuration(high.0.saturating_sub(low.0)).scale(p),
+            Self::Exponential(mean) => mean.scale(-num::ln(1.0 - p)),
+            Self::LogNormal { median, sigma } => {
+                median.scale(num::exp(sigma * num::normal_quantile(p)))
+            }
+            Self::Weibull { scale, shape } => {
+                scale.scale(num::pow(-num::ln(1.0 - p), 1.0 / shape))
+            }
+            Self::Gamma { scale, shape } => scale.scale(gamma_quantile(shape, p)),
+        }
+    }
+}
+
 /// Values of a distribution that are drawn beforehand: 4096 give its quantiles to about 1 %.
 const TABLE: u64 = 4096;
 

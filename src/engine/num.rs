@@ -74,6 +74,22 @@ pub fn log10(x: f64) -> f64 {
     libm::log10(x)
 }
 
+/// The value below which a standard normal variable lies with probability `p`: by halving.
+#[must_use]
+pub fn normal_quantile(p: f64) -> f64 {
+    let (mut low, mut high) = (-9.0, 9.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        let below = 0.5 * libm::erfc(-middle * std::f64::consts::FRAC_1_SQRT_2);
+        if below < p {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
+
 /// Logarithm of the gamma function.
 #[must_use]
 pub fn ln_gamma(x: f64) -> f64 {
