@@ -29,6 +29,8 @@ pub mod node;
 
 pub mod addons;
 
+pub mod traffic;
+
 pub mod cluster;
 
 pub mod scenario;

@@ -8,7 +8,7 @@ use crate::api::autoscaling::PodMetric;
 use crate::api::pod::{ContainerState, ContainerStatus, Phase};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{LabelSet, Stamp, Uid};
-use crate::engine::{Draws, Grid, Purpose, SimDuration, Sym};
+use crate::engine::{Draws, Grid, Purpose, SimDuration, Sym, num};
 use crate::event::usage::{Course, Load, Sample};
 use crate::event::{Context, Event};
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ struct Running {
     since: Stamp,
     /// The scrape before has seen it: usage is the difference of two looks.
     seen: bool,
+    /// Core-seconds that it had spent on requests then.
+    spent: f64,
 }
 
 /// The metrics server.
@@ -50,7 +52,7 @@ impl MetricsServer {
         let entity = Sym::new("metrics-server").stable_hash();
         let start = |load: &Load| match load.course {
             Course::Walk { start, .. } => start,
-            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } => 0,
+            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } | Course::Served => 0,
         };
         let scraped = |load: &&Load| !KUBELETS_ONLY.contains(&load.metric.as_str());
         let loads: Arc<[Load]> = loads.iter().filter(scraped).cloned().collect();
@@ -90,7 +92,8 @@ impl MetricsServer {
                 pods.remove(&(slot, generation));
                 continue;
             }
-            let seen = pods.get(&(slot, generation)).is_some_and(|p| p.seen);
+            let known = pods.get(&(slot, generation));
+            let (seen, spent) = known.map_or((false, 0.0), |p| (p.seen, p.spent));
             let first = pod.spec.containers.first().map(|c| c.name).unwrap_or_default();
             let container = if load.container.is_empty() { first } else { load.container };
             let status = pod.status.containers.iter().find(|c| c.name == container);
@@ -101,6 +104,7 @@ impl MetricsServer {
                 container,
                 since: status.map_or(Stamp::NONE, started),
                 seen,
+                spent,
             };
             pods.insert((slot, generation), running);
         }
@@ -131,7 +135,7 @@ impl MetricsServer {
 
     fn amount(&mut self, i: usize, load: &Load, cx: &Context<'_>) -> i64 {
         match &load.course {
-            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } => {
+            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } | Course::Served => {
                 load.course.piece(cx.now(), cx.now()).amount
             }
             Course::Walk { step, min, max, .. } => {
@@ -162,12 +166,17 @@ fn samples(
     let mut samples = Vec::with_capacity(pods.len());
     for pod in pods.values_mut() {
         let seen = std::mem::replace(&mut pod.seen, true);
+        let spent = cx.traffic().spent.get(&pod.uid).copied().unwrap_or(0.0);
+        let served = (spent - std::mem::replace(&mut pod.spent, spent)).max(0.0);
         if resource && !seen {
             continue;
         }
         let milli = match (load.shared, pod.ready) {
             (true, true) => share,
             (true, false) => 0,
+            (false, _) if load.course == Course::Served => {
+                num::round(served * 1000.0 / f64::from(metric.window_s.max(1)))
+            }
             (false, _) if matches!(load.course, Course::Growth { .. }) => {
                 load.course.piece(cx.time_of(pod.since), cx.now()).amount
             }

@@ -1,6 +1,6 @@
 //! How the containers of a pod behave, each for itself.
 
-use super::pod::{Behaviour, Container, PodSpec};
+use super::pod::{Behaviour, Container, PodSpec, Probing};
 use std::fmt;
 
 impl fmt::Debug for Container {
@@ -25,6 +25,23 @@ impl fmt::Debug for Container {
             out.field("post_start", hook);
         }
         out.finish()
+    }
+}
+
+impl fmt::Debug for Probing {
+    /// As of a container: template hashes are those of this text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Probing");
+        out.field("startup_after_ns", &self.startup_after_ns)
+            .field("liveness", &self.liveness)
+            .field("readiness", &self.readiness)
+            .field("pre_stop_ns", &self.pre_stop_ns)
+            .field("post_start_ns", &self.post_start_ns)
+            .field("post_start_fails", &self.post_start_fails);
+        if let Some(after) = &self.listens_after_ns {
+            out.field("listens_after_ns", after);
+        }
+        out.field("containers", &self.containers).finish()
     }
 }
 

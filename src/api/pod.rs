@@ -343,7 +343,7 @@ pub struct Behaviour {
 }
 
 /// What the probes and hooks of a pod's containers find.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Probing {
     /// Time from container start until a startup probe can pass; by default as for readiness.
     pub startup_after_ns: Option<u64>,
@@ -357,6 +357,8 @@ pub struct Probing {
     pub post_start_ns: Option<(u64, u64)>,
     /// True if `postStart` hooks fail.
     pub post_start_fails: bool,
+    /// Time from container start until the program listens, nanoseconds; probes fail until then.
+    pub listens_after_ns: Option<u64>,
     /// Containers that behave otherwise than their pod, by name.
     pub containers: Vec<(Sym, Behaviour)>,
 }

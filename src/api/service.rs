@@ -27,6 +27,15 @@ pub struct Service {
     pub external_name: bool,
     /// `spec.clusterIP: None`.
     pub headless: bool,
+    /// `spec.internalTrafficPolicy: Local`: clients in the cluster reach endpoints of their own
+    /// node alone.
+    pub internal_local: bool,
+    /// `spec.externalTrafficPolicy: Local`: so do those that come from outside.
+    pub external_local: bool,
+    /// `spec.type`: it has a port on each node.
+    pub node_port: bool,
+    /// `spec.type: LoadBalancer`.
+    pub load_balancer: bool,
 }
 
 impl Service {
@@ -51,6 +60,10 @@ impl Service {
             },
             external_name: text("type") == Some("ExternalName"),
             headless: text("clusterIP") == Some("None"),
+            internal_local: text("internalTrafficPolicy") == Some("Local"),
+            external_local: text("externalTrafficPolicy") == Some("Local"),
+            node_port: matches!(text("type"), Some("NodePort" | "LoadBalancer")),
+            load_balancer: text("type") == Some("LoadBalancer"),
         }
     }
 }

@@ -59,7 +59,12 @@ const fn lost(role: Role) -> Option<Canary> {
         Role::Scheduler => Some(Canary::LostSchedulerEvent),
         Role::ControllerManager => Some(Canary::LostControllerEvent),
         Role::Kubelet => Some(Canary::LostKubeletEvent),
-        Role::User | Role::ApiServer | Role::MetricsServer | Role::Candidate => None,
+        Role::User
+        | Role::ApiServer
+        | Role::MetricsServer
+        | Role::Candidate
+        | Role::Proxies
+        | Role::Clients => None,
     }
 }
 
@@ -93,6 +98,9 @@ impl Cluster {
         self.dispatch(entry);
         if self.links.busy() {
             self.afterwards(entry.seq);
+        }
+        if self.shared.traffic.on {
+            self.settle_requests(entry.seq);
         }
     }
 
@@ -135,7 +143,10 @@ impl Cluster {
                 }
             }
             Event::Registry(event) => self.registry.handle(event, cx),
-            Event::Scrape => self.metrics.scrape(cx),
+            Event::Scrape => {
+                self.tally_requests(entry.seq);
+                self.metrics.scrape(&mut self.shared.context(entry.seq));
+            }
             Event::Outage(event) => self.outage(event, entry.seq),
             Event::User(event) => self.driver.handle(event, cx),
             Event::Watch { watch } => {
@@ -161,6 +172,8 @@ impl Cluster {
             Event::Fault { fault, end } => self.fault(fault, end, entry.seq),
             Event::Control(event) => self.control_event(event, entry.seq),
             Event::Trouble(event) => self.trouble(event, entry.seq),
+            Event::Proxy(event) => self.proxy_event(event, entry.seq),
+            Event::Traffic(event) => self.traffic_event(event, entry.seq),
         }
     }
 
@@ -190,6 +203,7 @@ impl Cluster {
             }
             Role::User => self.driver.on_pod(change, before, cx),
             Role::MetricsServer => self.metrics.on_pod(change),
+            Role::Proxies | Role::Clients => self.tell_requests(client.role, change, hop),
             Role::ApiServer | Role::Candidate => {}
         }
     }
@@ -231,7 +245,7 @@ impl Cluster {
             }
             Role::User => self.driver.on_answer(token, &outcome, cx),
             Role::Candidate => self.candidate_answer(to, token, &outcome, seq),
-            Role::ApiServer | Role::MetricsServer => {}
+            Role::ApiServer | Role::MetricsServer | Role::Proxies | Role::Clients => {}
         }
     }
 
@@ -246,6 +260,7 @@ impl Cluster {
         let agent = &mut self.nodes[index as usize];
         let cx = &mut self.shared.context(seq);
         agent.register(cx);
+        cx.strikes_node(index);
         let (name, address) = (agent.name(), agent.address());
         self.api.watches.open_node(name, address, lag);
         self.list_node(index, seq);

@@ -264,6 +264,8 @@ impl Checker {
             | Role::ApiServer
             | Role::Kubelet
             | Role::MetricsServer
+            | Role::Proxies
+            | Role::Clients
             | Role::Candidate => return None,
         };
         if audience.0 != Some(to) {

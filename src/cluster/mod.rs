@@ -11,6 +11,7 @@ mod links;
 mod lives;
 mod outages;
 mod policy;
+mod requests;
 pub mod spec;
 mod standstill;
 mod trouble;
@@ -62,6 +63,8 @@ pub struct Cluster {
     /// What is wrong with networks and clocks.
     links: Box<links::Links>,
     lives: lives::Lives,
+    /// Requests to Services, and the proxies that they go through.
+    requests: Option<Box<requests::Requests>>,
     /// The nodes of the control plane, if it runs on nodes.
     control: Option<Box<control::Control>>,
     faults_open: usize,
@@ -127,6 +130,7 @@ impl Cluster {
             away: outages::Away::default(),
             links: Box::default(),
             lives: lives::Lives::default(),
+            requests: requests::Requests::of(&plan),
             control: None,
             faults_open: plan.faults.len(),
             nodes,
@@ -146,6 +150,7 @@ impl Cluster {
         // Nothing is there yet: both list an empty store.
         self.start_component(Component::Scheduler, 0);
         self.start_component(Component::ControllerManager, 0);
+        self.watch_requests();
         let cx = &mut self.shared.context(0);
         if self.metrics.watches_pods() {
             self.api.watch(Kind::Pod, Address::new(Role::MetricsServer, 0), lag, cx);
@@ -210,6 +215,7 @@ impl Cluster {
         for (i, fault) in known {
             cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
         }
+        self.start_requests();
         self.start_awaits();
         self.start_outages();
     }

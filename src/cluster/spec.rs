@@ -48,6 +48,8 @@ pub struct Plan {
     pub warm: Vec<Obj>,
     /// What pods use: the metrics server scrapes it, kubelets feel it.
     pub usage: Vec<crate::event::usage::Load>,
+    /// Requests to Services.
+    pub traffic: Vec<crate::traffic::RowSpec>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
 }
@@ -153,6 +155,8 @@ pub struct ClusterSpec {
     pub registry_bytes_per_s: Option<u64>,
     /// Distance of the metrics server's scrapes.
     pub metrics_resolution: SimDuration,
+    /// kube-proxy on all nodes.
+    pub proxy: crate::node::proxy::ProxyConfig,
     /// The nodes that run the control plane; none for one of each component that runs nowhere.
     pub control_plane: Option<ControlPlane>,
 }
@@ -747,6 +751,8 @@ pub enum Expect {
     },
     /// After each fault its stages come to their ends in time.
     Recovery(RecoveryBounds),
+    /// So many requests of a row of traffic are answered, or fail.
+    Requests(ExpectRequests),
     /// Pods wait for nodes no longer than this, all waits added.
     PendingTotal(SimDuration),
     /// Work of Jobs (and bare pods) that has to be done again is at most this.
@@ -791,6 +797,23 @@ pub enum Expect {
         /// Least number.
         at_least: u64,
     },
+}
+
+/// What is asserted of requests: what is not given, is not asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExpectRequests {
+    /// The row of traffic.
+    pub traffic: Sym,
+    /// Least share that is answered in time.
+    pub answered: Option<f64>,
+    /// 99 % of those answered are as fast.
+    pub p99: Option<SimDuration>,
+    /// Only failures of this cause count for the bounds below.
+    pub cause: Option<crate::event::traffic::Cause>,
+    /// At least so many fail.
+    pub at_least: f64,
+    /// At most so many fail.
+    pub at_most: Option<f64>,
 }
 
 /// Spans from the begin of a fault that its stages may take; what is not given, is not asked.

@@ -58,6 +58,7 @@ impl Cluster {
                 let seq = self.shared.last_seq();
                 let frozen = Frozen { holds: 1, since: now, seq, due: Vec::new() };
                 self.links.frozen.insert(node, frozen);
+                self.shared.context(hop).strikes_node(node);
                 self.links.settle();
             }
             if let Some(host) = self.control.as_ref().and_then(|c| c.host_of(node)) {
@@ -84,6 +85,7 @@ impl Cluster {
                 continue;
             };
             let lost = now.since(frozen.since);
+            self.shared.context(hop).strikes_node(node);
             for entry in frozen.due {
                 let work = matches!(entry.event, Event::Node { event, .. } if is_work(event));
                 let at = if work && entry.seq <= frozen.seq { entry.time + lost } else { now };

@@ -655,7 +655,9 @@ impl Cluster {
         let agent = &mut self.nodes[node as usize];
         agent.slow_down(factor);
         let name = agent.name();
-        self.shared.context(seq).hop(0, What::Fault { fault: row, node: name, step });
+        let cx = &mut self.shared.context(seq);
+        cx.hop(0, What::Fault { fault: row, node: name, step });
+        cx.strikes_node(node);
     }
 
     /// The disks of nodes fill up.

@@ -82,9 +82,7 @@ impl Dist {
             Self::LogNormal { median, sigma } => {
                 median.scale(num::exp(sigma * num::normal_quantile(p)))
             }
-            Self::Weibull { scale, shape } => {
-                scale.scale(num::pow(-num::ln(1.0 - p), 1.0 / shape))
-            }
+            Self::Weibull { scale, shape } => scale.scale(num::pow(-num::ln(1.0 - p), 1.0 / shape)),
             Self::Gamma { scale, shape } => scale.scale(gamma_quantile(shape, p)),
         }
     }

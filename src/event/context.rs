@@ -3,6 +3,7 @@
 
 use super::lease::Leases;
 use super::record::{Record, What};
+use super::traffic::Traffic;
 use super::usage::Usage;
 use super::{Address, ApiEvent, Canary, Event};
 use crate::api::meta::Stamp;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub leases: Leases,
     /// What the metrics server has scraped.
     pub usage: Usage,
+    /// What requests to Services come to.
+    pub traffic: Traffic,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
     /// A bug planted on purpose.
@@ -83,6 +86,7 @@ impl Shared {
             records: Vec::new(),
             leases: Leases::default(),
             usage: Usage::default(),
+            traffic: Traffic::default(),
             tracing: false,
             planted: None,
             shuffle: None,
@@ -239,6 +243,31 @@ impl Context<'_> {
     /// What has been scraped, for the metrics server.
     pub fn usage_mut(&mut self) -> &mut Usage {
         &mut self.shared.usage
+    }
+
+    /// What requests to Services come to.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.shared.traffic
+    }
+
+    /// The same, for traffic itself.
+    pub fn traffic_mut(&mut self) -> &mut Traffic {
+        &mut self.shared.traffic
+    }
+
+    /// Something has happened to a pod's containers: whoever sends to it may notice.
+    pub fn touch(&mut self, pod: crate::api::Uid) {
+        if self.shared.traffic.on {
+            self.shared.traffic.touched.push(pod);
+        }
+    }
+
+    /// Something has happened to a machine and all that runs on it.
+    pub fn strikes_node(&mut self, node: u32) {
+        if self.shared.traffic.on {
+            self.shared.traffic.struck.push(node);
+        }
     }
 
     /// Folds a word into the run's digest.

@@ -5,6 +5,7 @@ pub mod canary;
 pub mod context;
 pub mod lease;
 pub mod record;
+pub mod traffic;
 pub mod usage;
 
 pub use canary::Canary;
@@ -31,6 +32,10 @@ pub enum Role {
     MetricsServer,
     /// A process that stands for election: a scheduler or a controller manager on its node.
     Candidate,
+    /// The kube-proxies of all nodes, which read one stream.
+    Proxies,
+    /// Clients in the cluster, as far as traffic has to know which pods they are.
+    Clients,
 }
 
 impl Role {
@@ -45,6 +50,8 @@ impl Role {
             Self::Kubelet => "kubelet",
             Self::MetricsServer => "metrics-server",
             Self::Candidate => "candidate",
+            Self::Proxies => "kube-proxy",
+            Self::Clients => "clients",
         }
     }
 }
@@ -126,6 +133,55 @@ pub enum Event {
     Control(ControlEvent),
     /// Something about what is cut, late or taken away.
     Trouble(TroubleEvent),
+    /// To the kube-proxy of a node.
+    Proxy(ProxyEvent),
+    /// Something that changes what requests come to.
+    Traffic(TrafficEvent),
+}
+
+/// Events of a kube-proxy. A number that is not the last one given is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyEvent {
+    /// It begins to write rules.
+    Sync {
+        /// The node.
+        node: u32,
+        /// Number of the sync.
+        number: u32,
+    },
+    /// Its rules are in force.
+    Synced {
+        /// The node.
+        node: u32,
+        /// Number of the sync.
+        number: u32,
+    },
+}
+
+/// Events of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrafficEvent {
+    /// The rate of a row changes.
+    Rate {
+        /// The row.
+        row: u32,
+    },
+    /// A program begins to listen, or ceases to.
+    Listens {
+        /// Identity of its pod.
+        pod: crate::api::Uid,
+        /// The node.
+        node: u32,
+    },
+    /// The checks of a load balancer come to another verdict of a node.
+    Checked {
+        /// The row of traffic that it belongs to.
+        row: u32,
+        /// The node.
+        node: u32,
+        /// Number of the verdict.
+        number: u32,
+    },
 }
 
 /// Events about networks that fail and machines that are taken away.

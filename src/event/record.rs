@@ -177,4 +177,19 @@ pub enum What {
         /// Row in the plan.
         row: u32,
     },
+    /// What the requests of a row of traffic come to has changed: the rates stand in
+    /// [`super::traffic::Traffic::flows`].
+    Flow {
+        /// Row of the plan.
+        row: u32,
+    },
+    /// Requests under way were lost.
+    Lost {
+        /// Row of the plan.
+        row: u32,
+        /// Why.
+        cause: super::traffic::Cause,
+        /// How many, on average.
+        count: f64,
+    },
 }

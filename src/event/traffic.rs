@@ -4,7 +4,7 @@
 //! nothing more.
 
 use crate::api::Uid;
-use crate::engine::{SimDuration, SimTime, num};
+use crate::engine::num;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -77,7 +77,8 @@ pub const BUCKETS: usize = 128;
 /// Where its first span ends, seconds, and how much longer each is than the one before: 0.1 ms to
 /// 29 minutes, in steps of 14 %.
 const FIRST_S: f64 = 1e-4;
-const RATIO: f64 = 1.14;
+/// Logarithm of 1.14.
+const STEP: f64 = 0.131_028_262_406_404;
 
 /// A distribution of latencies: weights by span, each 14 % longer than the one before.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +96,7 @@ impl Latencies {
         if s <= FIRST_S {
             return 0;
         }
-        let at = num::ln(s / FIRST_S) / num::ln(RATIO);
+        let at = num::ln(s / FIRST_S) / STEP;
         num::index(num::trunc_u(at) + 1).min(BUCKETS - 1)
     }
 
@@ -131,7 +132,7 @@ impl Latencies {
                 // Within a span the logarithm is spread evenly.
                 let within = (share * total - below) / weight;
                 let steps = num::float(num::i64_of(i)) - 1.0 + within.clamp(0.0, 1.0);
-                return Some(FIRST_S * num::exp(steps * num::ln(RATIO)));
+                return Some(FIRST_S * num::exp(steps * STEP));
             }
             below = next;
         }
@@ -142,8 +143,8 @@ impl Latencies {
     pub fn cut(&mut self, s: f64) -> f64 {
         let from = Self::bucket(s);
         // The span that holds the bound is divided as its logarithm is.
-        let low = FIRST_S * num::exp((num::float(num::i64_of(from)) - 1.0) * num::ln(RATIO));
-        let inside = (num::ln(s / low) / num::ln(RATIO)).clamp(0.0, 1.0);
+        let low = FIRST_S * num::exp((num::float(num::i64_of(from)) - 1.0) * STEP);
+        let inside = (num::ln(s / low) / STEP).clamp(0.0, 1.0);
         let part = self.0[from] * (1.0 - inside);
         self.0[from] -= part;
         part + self.0[from + 1..].iter_mut().map(std::mem::take).sum::<f64>()
@@ -169,25 +170,6 @@ impl Flow {
     }
 }
 
-/// What a pod has spent on requests.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Served {
-    /// Core-seconds so far, up to `at`.
-    pub spent: f64,
-    /// Cores from then on.
-    pub cores: f64,
-    /// Since when.
-    pub at: SimTime,
-}
-
-impl Served {
-    /// Core-seconds up to an instant.
-    #[must_use]
-    pub fn until(&self, now: SimTime) -> f64 {
-        self.spent + self.cores * now.since(self.at).secs_f64()
-    }
-}
-
 /// Traffic as all others see it.
 #[derive(Debug, Clone, Default)]
 pub struct Traffic {
@@ -199,19 +181,8 @@ pub struct Traffic {
     pub struck: Vec<u32>,
     /// By row of traffic: the present rates.
     pub flows: Vec<Flow>,
-    /// What pods spend.
-    pub served: FxHashMap<Uid, Served>,
-}
-
-impl Traffic {
-    /// Cores that a pod spent on average over a span up to now, in thousandths.
-    #[must_use]
-    pub fn milli(&self, pod: Uid, before: f64, span: SimDuration, now: SimTime) -> (i64, f64) {
-        let Some(served) = self.served.get(&pod) else { return (0, before) };
-        let spent = served.until(now);
-        let cores = (spent - before).max(0.0) / span.secs_f64().max(1e-9);
-        (num::i64_of(num::index(num::trunc_u(cores * 1000.0 + 0.5))), spent)
-    }
+    /// Core-seconds that pods have spent on requests, up to the last scrape.
+    pub spent: FxHashMap<Uid, f64>,
 }
 
 #[cfg(test)]

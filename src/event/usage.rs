@@ -27,6 +27,8 @@ pub enum Course {
         /// Greatest amount.
         max: i64,
     },
+    /// What serving requests has taken on average since the last scrape.
+    Served,
     /// Grows from the start of each container's run.
     Growth {
         /// First amount.
@@ -87,6 +89,7 @@ impl Course {
         match self {
             Self::Constant(amount) => flat(*amount),
             Self::Walk { start, .. } => flat(*start),
+            Self::Served => flat(0),
             Self::Series(steps) => {
                 let next = steps.partition_point(|(from, _)| *from <= at);
                 let amount = next.checked_sub(1).map_or(0, |i| steps[i].1);

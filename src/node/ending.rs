@@ -192,12 +192,24 @@ fn stop_containers(
 /// The container is told to stop: its hook runs within the grace, then SIGTERM; what is left of
 /// the grace (two seconds at least) it has to end by itself. Source: `kuberuntime_container.go`
 /// `killContainer`.
-pub(super) fn kill(node: &NodeAgent, id: u32, i: usize, grace: SimDuration, cx: &mut Context<'_>) {
-    let Some(worker) = node.workers.get(id) else { return };
+pub(super) fn kill(
+    node: &mut NodeAgent,
+    id: u32,
+    i: usize,
+    grace: SimDuration,
+    cx: &mut Context<'_>,
+) {
+    let Some(worker) = node.workers.get_mut(id) else { return };
     let hook = hooks::pre_stop(worker, i, cx).min(grace);
     let left = (grace - hook).max(LEAST);
     let needs = SimDuration(worker.behaviour(i).stop_after_ns);
     let at = cx.now() + hook + needs.min(left);
+    if cx.traffic().on && i >= worker.n_init() {
+        let told = cx.now() + hook;
+        let quits = &mut worker.rare_mut().quits;
+        *quits = Some(quits.map_or(told, |t| t.min(told)));
+        cx.touch(worker.uid);
+    }
     schedule_stop(node, id, i, at, needs >= left, cx);
 }
 
@@ -260,6 +272,7 @@ pub(super) fn stopped(
     run.ready = false;
     let failed = run.unhealthy;
     worker.dirty = true;
+    cx.touch(worker.uid);
     hooks::killed(node, id, i, cx);
     if failed && node.workers.get(id).is_some_and(|w| !over(w)) {
         trace(node, id, "container stopped by a failed probe", cx);

@@ -53,6 +53,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         // A pod force-deleted from the store: its containers are killed without ado.
         if let Some(id) = known {
             node.workers.remove(id);
+            cx.touch(pod.meta.uid);
             pressure::changed(node, cx);
             critical::freed(node, cx);
         }
@@ -320,6 +321,9 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     run.set_streaks([0; 3]);
     let number = run.run;
     worker.dirty = true;
+    if let Some(rare) = &mut worker.rare {
+        rare.quits = None;
+    }
     event(node, id, &CREATED, Text::Created(name), cx);
     event(node, id, &STARTED, Text::Started(name), cx);
     trace(node, id, "container runs", cx);
@@ -472,6 +476,7 @@ pub(super) fn trace(node: &mut NodeAgent, id: u32, step: &'static str, cx: &mut 
     let hop = cx.trace(|| What::Node { node: name, step, pod: pod.unwrap_or_default() });
     if let Some(worker) = node.workers.get_mut(id) {
         worker.cause = hop;
+        cx.touch(worker.uid);
     }
 }
 

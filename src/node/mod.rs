@@ -16,11 +16,13 @@ mod memory;
 mod overslept;
 mod pressure;
 mod probes;
+pub mod proxy;
 mod pulls;
 pub mod registry;
 mod restarts;
 mod runs;
 mod runtime;
+mod serving;
 mod shutdown;
 mod statics;
 mod status;
@@ -45,6 +47,7 @@ use pressure::{Pressure, Short};
 use pulls::Pulls;
 pub use registry::{Catalog, Registry};
 use rustc_hash::FxHashSet;
+pub use serving::{Answers, Serving};
 use shutdown::Shutdown;
 use std::sync::Arc;
 use worker::Workers;
@@ -124,6 +127,8 @@ pub struct NodeAgent {
     boots: u32,
     /// It has power, and its kubelet will register.
     booting: bool,
+    /// It joins the cluster later.
+    absent: bool,
     limiter: RateLimiter,
     workers: Workers,
     images: Images,
@@ -169,6 +174,7 @@ impl NodeAgent {
             kubelet_life: 0,
             boots: 0,
             booting: false,
+            absent: false,
             limiter,
             workers: Workers::default(),
             images,
@@ -223,6 +229,12 @@ impl NodeAgent {
     #[must_use]
     pub fn kubelet_up(&self) -> bool {
         self.machine == Machine::Up && self.kubelet_up
+    }
+
+    /// True while the machine is up and has booted.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.machine == Machine::Up && !self.booting && !self.absent
     }
 
     /// True while the machine has power.
@@ -315,6 +327,7 @@ impl NodeAgent {
         self.metered = false;
         self.shutdown = None;
         pulls::crash(self, cx);
+        cx.strikes_node(self.index);
         self.stop_kubelet(cause, cx);
     }
 
@@ -371,7 +384,7 @@ impl NodeAgent {
 
     /// The node joins the cluster later: until then its kubelet has not been started.
     pub fn join_at(&mut self, at: SimTime, cx: &mut Context<'_>) {
-        self.kubelet_up = false;
+        (self.kubelet_up, self.absent) = (false, true);
         self.schedule(at.since(cx.now()), NodeEvent::Register, cx);
     }
 
@@ -384,7 +397,7 @@ impl NodeAgent {
     /// The kubelet starts: it renews its lease, reports the node and takes up its pods. The caller
     /// opens its watch and hands it the pods listed for the node.
     pub fn register(&mut self, cx: &mut Context<'_>) {
-        self.booting = false;
+        (self.booting, self.absent) = (false, false);
         self.kubelet_up = true;
         let (node, now) = (self.setup.name, cx.now());
         let reports = !self.setup.fake;

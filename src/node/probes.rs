@@ -75,13 +75,15 @@ impl<'w> Probed<'w> {
     /// From when on it can pass.
     fn up_at(&self) -> SimTime {
         let behaviour = self.worker.behaviour(self.i);
-        let startup = behaviour.probing.as_deref().and_then(|p| p.startup_after_ns);
-        self.since
-            + SimDuration(match self.which {
-                ProbeKind::Startup => startup.unwrap_or(behaviour.ready_after_ns),
-                ProbeKind::Liveness => 0,
-                ProbeKind::Readiness => behaviour.ready_after_ns,
-            })
+        let probing = behaviour.probing.as_deref();
+        let startup = probing.and_then(|p| p.startup_after_ns);
+        let listens = probing.and_then(|p| p.listens_after_ns).unwrap_or(0);
+        let up = match self.which {
+            ProbeKind::Startup => startup.unwrap_or(behaviour.ready_after_ns),
+            ProbeKind::Liveness => 0,
+            ProbeKind::Readiness => behaviour.ready_after_ns,
+        };
+        self.since + SimDuration(up.max(listens))
     }
 
     /// What it finds at an instant.

@@ -156,7 +156,7 @@ struct Proxy {
 pub struct Known {
     /// The Service; none before it is seen, or after it has gone.
     pub service: Option<Arc<Service>>,
-    slices: BTreeMap<Name, Arc<[Endpoint]>>,
+    slices: Vec<(Name, Arc<[Endpoint]>)>,
     /// Its endpoints from a position of the log on; of Services that nobody sends to, none.
     versions: VecDeque<(u64, Arc<View>)>,
     watched: bool,
@@ -255,7 +255,7 @@ impl Proxies {
     /// A Service or slice has changed, as the proxies are told.
     pub fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
         let row = match &change.value {
-            Obj::Service(o) => {
+            Obj::Generic(Kind::Service, o) => {
                 let row = self.service(o.meta.ns, o.meta.name);
                 let service = (!change.deleted).then(|| Arc::new(Service::of(o)));
                 self.services[row as usize].service = service;
@@ -274,10 +274,12 @@ impl Proxies {
         let label = slice.meta.labels.get(Sym::new("kubernetes.io/service-name"))?;
         let row = self.service(slice.meta.ns, Name::new(label.as_str()));
         let known = &mut self.services[row as usize];
-        if deleted {
-            known.slices.remove(&slice.meta.name);
-        } else {
-            known.slices.insert(slice.meta.name, Arc::clone(&slice.endpoints));
+        let at = known.slices.iter().position(|(name, _)| *name == slice.meta.name);
+        match (at, deleted) {
+            (Some(at), true) => drop(known.slices.remove(at)),
+            (Some(at), false) => known.slices[at].1 = Arc::clone(&slice.endpoints),
+            (None, true) => {}
+            (None, false) => known.slices.push((slice.meta.name, Arc::clone(&slice.endpoints))),
         }
         Some(row)
     }
@@ -289,7 +291,7 @@ impl Proxies {
         let ports = known.service.as_ref().map_or(0, |s| {
             if s.headless || s.external_name { 0 } else { num::u32_of(s.ports.len()) }
         });
-        let endpoints: usize = known.slices.values().map(|s| s.len()).sum();
+        let endpoints: usize = known.slices.iter().map(|(_, s)| s.len()).sum();
         let own = [ports, ports * num::u32_of(endpoints)];
         for (all, (new, old)) in self.all.iter_mut().zip(own.iter().zip(known.counted)) {
             *all = *all + u64::from(*new) - u64::from(old);
@@ -533,7 +535,7 @@ impl Known {
     fn view(&self, at: u64) -> View {
         let mut seen: Vec<Uid> = Vec::new();
         let mut endpoints = Vec::new();
-        for endpoint in self.slices.values().flat_map(|s| s.iter()) {
+        for endpoint in self.slices.iter().flat_map(|(_, s)| s.iter()) {
             if !seen.contains(&endpoint.uid) {
                 seen.push(endpoint.uid);
                 endpoints.push(*endpoint);

@@ -83,6 +83,8 @@ pub(super) struct Rare {
     pub(super) wanting: SmallVec<[Wanting; 1]>,
     /// What its containers use, as far as the scenario says.
     pub(super) uses: SmallVec<[Use; 2]>,
+    /// When its program is told to stop, if requests come to it.
+    pub(super) quits: Option<SimTime>,
 }
 
 impl Worker {
@@ -231,6 +233,11 @@ impl Workers {
     /// The worker of an object.
     pub(super) fn find(&self, object: ObjRef) -> Option<u32> {
         self.by_object.get(&object).copied()
+    }
+
+    /// The worker of the pod with this identity.
+    pub(super) fn with_uid(&self, uid: Uid) -> Option<&Worker> {
+        self.slots.iter().flatten().find(|w| w.uid == uid)
     }
 
     pub(super) fn remove(&mut self, id: u32) {

@@ -41,6 +41,7 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
             service::short(metrics, workload.as_deref(), *at_most)
         }
         Expect::Recovery(bounds) => service::recovery(metrics, bounds),
+        Expect::Requests(wanted) => super::traffic::judge(&metrics.traffic, wanted),
         Expect::PendingTotal(most) => service::pending(metrics, *most),
         Expect::LostWork(most) => service::lost(metrics, *most),
         Expect::PendingAtEnd(most) => {

@@ -23,6 +23,7 @@ use crate::api::{Kind, node::Node};
 use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
 use crate::cluster::{HELD, NETWORK};
 use crate::engine::{SimTime, Sym, num};
+use crate::event::traffic::Flow;
 use crate::event::{Record, What};
 use crate::session::Observer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,8 @@ pub struct Metrics {
     pub requests: Requests,
     /// Requests that were refused, and warnings.
     pub refusals: Refusals,
+    /// Requests to Services.
+    pub traffic: super::traffic::Table,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -118,6 +121,7 @@ impl Metrics {
             pods: PodTable::default(),
             workloads: WorkloadTable::default(),
             requests: Requests::default(),
+            traffic: super::traffic::Table::new(&plan.traffic),
             refusals: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
@@ -588,7 +592,9 @@ impl Observer for Metrics {
                 self.scheduled(pod, node, evaluated);
             }
             What::Fault { fault, node, step } => self.fault(record.time, fault, node, step),
-            What::Event(_)
+            What::Lost { row, cause, count } => self.traffic.lost(row, cause, count),
+            What::Flow { .. }
+            | What::Event(_)
             | What::Submitted { .. }
             | What::Stage(_)
             | What::Delivered { .. }
@@ -600,8 +606,13 @@ impl Observer for Metrics {
         }
     }
 
+    fn flow(&mut self, now: SimTime, row: u32, flow: &Flow) {
+        self.traffic.flow(now, row, flow);
+    }
+
     fn end(&mut self, now: SimTime, versions: &Versions) {
         self.flush_crashes();
+        self.traffic.end(now);
         self.ended = now;
         self.needs = needs(&self.workloads.rows, versions);
         if let Some(strain) = &mut self.strain {

@@ -27,6 +27,7 @@ pub mod strain;
 pub mod summary;
 pub mod text;
 pub mod timeseries;
+pub mod traffic;
 pub mod workloads;
 
 #[cfg(test)]

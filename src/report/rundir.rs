@@ -86,6 +86,9 @@ impl RunDir {
         self.write("workloads.csv", &metrics.workloads.csv(metrics.ended))?;
         self.write("nodes.csv", &metrics.nodes.csv())?;
         self.write("timeseries.csv", &metrics.series.csv(&metrics.nodes))?;
+        if !metrics.traffic.rows.is_empty() {
+            self.write("traffic.csv", &metrics.traffic.csv())?;
+        }
         self.write("summary.json", &pretty(&summary)?)?;
         let inputs = self.inputs(&facts.inputs)?;
         let run = json!({

@@ -48,6 +48,8 @@ pub struct Summary {
     pub workloads: Vec<WorkloadSummary>,
     /// Jobs and bare pods by family.
     pub batch: Vec<BatchSummary>,
+    /// Requests to Services.
+    pub traffic: Vec<super::traffic::TrafficSummary>,
     /// Pods without a node at the end, by the scheduler's message.
     pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
@@ -255,6 +257,7 @@ impl Summary {
                 .map(|(w, o)| workload(w, o))
                 .collect(),
             batch: metrics.workloads.rows.iter().filter(|w| !w.serves()).map(batch).collect(),
+            traffic: metrics.traffic.summary(),
             unscheduled: metrics
                 .unscheduled
                 .iter()

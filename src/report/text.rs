@@ -26,6 +26,13 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.extend(loud(summary));
     lines.extend(summary.faults.iter().flat_map(|f| fault(f, summary)));
     lines.extend(outages(summary, width));
+    lines.extend(
+        summary
+            .traffic
+            .iter()
+            .filter(|t| !t.derived || t.failed > 0.0)
+            .flat_map(super::traffic::TrafficSummary::lines),
+    );
     lines.extend(fit(summary));
     lines.push(efficiency(summary));
     lines.extend(batch(summary));

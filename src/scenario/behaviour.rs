@@ -11,11 +11,12 @@ use std::sync::Arc;
 /// recordings.
 const PREFIXES: [&str; 2] = ["wavetank.dev/", "sim/"];
 /// What may be said; with `.CONTAINER` behind it, of that container alone.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "exit-after",
     "exit-code",
     "ready-after",
     "stop-after",
+    "listens-after",
     "startup-after",
     "liveness-fails",
     "readiness-fails",
@@ -96,6 +97,7 @@ fn behave(
         "exit-after" => behaviour.exit_after_ns = Some(time()?),
         "ready-after" => behaviour.ready_after_ns = time()?,
         "stop-after" => behaviour.stop_after_ns = time()?,
+        "listens-after" => probing.listens_after_ns = Some(time()?),
         "startup-after" => probing.startup_after_ns = Some(time()?),
         "liveness-fails" => probing.liveness = Some(failing(text)?),
         "readiness-fails" => probing.readiness = Some(failing(text)?),

@@ -62,7 +62,7 @@ pub(crate) fn expect(
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, available, downtime, shortReplicas, recovery, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
+            "possible here: converged, available, downtime, shortReplicas, recovery, requests, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
         );
     }
     all.pop()
@@ -100,6 +100,9 @@ fn service(from: &file::Expect, known: &Known, at: &Place, report: &mut Report) 
         }
         all.push(Expect::Recovery(bounds));
     }
+    all.extend(from.requests.as_ref().and_then(|r| {
+        super::traffic::expect(r, &at.key("requests"), report).map(Expect::Requests)
+    }));
     let mut total = |field: &str, given: &Option<Span>| {
         given.as_ref().map(|text| span(text, &at.key(field), report))
     };

@@ -57,6 +57,9 @@ pub struct ScenarioFile {
     /// What pods use, as a metrics server scrapes it for autoscalers.
     #[serde(default)]
     pub usage: Vec<super::usage::Usage>,
+    /// Requests to Services.
+    #[serde(default)]
+    pub traffic: Vec<super::traffic::Traffic>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -164,6 +167,9 @@ pub struct Cluster {
     pub registry: super::images::Registry,
     /// `--metric-resolution` of the metrics server; 15s by default.
     pub metrics_resolution: Option<Span>,
+    /// kube-proxy on all nodes: it acts where there is traffic.
+    #[serde(default)]
+    pub proxy: super::traffic::Proxy,
 }
 
 /// A Kubernetes version.
@@ -725,6 +731,8 @@ pub struct Expect {
     pub short_replicas: Option<ExpectShort>,
     /// How soon after each fault its consequences are noticed and made good.
     pub recovery: Option<ExpectRecovery>,
+    /// Requests of a row of traffic.
+    pub requests: Option<super::traffic::ExpectRequests>,
     /// Pods wait for nodes for at most so long, all waits added.
     pub pending_total: Option<Span>,
     /// Work of Jobs done for nothing is at most this.

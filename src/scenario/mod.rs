@@ -28,6 +28,7 @@ mod pools;
 mod steps;
 mod target;
 pub mod traces;
+pub(crate) mod traffic;
 
 mod breakage;
 mod convert;

@@ -25,7 +25,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 30] = [
+const MODELLED: [Kind; 31] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -56,6 +56,7 @@ const MODELLED: [Kind; 30] = [
     Kind::HorizontalPodAutoscaler,
     Kind::EndpointSlice,
     Kind::Endpoints,
+    Kind::Service,
 ];
 
 /// Where an object stands, for messages about it.
@@ -227,6 +228,12 @@ impl Known {
             return Some(o.selector.clone());
         }
         if let Obj::DaemonSet(o) = found { Some(o.selector.clone()) } else { None }
+    }
+
+    /// A Service.
+    pub(crate) fn service(&self, target: &Target) -> Option<crate::api::service::Service> {
+        let key = (target.kind, target.ns.as_str(), target.name.to_string());
+        super::traffic::read(self.objects.get(&key)?)
     }
 
     /// The pod template of a workload.

@@ -8,7 +8,9 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{ailments, expect, faults, names, outages, planes, pools, scheduler, steps, usage};
+use super::{
+    ailments, expect, faults, names, outages, planes, pools, scheduler, steps, traffic, usage,
+};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
@@ -80,9 +82,13 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         expect: each(&file.expect, "expect", |e, at| expect::expect(e, known, at, report)),
         pins: each(&file.pin, "pin", |p, at| Some(expect::pin(p, known, at, report))),
         warm: objects.warm.clone(),
+        traffic: Vec::new(),
         not_modelled: not_modelled(&objects, shares),
         cluster: cluster(file, latency, known, report),
     };
+    let (rows, served) = traffic::rows(&file.traffic, known, until, files, report);
+    plan.traffic = rows;
+    plan.usage.extend(served);
     let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
     if unfelt > 0 {
         plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
@@ -174,6 +180,7 @@ fn cluster(
         event_ttl,
         pod_cidr,
         metrics_resolution,
+        proxy: traffic::proxy(&from.proxy, &at.key("proxy"), report),
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
         control_plane: from
             .control_plane

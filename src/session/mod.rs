@@ -18,7 +18,7 @@ use crate::control_plane::scheduler::profile::ProfileRow;
 use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::queue::Entry;
 use crate::engine::{SimDuration, SimTime};
-use crate::event::{Event, Record};
+use crate::event::{Event, Record, What};
 use std::sync::Arc;
 
 /// How often (in virtual time) a run that may end early looks whether it is at rest.
@@ -148,10 +148,18 @@ impl Session {
     }
 
     fn show(&self, observers: &mut [&mut dyn Observer]) {
-        let versions = &self.cluster.shared().versions;
+        let shared = self.cluster.shared();
         for record in &self.records {
+            let flow = if let What::Flow { row } = record.what {
+                shared.traffic.flows.get(row as usize).map(|flow| (row, flow))
+            } else {
+                None
+            };
             for observer in observers.iter_mut() {
-                observer.on(record, versions);
+                observer.on(record, &shared.versions);
+                if let Some((row, flow)) = flow {
+                    observer.flow(record.time, row, flow);
+                }
             }
         }
     }

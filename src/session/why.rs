@@ -9,8 +9,8 @@ use crate::cluster::spec::Plan;
 use crate::engine::{SimTime, Sym};
 use crate::event::record::Stage;
 use crate::event::{
-    ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, Record, SchedulerEvent,
-    TroubleEvent, UserEvent, What,
+    ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, ProxyEvent, Record,
+    SchedulerEvent, TrafficEvent, TroubleEvent, UserEvent, What,
 };
 
 /// One link of a chain.
@@ -137,6 +137,14 @@ fn told(change: Option<&Change>, record: &Record, plan: &Plan) -> (String, bool)
             (format!("{} listed {}", to.role.name(), kind.plural()), false)
         }
         What::Node { node, step, .. } => (format!("{node}: {step}"), false),
+        What::Flow { row } => {
+            let name = plan.traffic.get(row as usize).map_or("?", |t| t.name.as_str());
+            (format!("requests {name} fare otherwise from now on"), true)
+        }
+        What::Lost { row, cause, count } => {
+            let name = plan.traffic.get(row as usize).map_or("?", |t| t.name.as_str());
+            (format!("{count:.1} requests {name} under way: {}", cause.words()), true)
+        }
         What::Event(event) => (event_words(event), false),
     }
 }
@@ -192,6 +200,17 @@ fn event_words(event: Event) -> String {
         Event::Fault { fault, end: true } => return format!("fault #{} ends", fault + 1),
         Event::Control(event) => control_event_words(event),
         Event::Trouble(event) => trouble_words(event),
+        Event::Proxy(ProxyEvent::Sync { node, .. }) => {
+            return format!("kube-proxy of node #{node} begins to write rules");
+        }
+        Event::Proxy(ProxyEvent::Synced { node, .. }) => {
+            return format!("rules of node #{node} are in force");
+        }
+        Event::Traffic(TrafficEvent::Rate { .. }) => "the rate of requests changes",
+        Event::Traffic(TrafficEvent::Listens { .. }) => "a program begins or ceases to listen",
+        Event::Traffic(TrafficEvent::Checked { .. }) => {
+            "a load balancer's checks change their verdict"
+        }
     };
     fixed.to_owned()
 }

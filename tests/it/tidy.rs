@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("control_plane", 5),
     ("node", 5),
     ("addons", 5),
+    ("traffic", 6),
     ("cluster", 7),
     ("scenario", 8),
     ("session", 9),

@@ -286,6 +286,8 @@ impl Cluster {
             | Event::User(_)
             | Event::Fault { .. }
             | Event::Control(_)
+            | Event::Proxy(_)
+            | Event::Traffic(_)
             | Event::Trouble(_) => return None,
         };
         control.paused(component).then(|| self.resumes(component))

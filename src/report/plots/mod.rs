@@ -9,6 +9,7 @@ pub mod pending;
 pub mod phases;
 pub mod picture;
 pub mod png;
+pub mod requests;
 pub mod svg;
 pub mod timeline;
 
@@ -27,6 +28,9 @@ pub fn all(metrics: &Metrics, summary: &Summary) -> Vec<(&'static str, Picture)>
         ("nodes", heatmap::draw(metrics, summary)),
         ("pending", pending::draw(metrics, summary)),
     ];
+    if let Some(picture) = requests::draw(metrics, summary) {
+        all.insert(1, ("requests", picture));
+    }
     if let Some(picture) = gantt::draw(summary) {
         all.insert(1, ("faults", picture));
     }

@@ -1,0 +1,542 @@
+//! One row of traffic: its clients by node, grouped by what the rules of their nodes say; the
+//! endpoints, in classes that fare alike; and the rates that follow.
+
+use super::balancer::Checks;
+use super::choice::{At, choose, is_local};
+use super::station::{Outcome, Station};
+use super::{Clients, RowSpec, World};
+use crate::api::Uid;
+use crate::engine::digest::mix;
+use crate::engine::{Grid, Purpose, SimTime, num};
+use crate::event::traffic::{Cause, Flow, Latencies};
+use crate::event::{Context, Event, TrafficEvent, What};
+use crate::node::proxy::{Proxies, View};
+use crate::node::{Answers, Serving};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What distinguishes groups of clients: the version of the Service's endpoints that their nodes
+/// have (none: no rules), and the node or zone that matters to the choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    version: Option<u64>,
+    near: Near,
+    /// Something is cut: what reaches whom is a matter of each node.
+    node: Option<u32>,
+}
+
+/// What of a node matters to the choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Near {
+    /// Nothing.
+    All,
+    /// Its zone.
+    Zone(u32),
+    /// The node itself.
+    Node(u32),
+}
+
+/// Clients for whom the rules choose among the same endpoints.
+#[derive(Debug, Clone)]
+struct Group {
+    clients: u64,
+    /// A node of them.
+    node: u32,
+    /// The endpoints, by their place; none if the node has no rules for the Service.
+    targets: Option<Vec<u32>>,
+    /// With no endpoint, packets are dropped, and not rejected.
+    drops: bool,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone)]
+struct End {
+    uid: Uid,
+    node: u32,
+    serving: Serving,
+    class: Option<u32>,
+    /// The instant at which its program is looked at anyway.
+    armed: Option<SimTime>,
+}
+
+/// Endpoints that fare alike.
+#[derive(Debug, Clone)]
+struct Class {
+    /// The groups that send to them, and those of which a cut keeps them away.
+    groups: [SmallVec<[u32; 4]>; 2],
+    serving: Serving,
+    count: u32,
+    outcome: Option<Arc<Outcome>>,
+    /// Core-seconds of each of them since they were written down.
+    spent: f64,
+}
+
+/// A node's place behind a load balancer.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    inside: bool,
+    /// The verdict to come, if one is.
+    number: u32,
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) spec: RowSpec,
+    pub(super) rate: f64,
+    /// Queries for names per second.
+    pub(super) asks: f64,
+    /// Clients whose programs run, and their nodes.
+    pub(super) counted: FxHashMap<Uid, u32>,
+    station: Station,
+    service: u32,
+    /// Clients by node, and the group that they are in; none until they are placed.
+    sources: BTreeMap<u32, (u64, Option<Key>)>,
+    groups: BTreeMap<Key, Group>,
+    ends: BTreeMap<u32, End>,
+    by_uid: FxHashMap<Uid, u32>,
+    next_end: u32,
+    classes: Vec<Class>,
+    /// Groups or endpoints have changed: classes must be made anew.
+    stale: bool,
+    /// Something is cut.
+    cut: bool,
+    behind: BTreeMap<u32, Behind>,
+    cache: FxHashMap<(u64, u64, u32), Arc<Outcome>>,
+    /// Up to when classes have been charged.
+    charged: SimTime,
+}
+
+impl Row {
+    pub(super) fn new(spec: &RowSpec, service: u32) -> Self {
+        Self {
+            station: Station::new(&spec.request),
+            spec: spec.clone(),
+            rate: 0.0,
+            asks: 0.0,
+            counted: FxHashMap::default(),
+            service,
+            sources: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            by_uid: FxHashMap::default(),
+            next_end: 0,
+            classes: Vec::new(),
+            stale: true,
+            cut: false,
+            behind: BTreeMap::new(),
+            cache: FxHashMap::default(),
+            charged: SimTime::ZERO,
+        }
+    }
+
+    /// More clients send from a node.
+    pub(super) fn enter(&mut self, node: u32, more: u64) {
+        let (clients, key) = self.sources.entry(node).or_default();
+        *clients += more;
+        if let Some(group) = key.and_then(|key| self.groups.get_mut(&key)) {
+            group.clients += more;
+        }
+    }
+
+    /// Fewer do.
+    pub(super) fn exit(&mut self, node: u32, fewer: u64) {
+        let Some((clients, key)) = self.sources.get_mut(&node) else { return };
+        *clients -= fewer;
+        let (empty, key) = (*clients == 0, *key);
+        if let Some(key) = key {
+            self.shrink(key, fewer);
+        }
+        if empty {
+            self.sources.remove(&node);
+        }
+    }
+
+    fn shrink(&mut self, key: Key, fewer: u64) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        group.clients -= fewer;
+        if group.clients == 0 {
+            self.groups.remove(&key);
+            self.stale = true;
+        }
+    }
+
+    /// The rules of a node have changed: true if clients of this row are there.
+    pub(super) fn moved(&mut self, node: u32, proxies: &Proxies) -> bool {
+        let Some(&(clients, old)) = self.sources.get(&node) else { return false };
+        let version = proxies.view(node, self.service).map(|v| v.at);
+        if old.is_some_and(|key| key.version == version) {
+            return false;
+        }
+        if let Some(old) = old {
+            self.shrink(old, clients);
+        }
+        if let Some(source) = self.sources.get_mut(&node) {
+            source.1 = None;
+        }
+        true
+    }
+
+    /// Something is cut, or nothing is any more.
+    pub(super) fn apart(&mut self, cut: bool, _proxies: &Proxies) {
+        if cut || self.cut {
+            self.stale = true;
+        }
+        if self.cut != cut {
+            self.cut = cut;
+            self.groups.clear();
+            self.sources.values_mut().for_each(|source| source.1 = None);
+        }
+    }
+
+    /// Puts clients that have no group into theirs.
+    fn place(&mut self, world: &impl World, proxies: &Proxies) {
+        let unplaced: Vec<(u32, u64)> = (self.sources.iter())
+            .filter(|(_, (_, key))| key.is_none())
+            .map(|(node, (clients, _))| (*node, *clients))
+            .collect();
+        for (node, clients) in unplaced {
+            let view = proxies.view(node, self.service).cloned();
+            let key = self.key(node, view.as_deref(), world);
+            if let Some(group) = self.groups.get_mut(&key) {
+                group.clients += clients;
+            } else {
+                let group = self.group(node, clients, view.as_deref(), world);
+                self.groups.insert(key, group);
+                self.stale = true;
+            }
+            if let Some(source) = self.sources.get_mut(&node) {
+                source.1 = Some(key);
+            }
+        }
+    }
+
+    fn outside(&self) -> bool {
+        matches!(self.spec.from, Clients::Outside(_))
+    }
+
+    fn key(&self, node: u32, view: Option<&View>, world: &impl World) -> Key {
+        let (_, _, zone) = world.place(node);
+        let near = view.map_or(Near::All, |view| {
+            let local = view.service.as_ref().is_some_and(|s| is_local(s, self.outside()));
+            if local || view.endpoints.iter().any(|e| !e.hint_node.is_empty()) {
+                Near::Node(node)
+            } else if view.endpoints.iter().any(|e| !e.hint_zone.is_empty()) {
+                Near::Zone(zone)
+            } else {
+                Near::All
+            }
+        });
+        Key { version: view.map(|v| v.at), near, node: self.cut.then_some(node) }
+    }
+
+    fn group(&mut self, node: u32, clients: u64, view: Option<&View>, world: &impl World) -> Group {
+        let (name, zone, _) = world.place(node);
+        let at = At { node: name, zone, outside: self.outside() };
+        let view = view.and_then(|v| Some((v.service.clone()?, &v.endpoints)));
+        let Some((service, endpoints)) = view else {
+            return Group { clients, node, targets: None, drops: true };
+        };
+        let chosen = choose(&service, endpoints, at);
+        let targets = chosen.into_iter().map(|i| {
+            let endpoint = &endpoints[i];
+            self.end(endpoint.uid, world.node(endpoint.node).unwrap_or(u32::MAX))
+        });
+        let targets = Some(targets.collect());
+        Group { clients, node, targets, drops: is_local(&service, self.outside()) }
+    }
+
+    /// The place of an endpoint.
+    fn end(&mut self, uid: Uid, node: u32) -> u32 {
+        if let Some(&place) = self.by_uid.get(&uid) {
+            return place;
+        }
+        let place = self.next_end;
+        self.next_end += 1;
+        let serving = Serving {
+            answers: Answers::Nobody,
+            until: None,
+            cores: 0.0,
+            slow: 1,
+            drains: crate::engine::SimDuration::ZERO,
+            told: false,
+        };
+        self.by_uid.insert(uid, place);
+        self.ends.insert(place, End { uid, node, serving, class: None, armed: None });
+        place
+    }
+
+    /// A pod is looked at: true if it serves otherwise than before.
+    pub(super) fn look(
+        &mut self,
+        row: u32,
+        pod: Uid,
+        world: &impl World,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(place) = self.by_uid.get(&pod).copied() else { return false };
+        self.look_at(row, place, world, cx)
+    }
+
+    /// All endpoints of a node are looked at.
+    pub(super) fn look_at_node(
+        &mut self,
+        row: u32,
+        node: u32,
+        world: &impl World,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let here = self.ends.iter().filter(|(_, e)| e.node == node).map(|(place, _)| *place);
+        let here: Vec<u32> = here.collect();
+        let mut changed = false;
+        for place in here {
+            changed |= self.look_at(row, place, world, cx);
+        }
+        changed
+    }
+
+    fn look_at(&mut self, row: u32, place: u32, world: &impl World, cx: &mut Context<'_>) -> bool {
+        let now = cx.now();
+        let Some(end) = self.ends.get(&place) else { return false };
+        let (uid, node) = (end.uid, end.node);
+        let mut serving = end.serving;
+        serving.answers = Answers::Nobody;
+        serving.until = None;
+        if node != u32::MAX && world.stands(node) {
+            serving = world.serving(node, uid, now);
+        }
+        let old = end.serving;
+        if old.answers == Answers::Program && serving.answers != Answers::Program {
+            self.lose(row, place, serving, cx);
+        }
+        let Some(end) = self.ends.get_mut(&place) else { return false };
+        let changed = (old.answers, old.slow, old.drains)
+            != (serving.answers, serving.slow, serving.drains)
+            || old.cores.to_bits() != serving.cores.to_bits();
+        end.serving = Serving { until: None, ..serving };
+        if let Some(at) = serving.until.filter(|at| end.armed != Some(*at)) {
+            end.armed = Some(at);
+            let event = TrafficEvent::Listens { pod: uid, node };
+            cx.schedule(at.max(now), Event::Traffic(event));
+        }
+        self.stale |= changed;
+        changed
+    }
+
+    /// A program ceases to answer: requests that it has begun are lost, but for those that it ends
+    /// in the time that it takes to stop.
+    fn lose(&mut self, row: u32, place: u32, now: Serving, cx: &mut Context<'_>) {
+        let class = self.ends.get(&place).and_then(|e| e.class);
+        let Some(class) = class.and_then(|i| self.classes.get(i as usize)) else { return };
+        let Some(outcome) = class.outcome.as_deref() else { return };
+        let mut late = (*outcome.latency).clone();
+        let all = late.total();
+        let graceful = now.answers == Answers::Refuses && now.told;
+        let lost = if graceful && all > 0.0 { late.cut(now.drains.secs_f64()) / all } else { 1.0 };
+        let count = outcome.inside * lost;
+        if count <= 0.0 {
+            return;
+        }
+        let cause = if now.answers == Answers::Nobody { Cause::Unreachable } else { Cause::Reset };
+        cx.fold(count.to_bits());
+        cx.record(What::Lost { row, cause, count });
+    }
+
+    /// Brings groups, endpoints and classes up to date; gives the pods that are endpoints from now
+    /// on, and those that are no more.
+    pub(super) fn rebuild(
+        &mut self,
+        row: u32,
+        (world, proxies): (&impl World, &Proxies),
+        cx: &mut Context<'_>,
+    ) -> (Vec<Uid>, Vec<Uid>) {
+        let before = self.next_end;
+        self.place(world, proxies);
+        self.charge(cx.now());
+        if !self.stale {
+            return (Vec::new(), Vec::new());
+        }
+        let fresh: Vec<u32> = (before..self.next_end).collect();
+        for &place in &fresh {
+            self.look_at(row, place, world, cx);
+        }
+        let known = fresh.iter().filter_map(|place| self.ends.get(place)).map(|e| e.uid).collect();
+        self.fold(cx);
+        let gone = self.classify(world);
+        self.stale = false;
+        (known, gone)
+    }
+
+    /// Makes the classes anew; gives the pods that nobody is sent to any more.
+    fn classify(&mut self, world: &impl World) -> Vec<Uid> {
+        let mut members: BTreeMap<u32, SmallVec<[u32; 4]>> = BTreeMap::new();
+        for (i, group) in self.groups.values().enumerate() {
+            for &place in group.targets.iter().flatten() {
+                members.entry(place).or_default().push(num::u32_of(i));
+            }
+        }
+        let unused = self.ends.keys().filter(|place| !members.contains_key(place)).copied();
+        let mut gone = Vec::new();
+        for place in unused.collect::<Vec<u32>>() {
+            if let Some(end) = self.ends.remove(&place) {
+                self.by_uid.remove(&end.uid);
+                gone.push(end.uid);
+            }
+        }
+        let nodes: Vec<u32> = self.groups.values().map(|g| g.node).collect();
+        type Fate = ([SmallVec<[u32; 4]>; 2], Answers, u64, u32);
+        let mut by_fate: BTreeMap<Fate, u32> = BTreeMap::new();
+        self.classes.clear();
+        for (place, groups) in members {
+            let Some(end) = self.ends.get_mut(&place) else { continue };
+            let apart = |g: &u32| self.cut && world.blocked(nodes[*g as usize], end.node);
+            let (blocked, open): (SmallVec<[u32; 4]>, _) = groups.into_iter().partition(apart);
+            let serving = end.serving;
+            let groups = [open, blocked];
+            let fate = (groups.clone(), serving.answers, serving.cores.to_bits(), serving.slow);
+            let next = num::u32_of(by_fate.len());
+            let class = *by_fate.entry(fate).or_insert(next);
+            if class == next {
+                self.classes.push(Class { groups, serving, count: 0, outcome: None, spent: 0.0 });
+            }
+            self.classes[class as usize].count += 1;
+            end.class = Some(class);
+        }
+        gone
+    }
+
+    /// Charges pods for what they have served up to an instant.
+    fn charge(&mut self, now: SimTime) {
+        let span = now.since(self.charged).secs_f64();
+        self.charged = now;
+        for class in &mut self.classes {
+            class.spent += class.outcome.as_ref().map_or(0.0, |o| o.cores) * span;
+        }
+    }
+
+    /// Writes down what pods have spent.
+    pub(super) fn fold(&mut self, cx: &mut Context<'_>) {
+        self.charge(cx.now());
+        for end in self.ends.values() {
+            let Some(class) = end.class.and_then(|i| self.classes.get(i as usize)) else {
+                continue;
+            };
+            if class.spent > 0.0 {
+                *cx.traffic_mut().spent.entry(end.uid).or_default() += class.spent;
+            }
+        }
+        self.classes.iter_mut().for_each(|class| class.spent = 0.0);
+    }
+
+    /// The rates that follow; `extra` seconds pass in the rules of the node, and some names are not
+    /// resolved.
+    pub(super) fn evaluate(
+        &mut self,
+        (extra, unresolved): (f64, f64),
+        cx: &mut Context<'_>,
+    ) -> Flow {
+        self.charge(cx.now());
+        let clients: u64 = self.groups.values().map(|g| g.clients).sum();
+        let mut flow = Flow::default();
+        if clients == 0 || self.rate <= 0.0 {
+            self.classes.iter_mut().for_each(|class| class.outcome = None);
+            return flow;
+        }
+        flow.offered = self.rate;
+        let resolved = self.rate * (1.0 - unresolved);
+        flow.failing[Cause::NoDns as usize] = self.rate - resolved;
+        // What each group sends to one of its endpoints.
+        let mut each = Vec::with_capacity(self.groups.len());
+        for group in self.groups.values() {
+            let rate = resolved * num::float_u(group.clients) / num::float_u(clients);
+            let n = group.targets.as_ref().map_or(0, Vec::len);
+            if n == 0 {
+                let cause = if group.drops { Cause::Unreachable } else { Cause::NoEndpoints };
+                flow.failing[cause as usize] += rate;
+            }
+            each.push(rate / num::float(num::i64_of(n)).max(1.0));
+        }
+        let mut latency = Latencies::default();
+        for i in 0..self.classes.len() {
+            let class = &self.classes[i];
+            let [open, blocked] = [0, 1]
+                .map(|side| class.groups[side].iter().map(|g| each[*g as usize]).sum::<f64>());
+            let (count, serving) = (f64::from(class.count), class.serving);
+            flow.failing[Cause::Unreachable as usize] += count * blocked;
+            let outcome = match serving.answers {
+                Answers::Program => Some(self.outcome(open, serving, extra)),
+                Answers::Refuses => {
+                    flow.failing[Cause::Refused as usize] += count * open;
+                    None
+                }
+                Answers::Nobody => {
+                    flow.failing[Cause::Unreachable as usize] += count * open;
+                    None
+                }
+            };
+            if let Some(outcome) = &outcome {
+                flow.failing[Cause::Overloaded as usize] += count * open * outcome.refused;
+                flow.failing[Cause::TimedOut as usize] += count * open * outcome.late;
+                latency.add_all(&outcome.latency, count * open);
+            }
+            self.classes[i].outcome = outcome;
+        }
+        flow.latency = Arc::new(latency);
+        flow
+    }
+
+    fn outcome(&mut self, rate: f64, serving: Serving, extra: f64) -> Arc<Outcome> {
+        /// Results that are kept.
+        const KEPT: usize = 512;
+        let key = (rate.to_bits(), mix(serving.cores.to_bits(), extra.to_bits()), serving.slow);
+        if let Some(known) = self.cache.get(&key) {
+            return Arc::clone(known);
+        }
+        if self.cache.len() >= KEPT {
+            self.cache.clear();
+        }
+        let outcome = self.station.outcome(rate, serving.cores, serving.slow, extra);
+        let outcome = Arc::new(outcome);
+        self.cache.insert(key, Arc::clone(&outcome));
+        outcome
+    }
+
+    /// A node has gone down or come back: the checks of the load balancer will see it. True if they
+    /// have seen it at once.
+    pub(super) fn check(
+        &mut self,
+        row: u32,
+        node: u32,
+        (checks, stands): (Checks, bool),
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let behind = self.behind.entry(node).or_insert(Behind { inside: true, number: 0 });
+        behind.number += 1;
+        if behind.inside == stands {
+            return false;
+        }
+        let entity = mix(self.spec.name.stable_hash(), u64::from(node));
+        let grid = Grid::drawn(cx.draws(), entity, Purpose("load balancer"), checks.every);
+        let needed = if stands { checks.healthy } else { checks.unhealthy };
+        let at = grid.after(cx.now()) + checks.every.times(u64::from(needed.max(1) - 1));
+        let number = behind.number;
+        cx.schedule(at, Event::Traffic(TrafficEvent::Checked { row, node, number }));
+        false
+    }
+
+    /// The load balancer has come to another verdict of a node.
+    pub(super) fn checked(&mut self, node: u32, number: u32) -> bool {
+        let Some(behind) = self.behind.get_mut(&node).filter(|b| b.number == number) else {
+            return false;
+        };
+        behind.inside = !behind.inside;
+        if behind.inside {
+            self.enter(node, 1);
+        } else {
+            self.exit(node, 1);
+        }
+        true
+    }
+}
