@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// A Service.
+#[expect(clippy::struct_excessive_bools, reason = "independent fields of its spec")]
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Service {
     /// Metadata.

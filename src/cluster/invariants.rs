@@ -183,6 +183,13 @@ impl Checker {
         } else if let What::Listed { to, kind, object, rev, .. } = record.what {
             let now = versions.current(kind, object).filter(|_| rev > 0);
             self.listed(to, kind, object, now);
+        } else if let What::Flow { row } = record.what {
+            let flow = &cluster.shared().traffic.flows[row as usize];
+            let (failing, answered) = (flow.failing.iter().sum::<f64>(), flow.latency.total());
+            let adds_up = (failing + answered - flow.offered).abs() <= 1e-6 * flow.offered;
+            holds("requests fail or are answered", adds_up, || {
+                format!("{} sent, {failing} fail, {answered} answered", flow.offered)
+            })?;
         } else if let What::Noticed { who, step, .. } = record.what
             && step.contains("410 Gone")
         {

@@ -150,14 +150,8 @@ impl Cluster {
         // Nothing is there yet: both list an empty store.
         self.start_component(Component::Scheduler, 0);
         self.start_component(Component::ControllerManager, 0);
-        self.watch_requests();
+        self.open_watches();
         let cx = &mut self.shared.context(0);
-        if self.metrics.watches_pods() {
-            self.api.watch(Kind::Pod, Address::new(Role::MetricsServer, 0), lag, cx);
-        }
-        if self.driver.watches_pods() {
-            self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
-        }
         for name in NAMESPACES {
             let mut meta = Meta::named(Sym::EMPTY, Name::new(name));
             meta.created = cx.stamp();
@@ -218,6 +212,19 @@ impl Cluster {
         self.start_requests();
         self.start_awaits();
         self.start_outages();
+    }
+
+    /// Watches of those who have nothing to list.
+    fn open_watches(&mut self) {
+        let lag = self.plan.cluster.latency.watch;
+        self.watch_requests();
+        let cx = &mut self.shared.context(0);
+        if self.metrics.watches_pods() {
+            self.api.watch(Kind::Pod, Address::new(Role::MetricsServer, 0), lag, cx);
+        }
+        if self.driver.watches_pods() {
+            self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
+        }
     }
 
     /// The plan it runs.
@@ -382,6 +389,7 @@ fn api_config(plan: &Plan) -> apiserver::Config {
         event_ttl: plan.cluster.event_ttl,
         commit: CommitLatency::new(latency.fsync, latency.raft_rtt),
         pins: plan.pins.iter().map(|p| (p.prefix.clone(), p.nodes.clone())).collect(),
+        service_cidr: plan.cluster.service_cidr,
         members: plan.cluster.control_plane.as_ref().map(|control| members(plan, control)),
     }
 }

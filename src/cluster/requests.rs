@@ -113,6 +113,12 @@ impl Cluster {
     /// The first requests.
     pub(super) fn start_requests(&mut self) {
         let nodes = num::u32_of(self.nodes.len());
+        // Nodes of a control plane are kept from load balancers by their label (source: kubeadm,
+        // `node.kubernetes.io/exclude-from-external-load-balancers`).
+        let control = self.plan.cluster.control_plane.as_ref();
+        let own =
+            |i: &u32| control.is_some_and(|c| c.nodes.contains(&self.nodes[*i as usize].name()));
+        let workers: Vec<u32> = (0..nodes).filter(|i| !own(i)).collect();
         let joins: Vec<bool> = self.nodes.iter().map(|n| !n.runs()).collect();
         let Some(parts) = self.requests() else { return };
         let cx = &mut parts.shared.context(0);
@@ -121,7 +127,7 @@ impl Cluster {
                 parts.proxies.down(node, cx);
             }
         }
-        parts.traffic.start(nodes, parts.proxies, cx);
+        parts.traffic.start(&workers, parts.proxies, cx);
         for node in 0..nodes {
             cx.strikes_node(node);
         }
@@ -133,7 +139,9 @@ impl Cluster {
         let Some(parts) = self.requests() else { return };
         let cx = &mut parts.shared.context(hop);
         if role == Role::Proxies {
-            parts.proxies.on_change(change, cx);
+            if let Some(service) = parts.proxies.on_change(change, cx) {
+                parts.traffic.endpoints_changed(service, parts.proxies);
+            }
         } else {
             let mut touch = Touch { proxies: parts.proxies, cx };
             parts.traffic.on_pod(change, &parts.ground, &mut touch);

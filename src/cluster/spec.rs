@@ -149,6 +149,8 @@ pub struct ClusterSpec {
     /// Pod addresses of the whole cluster, of which each node gets a range; none: nobody hands them
     /// out.
     pub pod_cidr: Option<crate::control_plane::controllers::nodeipam::Cidr>,
+    /// `--service-cluster-ip-range`.
+    pub service_cidr: crate::control_plane::controllers::nodeipam::Cidr,
     /// Layers of images that the scenario describes.
     pub images: Vec<(Sym, Arc<[crate::node::Layer]>)>,
     /// Bandwidth of the registry for all nodes together; none: nodes do not feel each other.

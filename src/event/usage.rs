@@ -5,7 +5,7 @@
 
 use crate::api::autoscaling::{MetricQuery, PodMetric};
 use crate::api::{LabelSet, Selector};
-use crate::engine::{SimDuration, SimTime, Sym};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -81,6 +81,28 @@ pub struct Piece {
 const MINUTE: SimDuration = SimDuration::from_secs(60);
 
 impl Course {
+    /// The same course with all amounts so many times as large.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Self {
+        let times = |n: i64| num::round(num::float(n) * factor);
+        match self {
+            Self::Constant(n) => Self::Constant(times(*n)),
+            Self::Series(steps) => {
+                Self::Series(steps.iter().map(|(t, n)| (*t, times(*n))).collect())
+            }
+            &Self::Walk { start, step, min, max } => Self::Walk {
+                start: times(start),
+                step: times(step),
+                min: times(min),
+                max: times(max),
+            },
+            Self::Served => Self::Served,
+            &Self::Growth { start, per_minute, max } => {
+                Self::Growth { start: times(start), per_minute: times(per_minute), max: times(max) }
+            }
+        }
+    }
+
     /// The piece at an instant, for a container that runs since another. A walk is told where it
     /// begins: its steps are those of the scrapes.
     #[must_use]

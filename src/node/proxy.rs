@@ -129,6 +129,7 @@ struct Entry {
 }
 
 /// The proxy of one node.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a process")]
 #[derive(Debug, Clone, Copy)]
 struct Proxy {
     /// Changes below this one are in force.
@@ -182,7 +183,11 @@ pub struct Proxies {
     names: Vec<u64>,
     services: Vec<Known>,
     by_name: FxHashMap<(Sym, Name), u32>,
+    /// Those that somebody sends to.
+    watched: Vec<u32>,
     log: VecDeque<Entry>,
+    /// The log is looked through again at this length.
+    full: usize,
     /// Position of the first entry of the log.
     base: u64,
     all: [u64; 2],
@@ -216,7 +221,9 @@ impl Proxies {
             names,
             services: Vec::new(),
             by_name: FxHashMap::default(),
+            watched: Vec::new(),
             log: VecDeque::new(),
+            full: KEEP,
             base: 0,
             all: [0, 0],
             programmed: Latencies::default(),
@@ -235,7 +242,10 @@ impl Proxies {
 
     /// Somebody sends to this Service: its endpoints are kept, as each node has them.
     pub fn watch_service(&mut self, row: u32) {
-        self.services[row as usize].watched = true;
+        let known = &mut self.services[row as usize];
+        if !std::mem::replace(&mut known.watched, true) {
+            self.watched.push(row);
+        }
     }
 
     /// Somebody sends through the proxy of this node.
@@ -252,22 +262,22 @@ impl Proxies {
         self.base + self.log.len() as u64
     }
 
-    /// A Service or slice has changed, as the proxies are told.
-    pub fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
-        let row = match &change.value {
-            Obj::Generic(Kind::Service, o) => {
-                let row = self.service(o.meta.ns, o.meta.name);
-                let service = (!change.deleted).then(|| Arc::new(Service::of(o)));
-                self.services[row as usize].service = service;
-                row
-            }
-            Obj::EndpointSlice(slice) => {
-                let Some(row) = self.on_slice(slice, change.deleted) else { return };
-                row
-            }
-            _other => return,
+    /// A Service or slice has changed, as the proxies are told; gives the Service.
+    pub fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) -> Option<u32> {
+        let row = if let Obj::Generic(Kind::Service, o) = &change.value {
+            let row = self.service(o.meta.ns, o.meta.name);
+            let service = (!change.deleted).then(|| Arc::new(Service::of(o)));
+            self.services[row as usize].service = service;
+            Some(row)
+        } else if let Obj::EndpointSlice(slice) = &change.value {
+            self.on_slice(slice, change.deleted)
+        } else {
+            None
         };
-        self.note(row, change.time, cx);
+        if let Some(row) = row {
+            self.note(row, change.time, cx);
+        }
+        row
     }
 
     fn on_slice(&mut self, slice: &EndpointSlice, deleted: bool) -> Option<u32> {
@@ -308,8 +318,10 @@ impl Proxies {
                 self.arm(node, cx);
             }
         }
-        if self.log.len() > KEEP {
+        if self.log.len() > self.full {
             self.forget(cx);
+            // A proxy that is cut off holds it up.
+            self.full = KEEP.max(2 * self.log.len());
         }
     }
 
@@ -322,7 +334,8 @@ impl Proxies {
             self.log.pop_front();
             self.base += 1;
         }
-        for known in &mut self.services {
+        for &row in &self.watched {
+            let known = &mut self.services[row as usize];
             while known.versions.get(1).is_some_and(|(at, _)| *at < least) {
                 known.versions.pop_front();
             }
@@ -498,6 +511,12 @@ impl Proxies {
         let versions = &self.services[service as usize].versions;
         let newer = versions.partition_point(|(at, _)| *at < proxy.cursor);
         Some(&versions.get(newer.checked_sub(1)?)?.1)
+    }
+
+    /// The endpoints of a Service that somebody sends to, as all have been told last.
+    #[must_use]
+    pub fn latest(&self, service: u32) -> Option<&Arc<View>> {
+        Some(&self.services[service as usize].versions.back()?.1)
     }
 
     /// The Service itself, as the proxies have been told last.

@@ -37,6 +37,7 @@ fn offer() -> Arc<Resources> {
     Arc::new(Resources { cpu_milli: 4000, memory: 16 * GIB, pods: 110, ..Resources::default() })
 }
 
+#[expect(clippy::too_many_lines, reason = "a plan has that many fields")]
 fn plan(nodes: u32) -> Plan {
     let zones = ["a", "b", "c"];
     let specs = (0..nodes).map(|i| NodeSpec {
@@ -72,6 +73,8 @@ fn plan(nodes: u32) -> Plan {
             scheduler: SchedulerSpec::default(),
             monitor_grace: None,
             event_ttl: SimDuration::from_secs(3600),
+            service_cidr: crate::control_plane::controllers::nodeipam::Cidr::SERVICES,
+            proxy: crate::node::proxy::ProxyConfig::default(),
             pod_cidr: None,
             metrics_resolution: SimDuration::from_secs(15),
         },
@@ -104,6 +107,7 @@ fn plan(nodes: u32) -> Plan {
         pins: Vec::new(),
         warm: Vec::new(),
         usage: Vec::new(),
+        traffic: Vec::new(),
         not_modelled: vec![("spec.template.spec.dnsPolicy".into(), 3)],
     }
 }

@@ -383,19 +383,19 @@ impl TrafficSummary {
             let budget = match (self.objective, self.budget_used) {
                 (Some(o), Some(used)) => {
                     let used = if used < 2.0 {
-                        format!("{:.0} %", 100.0 * used)
+                        format!("{:.0} % of", 100.0 * used)
                     } else {
                         format!("{used:.0} times")
                     };
-                    format!("; {used} of what {} allows", percent(o))
+                    format!("; {used} the failures that {} allows", percent(o))
                 }
                 (_, _) => String::new(),
             };
-            lines.push(format!(
-                "  {} failed: {}{budget}.",
-                requests(self.failed),
-                causes.join(", ")
-            ));
+            let why = match self.causes.as_slice() {
+                [only] => format!(" ({})", only.cause),
+                _several => format!(": {}", causes.join(", ")),
+            };
+            lines.push(format!("  {} failed{why}{budget}.", requests(self.failed)));
             lines.extend(self.episodes.iter().take(EPISODES).map(|e| {
                 format!(
                     "  {} to {}: {} failed, up to {} at a time, mostly {}.",

@@ -85,7 +85,8 @@ fn partition(
     };
     let sides = [side("between", Some(&from.between))?, side("and", from.and.as_ref())?];
     let plane = |whom: &Whom| matches!(whom, Whom::ControlPlane);
-    if known.control_plane.is_empty() && !sides.iter().any(plane) {
+    let requests = known.has_traffic;
+    if known.control_plane.is_empty() && !requests && !sides.iter().any(plane) {
         let problem = "the control plane is on neither side: nothing that is modelled passes there";
         report.error(at, problem, "leave and: out, or write cluster.controlPlane: {nodes: 3}");
         return None;

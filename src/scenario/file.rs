@@ -159,6 +159,9 @@ pub struct Cluster {
     /// Addresses of pods, of which each node gets a /24 (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
     #[serde(rename = "podCIDR")]
     pub pod_cidr: Option<String>,
+    /// Addresses of Services (`--service-cluster-ip-range`); `10.96.0.0/12` by default.
+    #[serde(rename = "serviceCIDR")]
+    pub service_cidr: Option<String>,
     /// Images with their sizes or layers; any other is as large as `latencies.imageBytes` says.
     #[serde(default)]
     pub images: Vec<super::images::Described>,

@@ -25,6 +25,7 @@ mod objects;
 mod plan;
 mod plan_pod;
 mod pools;
+mod routes;
 mod steps;
 mod target;
 pub mod traces;

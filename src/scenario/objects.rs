@@ -25,7 +25,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 31] = [
+const MODELLED: [Kind; 33] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -57,6 +57,8 @@ const MODELLED: [Kind; 31] = [
     Kind::EndpointSlice,
     Kind::Endpoints,
     Kind::Service,
+    Kind::Ingress,
+    Kind::HTTPRoute,
 ];
 
 /// Where an object stands, for messages about it.
@@ -84,6 +86,8 @@ type Key = (Kind, &'static str, String);
 pub(crate) struct Known {
     /// Nodes, in order of registration.
     pub(crate) nodes: Vec<NodeSpec>,
+    /// Requests are sent to Services.
+    pub(crate) has_traffic: bool,
     /// Names of the nodes that run the control plane.
     pub(crate) control_plane: Vec<Sym>,
     node_names: BTreeSet<&'static str>,
@@ -228,6 +232,12 @@ impl Known {
             return Some(o.selector.clone());
         }
         if let Obj::DaemonSet(o) = found { Some(o.selector.clone()) } else { None }
+    }
+
+    /// The document of an object that is kept as one.
+    pub(crate) fn document(&self, target: &Target) -> Option<&Value> {
+        let key = (target.kind, target.ns.as_str(), target.name.to_string());
+        if let Obj::Generic(_, object) = self.objects.get(&key)? { Some(&object.doc) } else { None }
     }
 
     /// A Service.

@@ -18,6 +18,8 @@ use crate::cluster::spec::{
 };
 use crate::control_plane::controllers::nodeipam::Cidr;
 use crate::engine::{Dist, SimDuration, SimTime, num};
+use crate::event::usage::Load;
+use crate::traffic::RowSpec;
 use std::sync::Arc;
 
 /// 2026-01-01T00:00:00Z.
@@ -32,6 +34,8 @@ const MEMBERS_RTT: SimDuration = SimDuration::from_millis(1);
 const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
 /// What the report says about usage that has no meaning for one container.
 const UNFELT: &str = "memory, storage or processes as a total or a walk: no kubelet feels them";
+/// What the report says about two sources of one usage.
+const COUNTED: &str = "CPU that requests cost, of pods whose CPU `usage:` gives";
 /// What the report says about shares of GPUs.
 const GPU_NOTE: &str = "GPU sharing: alibabacloud.com/gpu-milli is summed per node, not per GPU";
 
@@ -49,6 +53,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         latency.raft_rtt = MEMBERS_RTT;
     }
     let mut known = Known::default();
+    known.has_traffic = !file.traffic.is_empty();
     nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
     let known = &objects.known;
@@ -86,9 +91,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         not_modelled: not_modelled(&objects, shares),
         cluster: cluster(file, latency, known, report),
     };
-    let (rows, served) = traffic::rows(&file.traffic, known, until, files, report);
-    plan.traffic = rows;
-    plan.usage.extend(served);
+    requests(&mut plan, traffic::rows(&file.traffic, known, until, files, report));
     let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
     if unfelt > 0 {
         plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
@@ -105,6 +108,19 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
     plan
+}
+
+/// Traffic, and the CPU that serving it takes.
+fn requests(plan: &mut Plan, (rows, served): (Vec<RowSpec>, Vec<Load>)) {
+    plan.traffic = rows;
+    let told = |load: &Load| {
+        plan.usage.iter().any(|l| (l.ns, &l.pods, l.metric) == (load.ns, &load.pods, load.metric))
+    };
+    let (told, served): (Vec<Load>, Vec<Load>) = served.into_iter().partition(told);
+    if !told.is_empty() {
+        plan.not_modelled.push((COUNTED.to_owned(), num::u32_of(told.len())));
+    }
+    plan.usage.extend(served);
 }
 
 /// Converts a list item by item, with the place of each.
@@ -165,6 +181,11 @@ fn cluster(
         let cidr = cidr.ok_or_else(|| format!("{text:?} is no range of addresses from /8 to /24"));
         report.take(&at.key("podCIDR"), cidr, "write 10.244.0.0/16")
     });
+    let service_cidr = from.service_cidr.as_ref().and_then(|text| {
+        let cidr = Cidr::parse(text).filter(|c| (12..=28).contains(&c.bits));
+        let cidr = cidr.ok_or_else(|| format!("{text:?} is no range of addresses from /12 to /28"));
+        report.take(&at.key("serviceCIDR"), cidr, "write 10.96.0.0/12")
+    });
     let images = super::images::described(&from.images, &at.key("images"), report);
     let registry = super::images::bandwidth(&from.registry, &at.key("registry"), report);
     ClusterSpec {
@@ -179,6 +200,7 @@ fn cluster(
         monitor_grace,
         event_ttl,
         pod_cidr,
+        service_cidr: service_cidr.unwrap_or(Cidr::SERVICES),
         metrics_resolution,
         proxy: traffic::proxy(&from.proxy, &at.key("proxy"), report),
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,

@@ -4,6 +4,7 @@ use super::files::Files;
 use super::objects::Known;
 use super::place::Place;
 use super::report::Report;
+use super::routes::{self, Asked};
 use super::target::{self, Target};
 use super::value::{self, DIST_HINT, DistSpec, SPAN_HINT, Span};
 use crate::api::{Kind, Name, Obj, Selector, service::Service};
@@ -22,8 +23,16 @@ use serde::Deserialize;
 pub struct Traffic {
     /// Name for the report.
     pub name: String,
-    /// The Service: `service/web`, or `service/NAMESPACE/web`.
+    /// The Service: `service/web`, or `service/NAMESPACE/web`; or `ingress/shop`, `httproute/shop`.
     pub to: String,
+    /// Of an Ingress or HTTPRoute: the host that is asked for.
+    #[serde(default)]
+    pub host: String,
+    /// Of an Ingress or HTTPRoute: the path that is asked for; `/` by default.
+    pub path: Option<String>,
+    /// Of an Ingress or HTTPRoute: the Service of its controller, `service/ingress-nginx/ingress-nginx-controller`.
+    /// Without one, a load balancer outside of the cluster sends to the pods themselves.
+    pub via: Option<String>,
     /// Who sends: `outside` (through a load balancer; the default), or a workload's pods.
     #[serde(default)]
     pub from: From,
@@ -244,18 +253,22 @@ pub(crate) fn rows(
             let problem = format!("a row called {:?} is there already", from.name);
             report.error(&at.key("name"), problem, "names of traffic must differ");
         }
-        let Some((row, selector)) = row(from, (known, until), &at, files, report) else { continue };
-        if loads.iter().all(|l| (l.ns, l.pods.as_ref()) != (row.ns, Some(&selector))) {
-            loads.push(Load {
-                ns: row.ns,
-                pods: Some(selector),
-                container: Sym::EMPTY,
-                metric: Sym::new("cpu"),
-                shared: false,
-                course: Course::Served,
-            });
+        let Some(made) = row(from, (known, until), &at, files, report) else { continue };
+        let first = num::u32_of(rows.len());
+        for (mut row, selector) in made {
+            row.through = row.through.map(|i| first + i);
+            if loads.iter().all(|l| (l.ns, l.pods.as_ref()) != (row.ns, Some(&selector))) {
+                loads.push(Load {
+                    ns: row.ns,
+                    pods: Some(selector),
+                    container: Sym::EMPTY,
+                    metric: Sym::new("cpu"),
+                    shared: false,
+                    course: Course::Served,
+                });
+            }
+            rows.push(row);
         }
-        rows.push(row);
     }
     names(&mut rows, known);
     (rows, loads)
@@ -272,6 +285,9 @@ fn names(rows: &mut Vec<RowSpec>, known: &Known) {
     let mut asked = false;
     for row in rows.iter_mut() {
         let Clients::Pods(from, _) = &row.from else { continue };
+        if row.direct {
+            continue;
+        }
         // Of the search list, the first name is that of the client's own namespace; each name is
         // asked for in both families.
         let tried = if *from == row.ns { 1 } else { 2 };
@@ -283,28 +299,25 @@ fn names(rows: &mut Vec<RowSpec>, known: &Known) {
     }
 }
 
+/// The rows of an entry with the pods that serve each: of an Ingress with a controller, that of the
+/// way to it comes last.
 fn row(
     from: &Traffic,
     (known, until): (&Known, SimTime),
     at: &Place,
     files: &mut Files,
     report: &mut Report,
-) -> Option<(RowSpec, Selector)> {
+) -> Option<Vec<(RowSpec, Selector)>> {
     let place = at.key("to");
     let target = report.take(&place, Target::parse(&from.to), target::HINT)?;
-    if target.kind != Kind::Service {
-        report.error(&place, format!("a {} takes no requests", target.kind), "write service/NAME");
+    if ![Kind::Service, Kind::Ingress, Kind::HTTPRoute].contains(&target.kind) {
+        let hint = "write service/NAME, ingress/NAME or httproute/NAME";
+        report.error(&place, format!("a {} takes no requests", target.kind), hint);
         return None;
     }
     if !known.check_target(&target, &place, report) {
         return None;
     }
-    let service = known.service(&target)?;
-    let Some(selector) = service.selector.clone() else {
-        report.error(&place, format!("{target} selects no pods"), "name a Service with a selector");
-        return None;
-    };
-    let clients = clients(from, &service, known, at, report)?;
     let mut rate = rate(&from.rate, until, &at.key("rate"), files, report)?;
     if let Some(start) = span("start", from.start.as_ref(), at, report) {
         rate = later(&rate, SimTime(start.0));
@@ -313,18 +326,123 @@ fn row(
     if from.objective.is_some_and(|share| !(0.0..100.0).contains(&share)) {
         report.error(&at.key("objective"), "is no share", "write percent below 100, such as 99.9");
     }
+    let (service, pods) = served(known, &target, &place, report)?;
     let row = RowSpec {
         name: Sym::new(&from.name),
         ns: target.ns,
         service: target.name,
-        from: clients,
+        from: Clients::Outside(Checks::default()),
         rate,
         request,
         objective: from.objective.map(|percent| percent / 100.0),
         dns: None,
+        direct: false,
+        through: None,
         derived: false,
     };
-    Some((row, selector))
+    if target.kind == Kind::Service {
+        let from = clients(from, &service, known, at, report)?;
+        // Behind a headless Service there are no rules: clients are told the pods by name.
+        let direct = service.headless;
+        return Some(vec![(RowSpec { from, direct, ..row }, pods)]);
+    }
+    routed(from, (&target, row), known, at, report)
+}
+
+/// The Service of a target and its selector; of an Ingress or HTTPRoute, nothing yet.
+fn served(
+    known: &Known,
+    target: &Target,
+    at: &Place,
+    report: &mut Report,
+) -> Option<(Service, Selector)> {
+    if target.kind != Kind::Service {
+        return Some((Service::default(), Selector::default()));
+    }
+    let service = known.service(target)?;
+    let Some(selector) = service.selector.clone() else {
+        report.error(at, format!("{target} selects no pods"), "name a Service with a selector");
+        return None;
+    };
+    Some((service, selector))
+}
+
+/// Rows of requests to an Ingress or HTTPRoute: one for each Service behind it.
+fn routed(
+    from: &Traffic,
+    (target, row): (&Target, RowSpec),
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Vec<(RowSpec, Selector)>> {
+    let asked = Asked { host: &from.host, path: from.path.as_deref().unwrap_or("/") };
+    let backends = routes::backends(target, asked, known, &at.key("to"), report)?;
+    let way = match &from.via {
+        None => None,
+        Some(via) => Some(way(from, via, known, at, report)?),
+    };
+    let mut rows = Vec::new();
+    for (backend, weight) in &backends {
+        let (_, pods) = served(known, backend, &at.key("to"), report)?;
+        let one = backends.len() == 1;
+        let name = if one { from.name.clone() } else { format!("{}:{}", from.name, backend.name) };
+        let from = match &way {
+            Some((way, senders)) => Clients::Pods(way.ns, senders.clone()),
+            None => Clients::Direct,
+        };
+        let rate = row.rate.times(routes::share(*weight, &backends));
+        let (ns, service) = (backend.ns, backend.name);
+        let through = way.is_some().then(|| num::u32_of(backends.len()));
+        let row = row.clone();
+        let name = Sym::new(&name);
+        let row = RowSpec { name, ns, service, from, rate, direct: true, through, ..row };
+        rows.push((row, pods));
+    }
+    rows.extend(way);
+    Some(rows)
+}
+
+/// The way to the controller of an Ingress or Gateway. What a proxy spends on a request is an
+/// assumption: half a millisecond of a core.
+fn way(
+    from: &Traffic,
+    via: &str,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<(RowSpec, Selector)> {
+    let place = at.key("via");
+    let target = report.take(&place, Target::parse(via), target::HINT)?;
+    if target.kind != Kind::Service || !known.check_target(&target, &place, report) {
+        report.error(
+            &place,
+            format!("{target} is no controller"),
+            "write its service/NAMESPACE/NAME",
+        );
+        return None;
+    }
+    let (service, pods) = served(known, &target, &place, report)?;
+    let clients = clients(from, &service, known, at, report)?;
+    let row = RowSpec {
+        name: Sym::new(&format!("{}:way", from.name)),
+        ns: target.ns,
+        service: target.name,
+        from: clients,
+        rate: Course::Constant(0),
+        request: Request {
+            cpu: SimDuration::from_micros(500),
+            latency: Dist::Constant(SimDuration::from_micros(500)),
+            concurrency: 1_000,
+            queue: 1_000,
+            timeout: SimDuration::from_secs(60),
+        },
+        objective: None,
+        dns: None,
+        direct: false,
+        through: None,
+        derived: true,
+    };
+    Some((row, pods))
 }
 
 fn clients(

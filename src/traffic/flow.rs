@@ -4,17 +4,18 @@
 use super::balancer::Checks;
 use super::choice::{At, choose, is_local};
 use super::station::{Outcome, Station};
-use super::{Clients, RowSpec, World};
+use super::{Clients, OUTSIDE, RowSpec, World};
 use crate::api::Uid;
+use crate::api::service::Service;
 use crate::engine::digest::mix;
-use crate::engine::{Grid, Purpose, SimTime, num};
-use crate::event::traffic::{Cause, Flow, Latencies};
+use crate::engine::{Grid, Purpose, SimTime, Sym, num};
+use crate::event::traffic::{CAUSES, Cause, Flow, Latencies};
 use crate::event::{Context, Event, TrafficEvent, What};
 use crate::node::proxy::{Proxies, View};
 use crate::node::{Answers, Serving};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What distinguishes groups of clients: the version of the Service's endpoints that their nodes
@@ -86,14 +87,16 @@ struct Behind {
 pub(super) struct Row {
     pub(super) spec: RowSpec,
     pub(super) rate: f64,
-    /// Queries for names per second.
-    pub(super) asks: f64,
+    /// Requests sent per second.
+    pub(super) offered: f64,
     /// Clients whose programs run, and their nodes.
     pub(super) counted: FxHashMap<Uid, u32>,
     station: Station,
     service: u32,
     /// Clients by node, and the group that they are in; none until they are placed.
     sources: BTreeMap<u32, (u64, Option<Key>)>,
+    /// Nodes whose clients have no group.
+    unplaced: BTreeSet<u32>,
     groups: BTreeMap<Key, Group>,
     ends: BTreeMap<u32, End>,
     by_uid: FxHashMap<Uid, u32>,
@@ -109,16 +112,22 @@ pub(super) struct Row {
     charged: SimTime,
 }
 
+/// Name and zone of a node; of a sender outside, none.
+fn place(node: u32, world: &impl World) -> (Sym, Sym, u32) {
+    if node == OUTSIDE { (Sym::EMPTY, Sym::EMPTY, node) } else { world.place(node) }
+}
+
 impl Row {
     pub(super) fn new(spec: &RowSpec, service: u32) -> Self {
         Self {
             station: Station::new(&spec.request),
             spec: spec.clone(),
             rate: 0.0,
-            asks: 0.0,
+            offered: 0.0,
             counted: FxHashMap::default(),
             service,
             sources: BTreeMap::new(),
+            unplaced: BTreeSet::new(),
             groups: BTreeMap::new(),
             ends: BTreeMap::new(),
             by_uid: FxHashMap::default(),
@@ -136,8 +145,11 @@ impl Row {
     pub(super) fn enter(&mut self, node: u32, more: u64) {
         let (clients, key) = self.sources.entry(node).or_default();
         *clients += more;
-        if let Some(group) = key.and_then(|key| self.groups.get_mut(&key)) {
-            group.clients += more;
+        match key.and_then(|key| self.groups.get_mut(&key)) {
+            Some(group) => group.clients += more,
+            None => {
+                self.unplaced.insert(node);
+            }
         }
     }
 
@@ -166,7 +178,7 @@ impl Row {
     /// The rules of a node have changed: true if clients of this row are there.
     pub(super) fn moved(&mut self, node: u32, proxies: &Proxies) -> bool {
         let Some(&(clients, old)) = self.sources.get(&node) else { return false };
-        let version = proxies.view(node, self.service).map(|v| v.at);
+        let version = self.view(node, proxies).map(|v| v.at);
         if old.is_some_and(|key| key.version == version) {
             return false;
         }
@@ -175,8 +187,28 @@ impl Row {
         }
         if let Some(source) = self.sources.get_mut(&node) {
             source.1 = None;
+            self.unplaced.insert(node);
         }
         true
+    }
+
+    /// The endpoints have changed for all who know them themselves.
+    pub(super) fn all_moved(&mut self, proxies: &Proxies) -> bool {
+        if !self.spec.direct {
+            return false;
+        }
+        let nodes: Vec<u32> = self.sources.keys().copied().collect();
+        let moved = nodes.into_iter().map(|node| self.moved(node, proxies));
+        moved.fold(false, |any, one| any | one)
+    }
+
+    /// The endpoints as those who send from a node have them.
+    fn view<'p>(&self, node: u32, proxies: &'p Proxies) -> Option<&'p Arc<View>> {
+        if self.spec.direct {
+            proxies.latest(self.service)
+        } else {
+            proxies.view(node, self.service)
+        }
     }
 
     /// Something is cut, or nothing is any more.
@@ -188,17 +220,15 @@ impl Row {
             self.cut = cut;
             self.groups.clear();
             self.sources.values_mut().for_each(|source| source.1 = None);
+            self.unplaced = self.sources.keys().copied().collect();
         }
     }
 
     /// Puts clients that have no group into theirs.
     fn place(&mut self, world: &impl World, proxies: &Proxies) {
-        let unplaced: Vec<(u32, u64)> = (self.sources.iter())
-            .filter(|(_, (_, key))| key.is_none())
-            .map(|(node, (clients, _))| (*node, *clients))
-            .collect();
-        for (node, clients) in unplaced {
-            let view = proxies.view(node, self.service).cloned();
+        while let Some(node) = self.unplaced.pop_first() {
+            let Some(&(clients, None)) = self.sources.get(&node) else { continue };
+            let view = self.view(node, proxies).cloned();
             let key = self.key(node, view.as_deref(), world);
             if let Some(group) = self.groups.get_mut(&key) {
                 group.clients += clients;
@@ -218,8 +248,9 @@ impl Row {
     }
 
     fn key(&self, node: u32, view: Option<&View>, world: &impl World) -> Key {
-        let (_, _, zone) = world.place(node);
-        let near = view.map_or(Near::All, |view| {
+        let (_, _, zone) = place(node, world);
+        let ruled = view.filter(|_| !self.spec.direct);
+        let near = ruled.map_or(Near::All, |view| {
             let local = view.service.as_ref().is_some_and(|s| is_local(s, self.outside()));
             if local || view.endpoints.iter().any(|e| !e.hint_node.is_empty()) {
                 Near::Node(node)
@@ -233,12 +264,15 @@ impl Row {
     }
 
     fn group(&mut self, node: u32, clients: u64, view: Option<&View>, world: &impl World) -> Group {
-        let (name, zone, _) = world.place(node);
+        let (name, zone, _) = place(node, world);
         let at = At { node: name, zone, outside: self.outside() };
         let view = view.and_then(|v| Some((v.service.clone()?, &v.endpoints)));
         let Some((service, endpoints)) = view else {
             return Group { clients, node, targets: None, drops: true };
         };
+        // Policies and hints are for the rules of nodes.
+        let plain = self.spec.direct.then(|| Arc::new(Service::default()));
+        let service = plain.unwrap_or(service);
         let chosen = choose(&service, endpoints, at);
         let targets = chosen.into_iter().map(|i| {
             let endpoint = &endpoints[i];
@@ -430,11 +464,11 @@ impl Row {
         self.classes.iter_mut().for_each(|class| class.spent = 0.0);
     }
 
-    /// The rates that follow; `extra` seconds pass in the rules of the node, and some names are not
-    /// resolved.
+    /// The rates that follow; `extra` seconds pass until requests reach a pod, and some fail
+    /// before.
     pub(super) fn evaluate(
         &mut self,
-        (extra, unresolved): (f64, f64),
+        (extra, before): (f64, [f64; CAUSES]),
         cx: &mut Context<'_>,
     ) -> Flow {
         self.charge(cx.now());
@@ -445,8 +479,8 @@ impl Row {
             return flow;
         }
         flow.offered = self.rate;
-        let resolved = self.rate * (1.0 - unresolved);
-        flow.failing[Cause::NoDns as usize] = self.rate - resolved;
+        flow.failing = before.map(|share| share * self.rate);
+        let resolved = (self.rate - flow.failing.iter().sum::<f64>()).max(0.0);
         // What each group sends to one of its endpoints.
         let mut each = Vec::with_capacity(self.groups.len());
         for group in self.groups.values() {

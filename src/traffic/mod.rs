@@ -17,14 +17,16 @@ use crate::api::pod::Phase;
 use crate::api::versions::Change;
 use crate::api::{Kind, Name, Uid};
 use crate::engine::{SimDuration, SimTime, Sym, num};
+use crate::event::traffic::{CAUSES, Cause};
 use crate::event::usage::Course;
 use crate::event::{Context, Event, TrafficEvent, What};
 use crate::node::Serving;
 use crate::node::proxy::Proxies;
 use flow::Row;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 pub use station::Request;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A row of traffic, as the plan has it.
 #[derive(Debug, Clone)]
@@ -45,7 +47,12 @@ pub struct RowSpec {
     pub objective: Option<f64>,
     /// What the name of the Service costs whoever connects.
     pub dns: Option<Lookup>,
-    /// Of queries for names: nobody has written it.
+    /// Senders know the endpoints themselves, and no node's rules come between: an Ingress
+    /// controller, or a load balancer outside that sends to pods.
+    pub direct: bool,
+    /// The row of the way up to these senders: what fails there does not come here.
+    pub through: Option<u32>,
+    /// Of queries for names, or of the way to a controller: nobody has written it.
     pub derived: bool,
 }
 
@@ -59,11 +66,16 @@ pub struct Lookup {
     pub queries: u32,
 }
 
+/// A sender that is on no node.
+const OUTSIDE: u32 = u32::MAX - 1;
+
 /// Who sends requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Clients {
     /// Clients outside of the cluster, through a load balancer that spreads them over all nodes.
     Outside(balancer::Checks),
+    /// A load balancer outside that knows the pods and sends to them.
+    Direct,
     /// The running pods of a workload, each as much as the others.
     Pods(Sym, Selector),
 }
@@ -101,6 +113,8 @@ pub struct Traffic {
     /// Rows whose endpoints include a pod.
     by_pod: FxHashMap<Uid, Vec<u32>>,
     clients: FxHashMap<Uid, Vec<Client>>,
+    /// By row and node: its clients.
+    on_node: BTreeMap<(u32, u32), BTreeSet<Uid>>,
     dirty: BTreeSet<u32>,
     cut: bool,
 }
@@ -113,6 +127,7 @@ impl Traffic {
             by_service: FxHashMap::default(),
             by_pod: FxHashMap::default(),
             clients: FxHashMap::default(),
+            on_node: BTreeMap::new(),
             dirty: BTreeSet::new(),
             cut: false,
         };
@@ -138,14 +153,17 @@ impl Traffic {
     }
 
     /// The first rates, and the nodes that clients outside come through.
-    pub fn start(&mut self, nodes: u32, proxies: &mut Proxies, cx: &mut Context<'_>) {
+    pub fn start(&mut self, nodes: &[u32], proxies: &mut Proxies, cx: &mut Context<'_>) {
         cx.traffic_mut().flows = vec![crate::event::traffic::Flow::default(); self.rows.len()];
         for row in 0..num::u32_of(self.rows.len()) {
             if matches!(self.rows[row as usize].spec.from, Clients::Outside(_)) {
-                for node in 0..nodes {
+                for &node in nodes {
                     proxies.use_node(node, cx);
                     self.rows[row as usize].enter(node, 1);
                 }
+            }
+            if self.rows[row as usize].spec.from == Clients::Direct {
+                self.rows[row as usize].enter(OUTSIDE, 1);
             }
             if !self.rows[row as usize].spec.derived {
                 self.rate(row, cx);
@@ -200,6 +218,15 @@ impl Traffic {
         }
     }
 
+    /// The endpoints of a Service have changed: those who know them themselves act upon it.
+    pub fn endpoints_changed(&mut self, service: u32, proxies: &Proxies) {
+        for &row in self.by_service.get(&service).into_iter().flatten() {
+            if self.rows[row as usize].all_moved(proxies) {
+                self.dirty.insert(row);
+            }
+        }
+    }
+
     /// A pod has changed, as its clients' owner is told.
     pub fn on_pod(&mut self, change: &Change, world: &impl World, cx: &mut Touch<'_, '_>) {
         let Obj::Pod(pod) = &change.value else { return };
@@ -220,6 +247,7 @@ impl Traffic {
             let Clients::Pods(ns, selector) = &self.rows[row as usize].spec.from else { continue };
             if *ns == pod.meta.ns && selector.matches(pod.meta.labels) {
                 self.clients.entry(uid).or_default().push(Client { row, node, uid });
+                self.on_node.entry((row, node)).or_default().insert(uid);
                 cx.proxies.use_node(node, cx.cx);
                 self.count(row, node, world, cx.cx.now());
             }
@@ -227,33 +255,44 @@ impl Traffic {
     }
 
     fn leave(&mut self, client: Client) {
+        if let Some(here) = self.on_node.get_mut(&(client.row, client.node)) {
+            here.remove(&client.uid);
+        }
         if self.rows[client.row as usize].counted.remove(&client.uid).is_some() {
-            self.rows[client.row as usize].exit(client.node, 1);
-            self.dirty.insert(client.row);
+            self.enters(client.row, client.node, false);
+        }
+    }
+
+    /// A client more sends from a node, or one less; it asks for names from there as well.
+    fn enters(&mut self, row: u32, node: u32, more: bool) {
+        let names = self.rows[row as usize].spec.dns.map(|lookup| lookup.row);
+        for row in std::iter::once(row).chain(names) {
+            let this = &mut self.rows[row as usize];
+            if more {
+                this.enter(node, 1);
+            } else {
+                this.exit(node, 1);
+            }
+            self.dirty.insert(row);
         }
     }
 
     /// Counts the clients of a row on a node anew: those whose programs run.
     fn count(&mut self, row: u32, node: u32, world: &impl World, now: SimTime) {
-        let all = self.clients.values().flatten();
-        let mut here: Vec<Uid> =
-            all.filter(|c| (c.row, c.node) == (row, node)).map(|c| c.uid).collect();
-        here.sort_unstable_by_key(|uid| uid.0);
-        let this = &mut self.rows[row as usize];
+        let here = self.on_node.get(&(row, node)).cloned().unwrap_or_default();
         for uid in here {
+            let this = &mut self.rows[row as usize];
             let runs = world.stands(node)
                 && world.serving(node, uid, now).answers == crate::node::Answers::Program;
             let was = this.counted.contains_key(&uid);
             if runs && !was {
                 this.counted.insert(uid, node);
-                this.enter(node, 1);
             } else if !runs && was {
                 this.counted.remove(&uid);
-                this.exit(node, 1);
             } else {
                 continue;
             }
-            self.dirty.insert(row);
+            self.enters(row, node, runs);
         }
     }
 
@@ -309,17 +348,39 @@ impl Traffic {
         }
     }
 
+    /// What fails before requests come to the Service: their shares by cause, and how long they
+    /// take to get there.
+    fn before(&self, row: u32, cx: &Context<'_>) -> ([f64; CAUSES], f64) {
+        let spec = &self.rows[row as usize].spec;
+        let mut failing = [0.0; CAUSES];
+        let mut takes = 0.0;
+        if let Some(way) = spec.through {
+            let flow = &cx.traffic().flows[way as usize];
+            for (share, rate) in failing.iter_mut().zip(flow.failing) {
+                *share = rate / flow.offered.max(1e-12);
+            }
+            takes = flow.latency.quantile(0.5).unwrap_or(0.0);
+        }
+        if let Some(lookup) = spec.dns {
+            let flow = &cx.traffic().flows[lookup.row as usize];
+            let share = flow.failing.iter().sum::<f64>() / flow.offered.max(1e-12);
+            // Who gets no answer asks once more.
+            failing[Cause::NoDns as usize] += share.clamp(0.0, 1.0) * share.clamp(0.0, 1.0);
+        }
+        (failing, takes)
+    }
+
     /// The rates of a row, from now on.
     fn flow(&mut self, row: u32, world: &impl World, proxies: &Proxies, cx: &mut Context<'_>) {
+        let (failing, takes) = self.before(row, cx);
         let this = &mut self.rows[row as usize];
-        let unresolved = this.spec.dns.map_or(0.0, |lookup| {
-            let flow = &cx.traffic().flows[lookup.row as usize];
-            let failing = flow.failing.iter().sum::<f64>() / flow.offered.max(1e-12);
-            // Asked twice; each of the two families fails for itself.
-            failing.clamp(0.0, 1.0) * failing.clamp(0.0, 1.0)
-        });
+        let rules = if this.spec.direct { 0.0 } else { proxies.lookup_s() };
         let (known, gone) = this.rebuild(row, (world, proxies), cx);
-        let flow = this.evaluate((proxies.lookup_s(), unresolved), cx);
+        let flow = this.evaluate((takes + rules, failing), cx);
+        debug_assert!(
+            flow.failing.iter().sum::<f64>() <= flow.offered * (1.0 + 1e-9) + 1e-9,
+            "more requests fail than are sent: {flow:?}"
+        );
         for uid in gone {
             if let Some(rows) = self.by_pod.get_mut(&uid) {
                 rows.retain(|r| *r != row);
@@ -331,7 +392,7 @@ impl Traffic {
         for uid in known {
             self.by_pod.entry(uid).or_default().push(row);
         }
-        self.ask_names(row, flow.offered);
+        self.asks(row, flow.offered);
         if cx.traffic().flows[row as usize] == flow {
             return;
         }
@@ -340,24 +401,32 @@ impl Traffic {
         }
         cx.traffic_mut().flows[row as usize] = flow;
         cx.record(What::Flow { row });
-        // Whoever needs names that this row looks up, feels it.
+        // Whoever comes this way, or asks for names here, feels it.
         for other in 0..num::u32_of(self.rows.len()) {
-            if self.rows[other as usize].spec.dns.is_some_and(|d| d.row == row) {
+            let spec = &self.rows[other as usize].spec;
+            if spec.through == Some(row) || spec.dns.is_some_and(|d| d.row == row) {
                 self.dirty.insert(other);
             }
         }
     }
 
-    /// Queries for names follow the connections.
-    fn ask_names(&mut self, row: u32, offered: f64) {
-        let Some(lookup) = self.rows[row as usize].spec.dns else { return };
-        self.rows[row as usize].asks = offered * f64::from(lookup.queries);
-        let of = |r: &&Row| r.spec.dns.is_some_and(|d| d.row == lookup.row);
-        let asked: f64 = self.rows.iter().filter(of).map(|r| r.asks).sum();
-        let names = &mut self.rows[lookup.row as usize];
-        if (names.rate - asked).abs() > 1e-9 {
-            names.rate = asked;
-            self.dirty.insert(lookup.row);
+    /// Queries for names, and requests on their way to a controller, follow those of a row.
+    fn asks(&mut self, row: u32, offered: f64) {
+        let spec = &self.rows[row as usize].spec;
+        let (dns, way) = (spec.dns, spec.through);
+        self.rows[row as usize].offered = offered;
+        let asked = dns.map(|lookup| lookup.row).into_iter().chain(way);
+        for other in asked.collect::<SmallVec<[u32; 2]>>() {
+            let each = |r: &Row| {
+                let names = r.spec.dns.filter(|d| d.row == other).map_or(0, |d| d.queries);
+                r.offered * f64::from(names + u32::from(r.spec.through == Some(other)))
+            };
+            let rate: f64 = self.rows.iter().map(each).sum();
+            let there = &mut self.rows[other as usize];
+            if (there.rate - rate).abs() > 1e-9 {
+                there.rate = rate;
+                self.dirty.insert(other);
+            }
         }
     }
 
@@ -396,6 +465,8 @@ pub fn names_row(ns: Sym, service: Name) -> RowSpec {
         },
         objective: None,
         dns: None,
+        direct: false,
+        through: None,
         derived: true,
     }
 }

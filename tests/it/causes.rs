@@ -72,6 +72,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Scenario { .. } => "scenario".to_owned(),
         What::Fault { .. } => "fault".to_owned(),
         What::Noticed { .. } => "noticed".to_owned(),
+        What::Flow { .. } | What::Lost { .. } => "requests".to_owned(),
         What::Refused { .. } => "refused".to_owned(),
         What::Warned { .. } => "warned".to_owned(),
         What::Node { step, .. } => step.to_owned(),
@@ -99,6 +100,8 @@ fn event_words(event: Event) -> &'static str {
         | Event::User(_)
         | Event::Fault { .. }
         | Event::Control(_)
+        | Event::Proxy(_)
+        | Event::Traffic(_)
         | Event::Trouble(_) => "event",
     }
 }
@@ -179,6 +182,8 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
             | What::Sync { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
+            | What::Flow { .. }
+            | What::Lost { .. }
             | What::Scenario { .. } => false,
         };
         assert!(own, "another's hop in the story of {object:?}: {record:?}");
@@ -319,7 +324,10 @@ fn causes_come_before_effects() {
                 let first = match record.what {
                     What::Committed { .. } => record.time.0 == 0,
                     What::Scenario { .. } | What::Fault { .. } | What::Event(_) => true,
-                    What::Submitted { .. }
+                    // Traffic flows from the start on.
+                    What::Flow { .. } => record.time.0 == 0,
+                    What::Lost { .. }
+                    | What::Submitted { .. }
                     | What::Stage(_)
                     | What::Refused { .. }
                     | What::Warned { .. }
@@ -379,6 +387,8 @@ impl Observer for Lines {
             | What::Listed { .. }
             | What::Sync { .. }
             | What::Scheduled { .. }
+            | What::Flow { .. }
+            | What::Lost { .. }
             | What::Node { .. } => false,
         };
         if self.all || told {

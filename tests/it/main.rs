@@ -31,6 +31,7 @@ mod stress;
 mod support;
 mod tidy;
 mod timelines;
+mod traffic;
 
 mod volumes;
 mod watches;

@@ -94,7 +94,8 @@ impl ApiServer {
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
                 Err(_absent) => (object, false),
                 Ok((found, old)) => {
-                    let new = patch::apply(old, object);
+                    let mut new = patch::apply(old, object);
+                    self.address(&mut new, Some(old), cx)?;
                     update::validate(old, &new, cx)?;
                     return Ok(changed(found, old, new));
                 }
@@ -130,7 +131,10 @@ impl ApiServer {
                 return existing(about, found, old, cx);
             }
         };
-        let object = self.new_object(object, generate, cx)?;
+        let mut object = self.new_object(object, generate, cx)?;
+        if current(kind, ns, name, None, cx).is_err() {
+            self.address(&mut object, None, cx)?;
+        }
         Ok(Plan::Put(None, Compare::Absent, object))
     }
 

@@ -6,6 +6,7 @@
 //! The transaction reads the object as it is at the commit, as upstream's `GuaranteedUpdate` loop
 //! ends up doing.
 
+mod addresses;
 mod admission;
 mod authentication;
 mod bootstrap;
@@ -33,6 +34,7 @@ use crate::api::request::{ApiError, Op, Outcome, Request, Success, User};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Obj};
 use crate::client::{Watches, retry};
+use crate::control_plane::controllers::nodeipam::Cidr;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
 use crate::engine::{Draws, Purpose, SimDuration, Sym};
@@ -63,6 +65,8 @@ pub struct Config {
     /// Pods whose name begins so are placed on these nodes in order of creation: comparisons with a
     /// recording pin what the real scheduler left to chance.
     pub pins: Vec<(String, Vec<Sym>)>,
+    /// `--service-cluster-ip-range`.
+    pub service_cidr: Cidr,
     /// The hosts of the servers and of etcd's members, if the control plane runs on nodes.
     pub members: Option<Members>,
 }
@@ -101,6 +105,8 @@ pub struct ApiServer {
     sweeps: FxHashMap<Id, VecDeque<ObjRef>>,
     /// How many pods each pin has placed.
     pinned: Vec<usize>,
+    /// What Services have taken.
+    addresses: addresses::Addresses,
     /// Kubernetes Events that repetitions may be folded into, by object and key.
     events: FxHashMap<(Uid, u32), ObjRef>,
     events_next: usize,
@@ -149,6 +155,7 @@ impl ApiServer {
             looks: FxHashMap::default(),
             sweeps: FxHashMap::default(),
             pinned,
+            addresses: addresses::Addresses::default(),
             events: FxHashMap::default(),
             events_next: 1024,
             counts: Counts::default(),
@@ -559,6 +566,9 @@ impl ApiServer {
         let value = change.value.clone();
         let (ns, name) = value.key();
         let identity = mix(mix(ns.stable_hash(), name.stable_hash()), rev);
+        if kind == Kind::Service {
+            self.addresses.note(&value, change.before.as_ref(), change.deleted);
+        }
         // What is deleted was folded when it was written.
         let content = if change.deleted {
             u64::MAX

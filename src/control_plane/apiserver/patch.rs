@@ -25,6 +25,7 @@ pub(super) fn replace(old: &Obj, mut new: Obj) -> Obj {
     if let (Some(before), Some(meta)) = (old.meta(), new.meta_mut()) {
         keep_identity(before, meta);
     }
+    super::addresses::keep(old, &mut new);
     let mut new = status_of(&new, old);
     let raised = spec_differs(old, &new);
     if let Some(meta) = new.meta_mut().filter(|m| raised && m.generation > 0) {

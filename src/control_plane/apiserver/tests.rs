@@ -39,6 +39,7 @@ impl Kit {
             Config {
                 work: SimDuration::from_millis(1),
                 event_ttl: SimDuration::from_secs(3_600),
+                service_cidr: Cidr::SERVICES,
                 commit: CommitLatency::new(latency, SimDuration::ZERO),
                 pins: Vec::new(),
                 members: None,

@@ -26,6 +26,9 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// `--service-cluster-ip-range` as kubeadm sets it.
+    pub const SERVICES: Self = Self { base: 10 << 24 | 96 << 16, bits: 12 };
+
     /// Reads `10.244.0.0/16`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -24,11 +24,13 @@ const fn colour(cause: Cause) -> Colour {
     }
 }
 
-/// The picture of the first row that somebody has written; none without requests.
+/// The picture of the row that fares worst, of those that somebody has written; none without
+/// requests.
 #[must_use]
 pub fn draw(metrics: &Metrics, summary: &Summary) -> Option<Picture> {
-    let row = metrics.traffic.rows.iter().find(|row| !row.derived && !row.pieces.is_empty())?;
-    let told = summary.traffic.iter().find(|t| t.traffic == row.name.as_str())?;
+    let written = summary.traffic.iter().filter(|t| !t.derived);
+    let told = written.min_by(|a, b| a.answered_share.total_cmp(&b.answered_share))?;
+    let row = metrics.traffic.rows.iter().find(|row| told.traffic == row.name.as_str())?;
     let lines = told.lines();
     let title = lines.first().map_or("", String::as_str);
     let below = lines.get(1).map_or("No request failed.", |l| l.trim());
@@ -37,6 +39,9 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Option<Picture> {
     latencies(&mut picture, row, summary);
     Some(picture)
 }
+
+/// Shares of requests below this cannot be seen.
+const VISIBLE: f64 = 1e-4;
 
 /// A level over time as an outline from above.
 fn steps(frame: Frame, pieces: &[Piece], of: impl Fn(&Piece) -> f64) -> Vec<(f64, f64)> {
@@ -86,7 +91,7 @@ fn rates(picture: &mut Picture, row: &Row, summary: &Summary) {
     // From above: all of them, and over that what failed, cause by cause.
     let seen: Vec<Cause> = Cause::ALL
         .into_iter()
-        .filter(|c| pieces.iter().any(|p| p.failed[*c as usize] > 0.0))
+        .filter(|c| pieces.iter().any(|p| p.failed[*c as usize] > VISIBLE * p.offered))
         .collect();
     floor(picture, steps(frame, pieces, |p| per_second(p, p.offered)), GREEN, 0.35);
     for (i, cause) in seen.iter().enumerate() {

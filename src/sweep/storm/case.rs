@@ -256,12 +256,34 @@ impl Case {
             "faults": self.harms.iter().enumerate().filter_map(harm_value).collect::<Vec<_>>(),
             "outages": self.harms.iter().enumerate().filter_map(outages).collect::<Vec<_>>(),
         });
+        let traffic: Vec<Value> = self.works.iter().filter_map(|w| self.traffic(w)).collect();
+        if !traffic.is_empty() {
+            scenario["traffic"] = traffic.into();
+            // Nobody scales by what is scraped.
+            scenario["cluster"]["metricsResolution"] = "10m".into();
+        }
         if self.planes > 0 {
             let plane = json!({"nodes": self.planes, "name": "cp"});
             scenario["cluster"]["controlPlane"] = plane;
         }
         let text = serde_yaml::to_string(&scenario).unwrap_or_default();
         format!("# A storm, made by `wavetank fuzz --seed {}`.\n{text}", self.seed)
+    }
+
+    /// Requests to every other Service: of some from outside, of others from the pods of a workload.
+    fn traffic(&self, work: &Work) -> Option<Value> {
+        let sent = work.service && (self.seed + u64::from(work.id)).is_multiple_of(2);
+        let other = |w: &&Work| w.id != work.id && !matches!(w.shape, Shape::Job { .. });
+        let from = match self.works.iter().find(other).filter(|_| !work.id.is_multiple_of(3)) {
+            Some(sender) => json!({"workload": sender.target()}),
+            None => "outside".into(),
+        };
+        sent.then(|| {
+            json!({
+                "name": format!("t{}", work.id), "to": format!("service/w{}", work.id),
+                "from": from, "rate": 50,
+            })
+        })
     }
 
     fn steps(&self) -> Vec<Value> {
@@ -743,7 +765,8 @@ impl Work {
             all.push(object("PodDisruptionBudget", "policy/v1", spec));
         }
         if self.service {
-            let spec = json!({"selector": labels, "ports": [{"port": 80}]});
+            let kind = if self.id.is_multiple_of(2) { "LoadBalancer" } else { "NodePort" };
+            let spec = json!({"type": kind, "selector": labels, "ports": [{"port": 80}]});
             all.push(object("Service", "v1", spec));
         }
         all

@@ -9,6 +9,7 @@ use crate::api::pod::{ConditionType, Effect, Truth};
 use crate::api::versions::Versions;
 use crate::api::workload::Job;
 use crate::api::{Kind, Meta, Obj, Pod, Uid};
+use crate::cluster::Cluster;
 use crate::engine::Sym;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -80,6 +81,34 @@ pub fn look(versions: &Versions) -> Calm {
     }
     calm.astray.sort_by(|a, b| a.0.cmp(&b.0));
     calm
+}
+
+/// A row of traffic of which some requests still fail although its Service has ready endpoints, in
+/// words. What the rules of nodes say is not asked: only what is in the store.
+#[must_use]
+pub fn unanswered(cluster: &Cluster) -> Option<String> {
+    /// So few may fail: a queue of two hundred is full once in a while.
+    const FEW: f64 = 1e-9;
+    let shared = cluster.shared();
+    let label = Sym::new("kubernetes.io/service-name");
+    for (spec, flow) in cluster.plan().traffic.iter().zip(&shared.traffic.flows) {
+        let slices = shared.versions.iter(Kind::EndpointSlice).filter_map(|(_, obj)| {
+            if let Obj::EndpointSlice(slice) = obj { Some(slice) } else { None }
+        });
+        let own = slices.filter(|slice| {
+            let service = slice.meta.labels.get(label);
+            slice.meta.ns == spec.ns && service == Some(spec.service.sym())
+        });
+        let ready = own.flat_map(|slice| slice.endpoints.iter()).filter(|e| e.ready).count();
+        let failing: f64 = flow.failing.iter().sum();
+        if ready > 0 && failing > FEW * flow.offered {
+            return Some(format!(
+                "{failing:.3} of {} requests {} per second fail with {ready} endpoints ready: {:?}",
+                flow.offered, spec.name, flow.failing
+            ));
+        }
+    }
+    None
 }
 
 impl Calm {

@@ -116,6 +116,9 @@ fn watched(plan: &Arc<Plan>, weather: Weather) -> Result<Passed, Failure> {
         let (rule, seen) = ("the cluster converges", first.0.clone());
         return Err(Failure { rule: rule.to_owned(), seen });
     }
+    if let Some(seen) = converge::unanswered(&cluster) {
+        return Err(Failure { rule: "requests are answered in the end".to_owned(), seen });
+    }
     checker
         .caught_up(&cluster)
         .map_err(|seen| Failure { rule: "clients hear everything in the end".to_owned(), seen })?;

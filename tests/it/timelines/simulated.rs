@@ -99,6 +99,8 @@ impl Observer for Collector {
             | What::Node { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
+            | What::Flow { .. }
+            | What::Lost { .. }
             | What::Scenario { .. }
             | What::Warned { .. } => {}
         }
