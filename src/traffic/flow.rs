@@ -474,17 +474,21 @@ impl Row {
         self.charge(cx.now());
         let clients: u64 = self.groups.values().map(|g| g.clients).sum();
         let mut flow = Flow::default();
-        if clients == 0 || self.rate <= 0.0 {
+        if self.rate <= 0.0 || clients == 0 && self.spec.through.is_none() {
             self.classes.iter_mut().for_each(|class| class.outcome = None);
             return flow;
         }
         flow.offered = self.rate;
         flow.failing = before.map(|share| share * self.rate);
         let resolved = (self.rate - flow.failing.iter().sum::<f64>()).max(0.0);
+        if clients == 0 {
+            // They came to a controller of which nobody is left.
+            flow.failing[Cause::Unreachable as usize] += resolved;
+        }
         // What each group sends to one of its endpoints.
         let mut each = Vec::with_capacity(self.groups.len());
         for group in self.groups.values() {
-            let rate = resolved * num::float_u(group.clients) / num::float_u(clients);
+            let rate = resolved * num::float_u(group.clients) / num::float_u(clients.max(1));
             let n = group.targets.as_ref().map_or(0, Vec::len);
             if n == 0 {
                 let cause = if group.drops { Cause::Unreachable } else { Cause::NoEndpoints };
@@ -537,19 +541,24 @@ impl Row {
         outcome
     }
 
-    /// A node has gone down or come back: the checks of the load balancer will see it. True if they
-    /// have seen it at once.
+    /// A node is behind the load balancer.
+    pub(super) fn stands_behind(&mut self, node: u32) {
+        self.behind.insert(node, Behind { inside: true, number: 0 });
+        self.enter(node, 1);
+    }
+
+    /// A node has gone down or come back: the checks of the load balancer will see it.
     pub(super) fn check(
         &mut self,
         row: u32,
         node: u32,
         (checks, stands): (Checks, bool),
         cx: &mut Context<'_>,
-    ) -> bool {
-        let behind = self.behind.entry(node).or_insert(Behind { inside: true, number: 0 });
+    ) {
+        let Some(behind) = self.behind.get_mut(&node) else { return };
         behind.number += 1;
         if behind.inside == stands {
-            return false;
+            return;
         }
         let entity = mix(self.spec.name.stable_hash(), u64::from(node));
         let grid = Grid::drawn(cx.draws(), entity, Purpose("load balancer"), checks.every);
@@ -557,7 +566,6 @@ impl Row {
         let at = grid.after(cx.now()) + checks.every.times(u64::from(needed.max(1) - 1));
         let number = behind.number;
         cx.schedule(at, Event::Traffic(TrafficEvent::Checked { row, node, number }));
-        false
     }
 
     /// The load balancer has come to another verdict of a node.

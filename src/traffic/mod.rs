@@ -159,7 +159,7 @@ impl Traffic {
             if matches!(self.rows[row as usize].spec.from, Clients::Outside(_)) {
                 for &node in nodes {
                     proxies.use_node(node, cx);
-                    self.rows[row as usize].enter(node, 1);
+                    self.rows[row as usize].stands_behind(node);
                 }
             }
             if self.rows[row as usize].spec.from == Clients::Direct {
@@ -337,9 +337,9 @@ impl Traffic {
     fn struck(&mut self, node: u32, world: &impl World, cx: &mut Context<'_>) {
         for row in 0..num::u32_of(self.rows.len()) {
             let this = &mut self.rows[row as usize];
-            let mut changed = this.look_at_node(row, node, world, cx);
+            let changed = this.look_at_node(row, node, world, cx);
             if let Clients::Outside(checks) = this.spec.from {
-                changed |= this.check(row, node, (checks, world.stands(node)), cx);
+                this.check(row, node, (checks, world.stands(node)), cx);
             }
             if changed {
                 self.dirty.insert(row);

@@ -330,7 +330,9 @@ traffic:
     // Both ways take their time.
     assert!(through.latency.quantile(0.5) > told.at(2, 170.0).latency.quantile(0.5));
     // Without its controller nobody answers; the load balancer that knows the pods goes on.
-    between(failing(&told.at(0, 240.0), Cause::NoEndpoints), 1.0, 1.0);
+    let gone = told.at(0, 240.0);
+    assert!(gone.offered > 99.0 && gone.answered() < 1e-6, "{gone:?}");
+    between(failing(&gone, Cause::NoEndpoints), 1.0, 1.0);
     assert!((told.at(2, 240.0).answered() - 50.0).abs() < 1e-6);
 }
 
