@@ -14,6 +14,8 @@ use crate::traffic::{CLIENTS, Touch, Traffic, World};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 
+const ZONE: &str = crate::api::node::keys::ZONE;
+
 /// Traffic and the proxies, of a scenario that has any.
 #[derive(Debug, Clone)]
 pub(super) struct Requests {
@@ -52,9 +54,15 @@ impl World for Ground<'_> {
     }
 
     fn place(&self, node: u32) -> (Sym, Sym, u32) {
-        let zone = self.plan.cluster.nodes.get(node as usize).map_or(Sym::EMPTY, |n| n.zone);
+        let agent = &self.nodes[node as usize];
+        let zone = agent.labels().get(Sym::new(ZONE)).unwrap_or_default();
         let first = self.zones.get(node as usize).copied().unwrap_or(node);
-        (self.nodes[node as usize].name(), zone, first)
+        (agent.name(), zone, first)
+    }
+
+    fn takes(&self, node: u32) -> bool {
+        let control = self.plan.cluster.control_plane.as_ref();
+        !control.is_some_and(|c| c.nodes.contains(&self.nodes[node as usize].name()))
     }
 
     fn cuts(&self) -> bool {
@@ -110,17 +118,23 @@ impl Cluster {
         self.shared.traffic.on = true;
     }
 
+    /// A machine more; its kubelet has not started yet.
+    pub(super) fn add_to_requests(&mut self, node: u32) {
+        let zone = |agent: &NodeAgent| agent.labels().get(Sym::new(ZONE));
+        let zones: Vec<_> = self.nodes.iter().map(zone).collect();
+        let Some(requests) = self.requests.as_deref_mut() else { return };
+        let own = zones[node as usize];
+        let first = zones.iter().position(|z| *z == own).map_or(node, num::u32_of);
+        requests.zones.push(first);
+        requests.proxies.add_node(self.nodes[node as usize].name());
+    }
+
     /// The first requests.
     pub(super) fn start_requests(&mut self) {
         let nodes = num::u32_of(self.nodes.len());
-        // Nodes of a control plane are kept from load balancers by their label (source: kubeadm,
-        // `node.kubernetes.io/exclude-from-external-load-balancers`).
-        let control = self.plan.cluster.control_plane.as_ref();
-        let own =
-            |i: &u32| control.is_some_and(|c| c.nodes.contains(&self.nodes[*i as usize].name()));
-        let workers: Vec<u32> = (0..nodes).filter(|i| !own(i)).collect();
         let joins: Vec<bool> = self.nodes.iter().map(|n| !n.runs()).collect();
         let Some(parts) = self.requests() else { return };
+        let workers: Vec<u32> = (0..nodes).filter(|node| parts.ground.takes(*node)).collect();
         let cx = &mut parts.shared.context(0);
         for (node, later) in (0..nodes).zip(joins) {
             if later {

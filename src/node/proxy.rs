@@ -130,7 +130,7 @@ struct Entry {
 
 /// The proxy of one node.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a process")]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Proxy {
     /// Changes below this one are in force.
     cursor: u64,
@@ -203,18 +203,7 @@ impl Proxies {
     #[must_use]
     pub fn new(config: ProxyConfig, nodes: impl Iterator<Item = Sym>) -> Self {
         let names: Vec<u64> = nodes.map(Sym::stable_hash).collect();
-        let proxy = Proxy {
-            cursor: 0,
-            seen: 0,
-            last: SimTime::ZERO,
-            syncs: 0,
-            number: 0,
-            armed: false,
-            runs: true,
-            cut: false,
-            bare: false,
-            used: false,
-        };
+        let proxy = Proxy { runs: true, ..Proxy::default() };
         Self {
             config,
             proxies: vec![proxy; names.len()],
@@ -228,6 +217,12 @@ impl Proxies {
             all: [0, 0],
             programmed: Latencies::default(),
         }
+    }
+
+    /// A node more, whose kube-proxy does not run yet.
+    pub fn add_node(&mut self, name: Sym) {
+        self.proxies.push(Proxy::default());
+        self.names.push(name.stable_hash());
     }
 
     /// The row of a Service, whether it is there or not.

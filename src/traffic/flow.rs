@@ -555,7 +555,8 @@ impl Row {
         (checks, stands): (Checks, bool),
         cx: &mut Context<'_>,
     ) {
-        let Some(behind) = self.behind.get_mut(&node) else { return };
+        // A machine that has come later passes the checks first.
+        let behind = self.behind.entry(node).or_insert(Behind { inside: false, number: 0 });
         behind.number += 1;
         if behind.inside == stands {
             return;

@@ -92,6 +92,9 @@ pub trait World {
     fn node(&self, name: Sym) -> Option<u32>;
     /// Name and zone of a node, and a number that all nodes of that zone share.
     fn place(&self, node: u32) -> (Sym, Sym, u32);
+    /// True unless load balancers are kept from a node: those of a control plane are, by their label
+    /// (source: kubeadm, `node.kubernetes.io/exclude-from-external-load-balancers`).
+    fn takes(&self, node: u32) -> bool;
     /// True while something is cut.
     fn cuts(&self) -> bool;
 }
@@ -309,7 +312,7 @@ impl Traffic {
     }
 
     /// After each event: what it has touched is looked at, and rates follow.
-    pub fn settle(&mut self, world: &impl World, proxies: &Proxies, cx: &mut Context<'_>) {
+    pub fn settle(&mut self, world: &impl World, proxies: &mut Proxies, cx: &mut Context<'_>) {
         let touched = std::mem::take(&mut cx.traffic_mut().touched);
         let mut last = None;
         for pod in touched {
@@ -318,7 +321,7 @@ impl Traffic {
             }
         }
         for node in std::mem::take(&mut cx.traffic_mut().struck) {
-            self.struck(node, world, cx);
+            self.struck(node, (world, proxies), cx);
         }
         if world.cuts() || self.cut {
             // What reaches whom is asked anew: cuts are rare.
@@ -334,11 +337,19 @@ impl Traffic {
     }
 
     /// A machine has crashed, stands still, goes on or is back.
-    fn struck(&mut self, node: u32, world: &impl World, cx: &mut Context<'_>) {
+    fn struck(
+        &mut self,
+        node: u32,
+        (world, proxies): (&impl World, &mut Proxies),
+        cx: &mut Context<'_>,
+    ) {
         for row in 0..num::u32_of(self.rows.len()) {
             let this = &mut self.rows[row as usize];
             let changed = this.look_at_node(row, node, world, cx);
-            if let Clients::Outside(checks) = this.spec.from {
+            if let Clients::Outside(checks) = this.spec.from
+                && world.takes(node)
+            {
+                proxies.use_node(node, cx);
                 this.check(row, node, (checks, world.stands(node)), cx);
             }
             if changed {
