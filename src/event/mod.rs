@@ -2,12 +2,14 @@
 //! and the [`context::Context`], which is all a component may do.
 
 pub mod canary;
+pub mod cloud;
 pub mod context;
 pub mod lease;
 pub mod record;
 pub mod usage;
 
 pub use canary::Canary;
+pub use cloud::{AutoscalerEvent, CloudEvent};
 pub use context::{Context, Shared};
 pub use record::{Record, What};
 
@@ -31,6 +33,10 @@ pub enum Role {
     MetricsServer,
     /// A process that stands for election: a scheduler or a controller manager on its node.
     Candidate,
+    /// A cloud-controller-manager.
+    CloudManager,
+    /// The autoscaler of nodes.
+    Autoscaler,
 }
 
 impl Role {
@@ -45,6 +51,8 @@ impl Role {
             Self::Kubelet => "kubelet",
             Self::MetricsServer => "metrics-server",
             Self::Candidate => "candidate",
+            Self::CloudManager => "cloud-controller-manager",
+            Self::Autoscaler => "autoscaler",
         }
     }
 }
@@ -126,6 +134,10 @@ pub enum Event {
     Control(ControlEvent),
     /// Something about what is cut, late or taken away.
     Trouble(TroubleEvent),
+    /// To the cloud, or from it.
+    Cloud(CloudEvent),
+    /// To the autoscaler of nodes.
+    Autoscaler(AutoscalerEvent),
 }
 
 /// Events about networks that fail and machines that are taken away.

@@ -1,5 +1,6 @@
 //! Nodes and zones: what their pods request of what they offer, over time.
 
+use super::cost::Bills;
 use super::pods::NONE;
 use super::rows::Line;
 use crate::api::node::Node;
@@ -13,7 +14,7 @@ use rustc_hash::FxHashMap;
 pub const NODES_HEAD: &str = "node,zone,cpu_allocatable_cores,memory_allocatable_bytes,\
     pods_allocatable,cpu_requested_mean_percent,cpu_requested_peak_percent,\
     memory_requested_mean_percent,memory_requested_peak_percent,pods_bound_total,pods_at_end,\
-    not_ready_s,crashes,ready_at_end\n";
+    not_ready_s,crashes,ready_at_end,machine_type,price_per_hour,cost\n";
 
 /// A node that is not Ready, in [`NodeTable::heat`].
 pub const COLD: u8 = u8::MAX;
@@ -316,7 +317,7 @@ impl NodeTable {
 
     /// `nodes.csv`.
     #[must_use]
-    pub fn csv(&self) -> Vec<u8> {
+    pub fn csv(&self, bills: Option<&Bills>) -> Vec<u8> {
         let mut out = NODES_HEAD.as_bytes().to_vec();
         let mut line = Line::default();
         for row in &self.rows {
@@ -330,6 +331,15 @@ impl NodeTable {
             line.float(percent(row.peak.1, row.room.memory_allocatable), 2);
             line.uint(row.bound).uint(u64::from(row.pods)).seconds(SimTime(row.not_ready_ns));
             line.uint(u64::from(row.crashes)).text(if row.ready { "true" } else { "false" });
+            match bills.and_then(|bills| bills.of(row.name)) {
+                Some((bill, cost)) => {
+                    let price = num::float(i64::from(bill.micro_per_hour)) / 1e6;
+                    line.sym(bill.kind).float(price, 6).float(cost, 6);
+                }
+                None => {
+                    line.text("").text("").text("");
+                }
+            }
             out.extend_from_slice(line.end());
         }
         out

@@ -53,6 +53,7 @@ fn plan(nodes: u32) -> Plan {
         kubelet: Arc::default(),
         statics: Arc::default(),
         runtime: Default::default(),
+        machine: None,
     });
     Plan {
         name: "zone-loss".into(),
@@ -73,6 +74,7 @@ fn plan(nodes: u32) -> Plan {
             monitor_grace: None,
             event_ttl: SimDuration::from_secs(3600),
             pod_cidr: None,
+            cloud: None,
             metrics_resolution: SimDuration::from_secs(15),
         },
         steps: Vec::new(),

@@ -8,10 +8,10 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{ailments, expect, faults, names, outages, planes, pools, scheduler, steps, usage};
+use super::{ailments, expect, faults, machines, names, outages, planes, pools, scheduler, steps, usage};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
-    Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
+    Arrival, ClientLimits, CloudPlan, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
     SchedulerSpec, Strategy, Ties,
 };
 use crate::control_plane::controllers::nodeipam::Cidr;
@@ -47,7 +47,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         latency.raft_rtt = MEMBERS_RTT;
     }
     let mut known = Known::default();
-    nodes(file, &latency, &mut known, files, report);
+    let clouds = nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
     let known = &objects.known;
     if known.nodes.is_empty() && !report.failed() {
@@ -98,6 +98,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
+    plan.cluster.cloud = clouds.map(Arc::new);
     plan
 }
 
@@ -174,6 +175,7 @@ fn cluster(
         event_ttl,
         pod_cidr,
         metrics_resolution,
+        cloud: None,
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
         control_plane: from
             .control_plane
@@ -315,12 +317,13 @@ fn nodes(
     known: &mut Known,
     files: &mut Files,
     report: &mut Report,
-) {
+) -> Option<CloudPlan> {
     let at = top("cluster");
+    let mut clouds = machines::Reader::new(file, report);
     for (i, pool) in file.cluster.nodes.iter().enumerate() {
         let place = at.key("nodes").item(i);
         let statics = objects::pods_of(&pool.static_pods, &place.key("staticPods"), files, report);
-        let nodes = pools::pool_nodes(pool, latency.image_bytes, &statics, &place, report);
+        let nodes = clouds.nodes(pool, (latency.image_bytes, &statics), &place, report);
         known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
     if let Some(from) = &file.cluster.nodes_from {
@@ -340,6 +343,7 @@ fn nodes(
         known.control_plane = nodes.iter().map(|n| n.name).collect();
         known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
+    clouds.finish(report)
 }
 
 fn trace_nodes(

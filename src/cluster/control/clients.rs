@@ -286,7 +286,9 @@ impl Cluster {
             | Event::User(_)
             | Event::Fault { .. }
             | Event::Control(_)
-            | Event::Trouble(_) => return None,
+            | Event::Trouble(_)
+            | Event::Cloud(_)
+            | Event::Autoscaler(_) => return None,
         };
         control.paused(component).then(|| self.resumes(component))
     }

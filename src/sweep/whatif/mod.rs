@@ -54,6 +54,7 @@ const fn whatever_happens(expect: &Expect) -> bool {
         | Expect::PendingAtEnd(_)
         | Expect::PendingAtMost(_) => true,
         Expect::Bound(_)
+        | Expect::Cost { .. }
         | Expect::Evicted { .. }
         | Expect::Restarts(_)
         | Expect::Refused { .. }
