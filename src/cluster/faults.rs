@@ -70,18 +70,15 @@ pub(super) const fn ails(what: FaultKind) -> bool {
 }
 
 /// The nodes that a fault strikes, by index, in order of the cluster's list.
-pub(super) fn victims(
-    row: u32,
-    fault: &Fault,
-    nodes: &[NodeAgent],
-    cx: &Context<'_>,
-) -> Vec<u32> {
+pub(super) fn victims(row: u32, fault: &Fault, nodes: &[NodeAgent], cx: &Context<'_>) -> Vec<u32> {
     let there = |i: &u32| !nodes[*i as usize].retired();
     let all = (0..num::u32_of(nodes.len())).filter(there).collect::<Vec<u32>>();
     let name = |i: u32| nodes[i as usize].name();
     match &fault.whom {
         Whom::Names(names) => all.into_iter().filter(|&i| names.contains(&name(i))).collect(),
-        Whom::Zone(zone) => all.into_iter().filter(|&i| nodes[i as usize].zone() == *zone).collect(),
+        Whom::Zone(zone) => {
+            all.into_iter().filter(|&i| nodes[i as usize].zone() == *zone).collect()
+        }
         Whom::Selector(selector, count) => {
             let matching: Vec<u32> =
                 all.into_iter().filter(|&i| selector.matches(nodes[i as usize].labels())).collect();

@@ -594,6 +594,9 @@ impl Observer for Metrics {
             What::Machine { node, pool, kind, spot, micro_per_hour, on } => {
                 let bill = (node, pool, kind, spot, micro_per_hour);
                 self.bills.get_or_insert_default().turn(bill, on, record.time);
+                if !on {
+                    self.nodes.retire(node, record.time);
+                }
             }
             What::Fault { fault, node, step } => self.fault(record.time, fault, node, step),
             What::Event(_)

@@ -204,9 +204,7 @@ impl NodeTable {
         now: SimTime,
     ) -> (usize, bool) {
         let index = self.of_object(object, node);
-        if self.rows[index].zone == NONE {
-            self.rows[index].zone = self.zone_of(node);
-        }
+        self.place(index, node, now);
         let ready = !deleted
             && node
                 .status
@@ -231,6 +229,28 @@ impl NodeTable {
         }
         self.count(index, now, 1);
         (index, turned)
+    }
+
+    /// A node's zone is what its label says, which may come later than the node.
+    fn place(&mut self, index: usize, node: &Node, now: SimTime) {
+        let known = self.zones.get(self.rows[index].zone as usize);
+        if known.is_some_and(|zone| !zone.is_empty()) {
+            return;
+        }
+        let zone = self.zone_of(node);
+        if zone != self.rows[index].zone {
+            self.count(index, now, -1);
+            self.rows[index].zone = zone;
+            self.count(index, now, 1);
+        }
+    }
+
+    /// The machine of a node is not wanted any more: that it is not ready is no failure.
+    pub fn retire(&mut self, name: Sym, now: SimTime) {
+        let index = self.index(name);
+        let row = &mut self.rows[index];
+        row.turn(true, now);
+        row.seen = false;
     }
 
     fn zone_of(&mut self, node: &Node) -> u32 {

@@ -2,7 +2,7 @@
 //! autoscaler and fields of a `NodePool` have their own names.
 
 use super::file::{Document, Limit};
-use super::value::{DistSpec, Quantity, Span, Taint};
+use super::value::{DistSpec, Level, Quantity, Span, Taint};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -345,7 +345,7 @@ pub enum ConsolidationName {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BudgetEntry {
     /// A number or a share: `5`, `10%`.
-    pub nodes: Quantity,
+    pub nodes: Level,
 }
 
 /// What the machines may cost.

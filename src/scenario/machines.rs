@@ -189,7 +189,8 @@ impl<'f> Reader<'f> {
         }
         let count = pool.count.unwrap_or(0);
         let bounds = pool.autoscale.as_ref().map(|a| (a.min, a.max));
-        if let Some((min, max)) = bounds.filter(|(min, max)| min > max || count > *max || count < *min)
+        if let Some((min, max)) =
+            bounds.filter(|(min, max)| min > max || count > *max || count < *min)
         {
             let problem = format!("{count} nodes, at least {min} and at most {max}");
             report.error(&at.key("autoscale"), problem, "min ≤ count ≤ max");
@@ -204,8 +205,11 @@ impl<'f> Reader<'f> {
             blueprint.boot = self.latency.boot;
         }
         let name = pool.name.replace("-{}", "").replace("{}", "");
-        let pattern =
-            if pool.name.contains("{}") { pool.name.clone() } else { format!("{}-{{}}", pool.name) };
+        let pattern = if pool.name.contains("{}") {
+            pool.name.clone()
+        } else {
+            format!("{}-{{}}", pool.name)
+        };
         self.groups.push(Group {
             name: Sym::new(&name),
             pattern: Sym::new(&pattern),
@@ -224,7 +228,8 @@ impl<'f> Reader<'f> {
     pub(crate) fn finish(mut self, report: &mut Report) -> Option<CloudPlan> {
         let from = self.from?;
         if self.hosted {
-            let hint = "leave cluster.controlPlane out: nodes that come and go are not modelled with it";
+            let hint =
+                "leave cluster.controlPlane out: nodes that come and go are not modelled with it";
             report.error(&self.at, "is given beside cluster.controlPlane", hint);
         }
         let at = self.at.clone();
@@ -359,7 +364,11 @@ impl<'f> Reader<'f> {
         let capacity = of.capacity();
         of.check(report);
         if kinds.is_empty() {
-            report.error(&template_at, "no machine type is left", "describe one in cloud.machineTypes");
+            report.error(
+                &template_at,
+                "no machine type is left",
+                "describe one in cloud.machineTypes",
+            );
         }
         if let Some(mut blueprint) = first {
             blueprint.boot = self.latency.direct_boot;

@@ -8,7 +8,9 @@ use super::place::Place;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
-use super::{ailments, expect, faults, machines, names, outages, planes, pools, scheduler, steps, usage};
+use super::{
+    ailments, expect, faults, machines, names, outages, planes, pools, scheduler, steps, usage,
+};
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, CloudPlan, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,

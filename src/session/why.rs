@@ -7,11 +7,11 @@ use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::cluster::spec::Plan;
 use crate::engine::{SimTime, Sym};
-use crate::event::record::Stage;
 use crate::event::cloud::MachineStep;
+use crate::event::record::Stage;
 use crate::event::{
-    AutoscalerEvent, CloudEvent,     ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, Record, SchedulerEvent,
-    TroubleEvent, UserEvent, What,
+    ApiEvent, AutoscalerEvent, CloudEvent, ControlEvent, ControllerEvent, Event, NodeEvent,
+    OutageEvent, Record, SchedulerEvent, TroubleEvent, UserEvent, What,
 };
 
 /// One link of a chain.

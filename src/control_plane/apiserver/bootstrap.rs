@@ -287,10 +287,9 @@ fn cluster_controller(name: &str) -> Option<Vec<Row>> {
             ("patch update", "", "services services/status"),
             ("list watch", "", "nodes"),
         ],
-        "cloud-node-controller" => vec![
-            ("get list watch update patch", "", "nodes"),
-            ("patch", "", "nodes/status"),
-        ],
+        "cloud-node-controller" => {
+            vec![("get list watch update patch", "", "nodes"), ("patch", "", "nodes/status")]
+        }
         "cloud-node-lifecycle-controller" => vec![("get list watch patch delete", "", "nodes")],
         // Source: `CA:cloudprovider/aws/examples/cluster-autoscaler-autodiscover.yaml`.
         "cluster-autoscaler" => vec![

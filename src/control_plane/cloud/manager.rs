@@ -11,9 +11,9 @@ mod service;
 pub use node::provider_id;
 
 use super::config::CloudConfig;
+use crate::api::request::Outcome;
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
-use crate::api::request::Outcome;
 use crate::client::{Cache, Key, RateLimiter, Runner};
 use crate::event::cloud::{CloudAnswer, CloudCall, CloudOp, Customer};
 use crate::event::{Address, Context, ControllerEvent};

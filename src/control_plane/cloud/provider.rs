@@ -309,12 +309,7 @@ impl Cloud {
         }
     }
 
-    fn balance(
-        &mut self,
-        name: Sym,
-        nodes: &Arc<[Sym]>,
-        cx: &mut Context<'_>,
-    ) -> CloudAnswer {
+    fn balance(&mut self, name: Sym, nodes: &Arc<[Sym]>, cx: &mut Context<'_>) -> CloudAnswer {
         if let Some(balancer) = self.balancers.get_mut(name.as_str()) {
             balancer.nodes = Arc::clone(nodes);
             return CloudAnswer::Address(balancer.address);

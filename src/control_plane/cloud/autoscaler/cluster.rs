@@ -20,9 +20,7 @@ use crate::api::{Kind, Meta, Name, Obj, Pod};
 use crate::client::RateLimiter;
 use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym, num};
-use crate::event::cloud::{
-    CloudAnswer, CloudCall, CloudOp, Customer, Listing, Machine, Phase,
-};
+use crate::event::cloud::{CloudAnswer, CloudCall, CloudOp, Customer, Listing, Machine, Phase};
 use crate::event::{AutoscalerEvent, Context, Event, What};
 use serde_json::json;
 use std::collections::BTreeMap;

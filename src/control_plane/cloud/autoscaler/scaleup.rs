@@ -154,9 +154,8 @@ impl ClusterAutoscaler {
         why: &mut [Reasons],
     ) -> Option<Choice> {
         let most = self.room(group).min(self.flags.max_nodes_per_scaleup);
-        let name = |n: u32| {
-            Sym::new(&format!("template-node-for-{}-{n}", self.config.group(group).name))
-        };
+        let name =
+            |n: u32| Sym::new(&format!("template-node-for-{}-{n}", self.config.group(group).name));
         let first = template(&self.config, group, self.offer(group, 0), name(0));
         let mut order: Vec<usize> = (0..left.len()).collect();
         let rank = |i: &usize| share(&left[*i].pod, &first);

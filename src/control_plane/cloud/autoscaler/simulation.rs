@@ -86,9 +86,9 @@ pub fn ready(node: &Node) -> bool {
 }
 
 fn unschedulable(pod: &Pod) -> bool {
-    pod.status.condition(ConditionType::PodScheduled).is_some_and(|c| {
-        c.status == Truth::False && c.reason.as_str() == "Unschedulable"
-    })
+    pod.status
+        .condition(ConditionType::PodScheduled)
+        .is_some_and(|c| c.status == Truth::False && c.reason.as_str() == "Unschedulable")
 }
 
 /// What of a node an autoscaler looks at.
@@ -163,10 +163,8 @@ impl Mirror {
     pub fn pods_on(&self, node: Sym) -> Vec<(ObjRef, Arc<Pod>)> {
         let row = self.cache.row_named(node);
         let pods = row.map(|row| row.pods.as_slice()).unwrap_or_default();
-        let mut all: Vec<(ObjRef, Arc<Pod>)> = pods
-            .iter()
-            .filter_map(|o| Some((*o, Arc::clone(&self.cache.pod(*o)?.pod))))
-            .collect();
+        let mut all: Vec<(ObjRef, Arc<Pod>)> =
+            pods.iter().filter_map(|o| Some((*o, Arc::clone(&self.cache.pod(*o)?.pod)))).collect();
         all.sort_by_cached_key(|(_, p)| p.meta.full_name());
         all
     }

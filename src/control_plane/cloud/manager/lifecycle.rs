@@ -91,9 +91,8 @@ impl CloudNodeLifecycle {
         let name = node.meta.name;
         match answer {
             CloudAnswer::Failed(CloudError::NotFound) => {
-                let text = format!(
-                    "Deleting node {name} because it does not exist in the cloud provider"
-                );
+                let text =
+                    format!("Deleting node {name} because it does not exist in the cloud provider");
                 self.reporter.say(Kind::Node, &node.meta, "DeletingNode", &text, cx);
                 let op = Op::Delete { grace_s: None, propagation: None, uid: None };
                 self.reporter.send(Kind::Node, Sym::EMPTY, name, op, cx);

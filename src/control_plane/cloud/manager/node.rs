@@ -120,6 +120,11 @@ impl Reconcile for CloudNode {
                 self.desk.ask(key, CloudOp::Describe { machine: key.name.sym() }, cx);
                 Next::Wait
             }
+            // Somebody else may have been faster, or what began the sync was seen late.
+            State::Asked if !uninitialized(node) => {
+                self.desk.read(key);
+                Next::Done
+            }
             State::Asked => {
                 let Some(CloudAnswer::Machine(machine)) = self.desk.read(key) else {
                     return Next::Retry;

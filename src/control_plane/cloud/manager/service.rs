@@ -172,8 +172,10 @@ impl ServiceController {
         let ip = match self.desk.read(key) {
             Some(CloudAnswer::Address(ip)) => ip,
             Some(CloudAnswer::Failed(error)) => {
-                let words =
-                    format!("Error syncing load balancer: failed to ensure load balancer: {}", error.text());
+                let words = format!(
+                    "Error syncing load balancer: failed to ensure load balancer: {}",
+                    error.text()
+                );
                 self.reporter.warn(Kind::Service, &meta, "SyncLoadBalancerFailed", &words, cx);
                 return Next::Retry;
             }
@@ -181,10 +183,10 @@ impl ServiceController {
                 return Next::Retry;
             }
         };
-        let entry = (key, told);
+        let entry = (key, Arc::clone(&told));
         let before = self.balanced.insert(balancer(key).to_string(), entry);
-        if address(service).is_some() {
-            if before.is_some() {
+        if address(service).is_some() || before.is_some() {
+            if before.is_some_and(|(_, nodes)| nodes != told) {
                 let words = "Updated load balancer with new hosts";
                 self.reporter.say(Kind::Service, &meta, "UpdatedLoadBalancer", words, cx);
             }
