@@ -341,18 +341,7 @@ impl<'f> Reader<'f> {
         }
         let spec = &from.spec;
         let template_at = at.key("spec").key("template").key("spec");
-        let mut labels = spec.template.metadata.labels.clone();
-        labels.insert(NODE_POOL.to_owned(), name.clone());
-        let zero = || Some(Quantity("1".to_owned()));
-        let pool = Pool {
-            name: name.clone(),
-            count: Some(1),
-            cpu: zero(),
-            memory: zero(),
-            labels,
-            taints: spec.template.spec.taints.clone(),
-            ..Pool::default()
-        };
+        let pool = any_pool(from);
         let none: Arc<[Arc<Pod>]> = Arc::default();
         let first = pools::pool_nodes(&pool, 0, &none, &template_at, report).into_iter().next();
         let group = u16::try_from(self.groups.len()).unwrap_or(u16::MAX);
@@ -372,29 +361,11 @@ impl<'f> Reader<'f> {
         }
         if let Some(mut blueprint) = first {
             blueprint.boot = self.latency.direct_boot;
-            self.groups.push(Group {
-                name: Sym::new(name),
-                pattern: Sym::new(&format!("{name}-{{}}")),
-                kind: None,
-                zones: zones.clone().into(),
-                spot: false,
-                bounds: None,
-                priority: 0,
-                count: 0,
-                template: template(&blueprint),
-            });
+            self.groups.push(any_group(name, &zones, &blueprint));
             self.blueprints.push(blueprint);
         }
         let zones = if zones.is_empty() { vec![Sym::EMPTY] } else { zones };
-        let limits_at = at.key("spec").key("limits");
-        let mut limit = |name: &str| {
-            let text = spec.limits.get(name)?;
-            report.take(&limits_at.key(name), value::amount(&text.0), QUANTITY_HINT)
-        };
-        let limits = (limit("cpu").map(|a| a.milli_value()), limit("memory").map(|a| a.value()));
-        for other in spec.limits.keys().filter(|k| !matches!(k.as_str(), "cpu" | "memory")) {
-            report.error(&limits_at.key(other), "is not modelled", "cpu and memory are");
-        }
+        let limits = limits(from, &at.key("spec").key("limits"), report);
         let disruption_at = at.key("spec").key("disruption");
         let disruption = &spec.disruption;
         let after = &disruption.consolidate_after;
@@ -426,6 +397,51 @@ impl<'f> Reader<'f> {
                 report,
             ),
         }
+    }
+}
+
+/// `spec.limits`.
+fn limits(from: &NodePoolEntry, at: &Place, report: &mut Report) -> (Option<i64>, Option<i64>) {
+    let given = &from.spec.limits;
+    let mut limit = |name: &str| {
+        let text = given.get(name)?;
+        report.take(&at.key(name), value::amount(&text.0), QUANTITY_HINT)
+    };
+    let limits = (limit("cpu").map(|a| a.milli_value()), limit("memory").map(|a| a.value()));
+    for other in given.keys().filter(|k| !matches!(k.as_str(), "cpu" | "memory")) {
+        report.error(&at.key(other), "is not modelled", "cpu and memory are");
+    }
+    limits
+}
+
+/// A pool whose machines are of any type: their amounts are put in when one is launched.
+fn any_pool(from: &NodePoolEntry) -> Pool {
+    let one = || Some(Quantity("1".to_owned()));
+    let mut labels = from.spec.template.metadata.labels.clone();
+    labels.insert(NODE_POOL.to_owned(), from.metadata.name.clone());
+    Pool {
+        name: from.metadata.name.clone(),
+        count: Some(1),
+        cpu: one(),
+        memory: one(),
+        labels,
+        taints: from.spec.template.spec.taints.clone(),
+        ..Pool::default()
+    }
+}
+
+/// Its row among the groups.
+fn any_group(name: &str, zones: &[Sym], blueprint: &NodeSpec) -> Group {
+    Group {
+        name: Sym::new(name),
+        pattern: Sym::new(&format!("{name}-{{}}")),
+        kind: None,
+        zones: zones.into(),
+        spot: false,
+        bounds: None,
+        priority: 0,
+        count: 0,
+        template: template(blueprint),
     }
 }
 
@@ -559,73 +575,7 @@ fn latencies(
 /// Flags of the cluster autoscaler.
 fn flags(from: &AutoscalerEntry, at: &Place, report: &mut Report) -> ClusterFlags {
     let mut flags = ClusterFlags::default();
-    {
-        let f = &mut flags;
-        let spans: [(&str, &Option<Span>, &mut SimDuration); 14] = [
-            ("scan-interval", &from.scan_interval, &mut f.scan_interval),
-            ("new-pod-scale-up-delay", &from.new_pod_scale_up_delay, &mut f.new_pod_scale_up_delay),
-            (
-                "max-node-provision-time",
-                &from.max_node_provision_time,
-                &mut f.max_node_provision_time,
-            ),
-            (
-                "scale-down-unneeded-time",
-                &from.scale_down_unneeded_time,
-                &mut f.scale_down_unneeded_time,
-            ),
-            (
-                "scale-down-unready-time",
-                &from.scale_down_unready_time,
-                &mut f.scale_down_unready_time,
-            ),
-            (
-                "scale-down-delay-after-add",
-                &from.scale_down_delay_after_add,
-                &mut f.scale_down_delay_after_add,
-            ),
-            (
-                "scale-down-delay-after-delete",
-                &from.scale_down_delay_after_delete,
-                &mut f.scale_down_delay_after_delete,
-            ),
-            (
-                "scale-down-delay-after-failure",
-                &from.scale_down_delay_after_failure,
-                &mut f.scale_down_delay_after_failure,
-            ),
-            ("max-pod-eviction-time", &from.max_pod_eviction_time, &mut f.max_pod_eviction_time),
-            (
-                "node-delete-delay-after-taint",
-                &from.node_delete_delay_after_taint,
-                &mut f.node_delete_delay_after_taint,
-            ),
-            (
-                "unremovable-node-recheck-timeout",
-                &from.unremovable_node_recheck_timeout,
-                &mut f.unremovable_node_recheck_timeout,
-            ),
-            (
-                "initial-node-group-backoff-duration",
-                &from.initial_node_group_backoff_duration,
-                &mut f.initial_node_group_backoff_duration,
-            ),
-            (
-                "max-node-group-backoff-duration",
-                &from.max_node_group_backoff_duration,
-                &mut f.max_node_group_backoff_duration,
-            ),
-            (
-                "node-group-backoff-reset-timeout",
-                &from.node_group_backoff_reset_timeout,
-                &mut f.node_group_backoff_reset_timeout,
-            ),
-        ];
-        for (field, given, into) in spans {
-            let Some(text) = given else { continue };
-            *into = span(text, &at.key(field), report).unwrap_or(*into);
-        }
-    }
+    spans(from, &mut flags, at, report);
     if flags.scan_interval < SimDuration::from_secs(1) {
         report.error(&at.key("scan-interval"), "is too short", "write 1s or more");
         flags.scan_interval = SimDuration::from_secs(1);
@@ -635,6 +585,66 @@ fn flags(from: &AutoscalerEntry, at: &Place, report: &mut Report) -> ClusterFlag
     }
     numbers(from, &mut flags);
     flags
+}
+
+/// Flags that are spans of time.
+fn spans(from: &AutoscalerEntry, f: &mut ClusterFlags, at: &Place, report: &mut Report) {
+    let spans: [(&str, &Option<Span>, &mut SimDuration); 14] = [
+        ("scan-interval", &from.scan_interval, &mut f.scan_interval),
+        ("new-pod-scale-up-delay", &from.new_pod_scale_up_delay, &mut f.new_pod_scale_up_delay),
+        ("max-node-provision-time", &from.max_node_provision_time, &mut f.max_node_provision_time),
+        (
+            "scale-down-unneeded-time",
+            &from.scale_down_unneeded_time,
+            &mut f.scale_down_unneeded_time,
+        ),
+        ("scale-down-unready-time", &from.scale_down_unready_time, &mut f.scale_down_unready_time),
+        (
+            "scale-down-delay-after-add",
+            &from.scale_down_delay_after_add,
+            &mut f.scale_down_delay_after_add,
+        ),
+        (
+            "scale-down-delay-after-delete",
+            &from.scale_down_delay_after_delete,
+            &mut f.scale_down_delay_after_delete,
+        ),
+        (
+            "scale-down-delay-after-failure",
+            &from.scale_down_delay_after_failure,
+            &mut f.scale_down_delay_after_failure,
+        ),
+        ("max-pod-eviction-time", &from.max_pod_eviction_time, &mut f.max_pod_eviction_time),
+        (
+            "node-delete-delay-after-taint",
+            &from.node_delete_delay_after_taint,
+            &mut f.node_delete_delay_after_taint,
+        ),
+        (
+            "unremovable-node-recheck-timeout",
+            &from.unremovable_node_recheck_timeout,
+            &mut f.unremovable_node_recheck_timeout,
+        ),
+        (
+            "initial-node-group-backoff-duration",
+            &from.initial_node_group_backoff_duration,
+            &mut f.initial_node_group_backoff_duration,
+        ),
+        (
+            "max-node-group-backoff-duration",
+            &from.max_node_group_backoff_duration,
+            &mut f.max_node_group_backoff_duration,
+        ),
+        (
+            "node-group-backoff-reset-timeout",
+            &from.node_group_backoff_reset_timeout,
+            &mut f.node_group_backoff_reset_timeout,
+        ),
+    ];
+    for (field, given, into) in spans {
+        let Some(text) = given else { continue };
+        *into = span(text, &at.key(field), report).unwrap_or(*into);
+    }
 }
 
 /// Flags that are numbers and switches.

@@ -72,6 +72,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Scenario { .. } => "scenario".to_owned(),
         What::Fault { .. } => "fault".to_owned(),
         What::Noticed { .. } => "noticed".to_owned(),
+        What::Machine { .. } => "machine".to_owned(),
         What::Refused { .. } => "refused".to_owned(),
         What::Warned { .. } => "warned".to_owned(),
         What::Node { step, .. } => step.to_owned(),
@@ -99,7 +100,9 @@ fn event_words(event: Event) -> &'static str {
         | Event::User(_)
         | Event::Fault { .. }
         | Event::Control(_)
-        | Event::Trouble(_) => "event",
+        | Event::Trouble(_)
+        | Event::Cloud(_)
+        | Event::Autoscaler(_) => "event",
     }
 }
 
@@ -179,6 +182,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
             | What::Sync { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
+            | What::Machine { .. }
             | What::Scenario { .. } => false,
         };
         assert!(own, "another's hop in the story of {object:?}: {record:?}");
@@ -319,6 +323,7 @@ fn causes_come_before_effects() {
                 let first = match record.what {
                     What::Committed { .. } => record.time.0 == 0,
                     What::Scenario { .. } | What::Fault { .. } | What::Event(_) => true,
+                    What::Machine { .. } => record.time.0 == 0,
                     What::Submitted { .. }
                     | What::Stage(_)
                     | What::Refused { .. }
@@ -369,6 +374,7 @@ impl Observer for Lines {
             What::Committed { kind, .. } => kind != Kind::Event,
             What::Fault { .. }
             | What::Noticed { .. }
+            | What::Machine { .. }
             | What::Scenario { .. }
             | What::Refused { .. }
             | What::Warned { .. } => true,

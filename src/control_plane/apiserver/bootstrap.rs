@@ -167,6 +167,7 @@ fn controller_role(name: &str) -> Option<Vec<Row>> {
     }
     let mut rows = workload_controller(name)
         .or_else(|| cluster_controller(name))
+        .or_else(|| cloud_component(name))
         .or_else(|| volume_controller(name))?;
     rows.extend(EVENTS);
     Some(rows)
@@ -280,6 +281,13 @@ fn cluster_controller(name: &str) -> Option<Vec<Row>> {
             let verbs = "escalate get list patch update watch";
             vec![(verbs, "rbac.authorization.k8s.io", "clusterroles")]
         }
+        _ => return None,
+    })
+}
+
+/// Controllers of cloud-controller-manager, and autoscalers of nodes.
+fn cloud_component(name: &str) -> Option<Vec<Row>> {
+    Some(match name {
         "service-controller" => vec![
             (READ, "", "services"),
             // The finalizer is written with the Service itself (source: the manifests of the

@@ -3,6 +3,7 @@
 
 pub mod axes;
 pub mod capacity;
+pub mod cost;
 pub mod gantt;
 pub mod heatmap;
 pub mod pending;
@@ -27,6 +28,9 @@ pub fn all(metrics: &Metrics, summary: &Summary) -> Vec<(&'static str, Picture)>
         ("nodes", heatmap::draw(metrics, summary)),
         ("pending", pending::draw(metrics, summary)),
     ];
+    if let Some(picture) = cost::draw(metrics, summary) {
+        all.push(("cost", picture));
+    }
     if let Some(picture) = gantt::draw(summary) {
         all.insert(1, ("faults", picture));
     }

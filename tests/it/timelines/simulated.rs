@@ -99,6 +99,7 @@ impl Observer for Collector {
             | What::Node { .. }
             | What::Fault { .. }
             | What::Noticed { .. }
+            | What::Machine { .. }
             | What::Scenario { .. }
             | What::Warned { .. } => {}
         }

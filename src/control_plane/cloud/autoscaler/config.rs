@@ -31,6 +31,7 @@ pub enum Expander {
 }
 
 /// Flags of the cluster autoscaler.
+#[expect(clippy::struct_excessive_bools, reason = "flags of upstream's")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterFlags {
     /// `--scan-interval`.

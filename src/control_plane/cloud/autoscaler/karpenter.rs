@@ -226,9 +226,9 @@ impl Karpenter {
         }
     }
 
-    pub(super) fn on_cloud(&mut self, token: u32, answer: CloudAnswer, cx: &mut Context<'_>) {
+    pub(super) fn on_cloud(&mut self, token: u32, answer: &CloudAnswer, cx: &mut Context<'_>) {
         let Some(claim) = self.launches.remove(&token) else { return };
-        match answer {
+        match *answer {
             CloudAnswer::Machine(machine) => {
                 let name = machine.name;
                 let own = Own { machine, touched: cx.now(), served: false };

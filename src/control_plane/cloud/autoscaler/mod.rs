@@ -87,7 +87,7 @@ impl Autoscaler {
     pub fn on_cloud(&mut self, token: u32, answer: CloudAnswer, cx: &mut Context<'_>) {
         match self {
             Self::Cluster(it) => it.on_cloud(token, answer, cx),
-            Self::Karpenter(it) => it.on_cloud(token, answer, cx),
+            Self::Karpenter(it) => it.on_cloud(token, &answer, cx),
         }
     }
 }

@@ -80,8 +80,6 @@ fn local_volumes(pod: &Pod) -> Vec<&str> {
         let medium = empty.and_then(|e| e.get("medium")).and_then(Value::as_str);
         volume.get("hostPath").is_some() || empty.is_some() && medium != Some("Memory")
     };
-    let name = |volume: &'_ Value| volume.get("name").and_then(Value::as_str).map(str::to_owned);
-    let _ = name;
     doc.into_iter()
         .flatten()
         .filter(local)
@@ -333,4 +331,87 @@ fn place_all(trial: &mut Trial<'_>, node: Sym, pods: &Pods, gone: &[Sym]) -> boo
         trial.put(*object, pod, target);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::meta::Owner;
+    use crate::api::{Name, PodSpec, Uid};
+    use serde_json::json;
+
+    fn pod(ns: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.meta.ns = ns.into();
+        pod.meta.name = Name::new("web-1");
+        pod.meta.owners = Some(
+            [Owner {
+                kind: Kind::ReplicaSet,
+                name: Name::new("web"),
+                uid: Uid(1),
+                controller: true,
+                block_owner_deletion: true,
+            }]
+            .into(),
+        );
+        pod
+    }
+
+    fn with_volume(volume: &Value) -> Pod {
+        let mut pod = pod("default");
+        let doc = Some(Arc::new(json!({"volumes": [volume]})));
+        pod.spec = Arc::new(PodSpec { doc, ..PodSpec::default() });
+        pod
+    }
+
+    fn budget(allowed: i32) -> PodDisruptionBudget {
+        let doc = json!({"spec": {"selector": {}}, "status": {"disruptionsAllowed": allowed}});
+        let meta = crate::api::Meta::named("kube-system".into(), "budget".into());
+        PodDisruptionBudget::read(&meta, &doc)
+    }
+
+    #[test]
+    fn blocking_pods_are_those_of_the_table() {
+        let flags = ClusterFlags::default();
+        let why = |pod: &Pod| blocks(pod, &[], &flags);
+        assert_eq!(why(&pod("default")), None);
+        let mut bare = pod("default");
+        bare.meta.owners = None;
+        assert_eq!(why(&bare), Some("not replicated"));
+        assert_eq!(why(&pod("kube-system")), Some("a pod of kube-system without a budget"));
+        assert_eq!(why(&with_volume(&json!({"name": "v", "hostPath": {}}))), Some("local storage"));
+        let empty = json!({"name": "v", "emptyDir": {}});
+        assert_eq!(why(&with_volume(&empty)), Some("local storage"));
+        let memory = json!({"name": "v", "emptyDir": {"medium": "Memory"}});
+        assert_eq!(why(&with_volume(&memory)), None);
+        assert_eq!(why(&with_volume(&json!({"name": "v", "configMap": {}}))), None);
+    }
+
+    #[test]
+    fn annotations_override_all_but_budgets() {
+        let flags = ClusterFlags::default();
+        let mut safe = with_volume(&json!({"name": "v", "hostPath": {}}));
+        safe.meta.set_annotation(SAFE_VOLUMES, "u,v");
+        assert_eq!(blocks(&safe, &[], &flags), None);
+        let mut marked = pod("kube-system");
+        marked.meta.set_annotation(SAFE, "true");
+        assert_eq!(blocks(&marked, &[], &flags), None);
+        let why = "not enough pod disruption budget";
+        assert_eq!(blocks(&marked, &[budget(0)], &flags), Some(why));
+        assert_eq!(blocks(&pod("kube-system"), &[budget(1)], &flags), None, "it has a budget");
+        marked.meta.set_annotation(SAFE, "false");
+        assert_eq!(blocks(&marked, &[budget(1)], &flags), Some("annotated as not safe to evict"));
+    }
+
+    #[test]
+    fn skips_can_be_turned_off() {
+        let flags = ClusterFlags {
+            skip_nodes_with_local_storage: false,
+            skip_nodes_with_system_pods: false,
+            ..ClusterFlags::default()
+        };
+        assert_eq!(blocks(&pod("kube-system"), &[], &flags), None);
+        let host = with_volume(&json!({"name": "v", "hostPath": {}}));
+        assert_eq!(blocks(&host, &[], &flags), None);
+    }
 }

@@ -38,6 +38,13 @@ fn share(pod: &Pod, node: &Node) -> f64 {
     part(asks.cpu_milli, has.cpu_milli) + part(asks.memory, has.memory)
 }
 
+/// Another group that does not help, for these reasons.
+fn note(into: &mut Reasons, reasons: Reasons) {
+    for reason in reasons.into_keys() {
+        *into.entry(reason).or_insert(0) += 1;
+    }
+}
+
 impl ClusterAutoscaler {
     /// Grows a group if pods wait that fit nowhere; says whether it did.
     pub(super) fn scale_up(&mut self, cx: &mut Context<'_>) -> bool {
@@ -185,11 +192,7 @@ impl ClusterAutoscaler {
                         new.insert(own);
                         found = Some(own);
                     }
-                    Err(reasons) => {
-                        for (reason, _) in reasons {
-                            *why[i].entry(reason).or_insert(0) += 1;
-                        }
-                    }
+                    Err(reasons) => note(&mut why[i], reasons),
                 }
             }
             match found {
@@ -219,7 +222,7 @@ impl ClusterAutoscaler {
             cpu += pending.pod.spec.requests.cpu_milli;
             memory += pending.pod.spec.requests.memory;
         }
-        let has = &node.status.allocatable;
+        let has = &node.status.capacity;
         let idle = |used: i64, of: i64| {
             let all = num::float(of) * num::float(i64::from(nodes));
             if all > 0.0 { 1.0 - num::float(used) / all } else { 0.0 }

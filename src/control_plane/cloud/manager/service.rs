@@ -1,4 +1,4 @@
-//! The service controller: a Service of type LoadBalancer gets one of the cloud's, whose address is
+//! The service controller: a Service of type `LoadBalancer` gets one of the cloud's, whose address is
 //! written to its status, and which sends to the nodes of the cluster
 //! (source: `cprov/controllers/service/controller.go`).
 
@@ -165,7 +165,7 @@ impl ServiceController {
         &mut self,
         (key, state): (Key, &mut State),
         (target, service): (ObjRef, &Arc<Generic>),
-        told: Arc<[Sym]>,
+        told: &Arc<[Sym]>,
         cx: &mut Context<'_>,
     ) -> Next {
         let meta = service.meta.clone();
@@ -183,10 +183,10 @@ impl ServiceController {
                 return Next::Retry;
             }
         };
-        let entry = (key, Arc::clone(&told));
+        let entry = (key, Arc::clone(told));
         let before = self.balanced.insert(balancer(key).to_string(), entry);
         if address(service).is_some() || before.is_some() {
-            if before.is_some_and(|(_, nodes)| nodes != told) {
+            if before.is_some_and(|(_, nodes)| nodes != *told) {
                 let words = "Updated load balancer with new hosts";
                 self.reporter.say(Kind::Service, &meta, "UpdatedLoadBalancer", words, cx);
             }
@@ -265,7 +265,7 @@ impl Reconcile for ServiceController {
                 Some(Err(ApiError::NotFound)) => Next::Done,
                 Some(Err(_)) | None => Next::Retry,
             },
-            State::Asked(told) => self.ensured(at, (target, &service), told, cx),
+            State::Asked(told) => self.ensured(at, (target, &service), &told, cx),
             State::Dropping => {
                 if !matches!(self.desk.read(key), Some(CloudAnswer::Done)) {
                     return Next::Retry;
