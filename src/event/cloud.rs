@@ -91,6 +91,13 @@ pub enum CloudOp {
         /// Its name.
         machine: Sym,
     },
+    /// The network is to carry a node's pod addresses to it, or no longer.
+    Route {
+        /// The node.
+        node: Sym,
+        /// True: it is to.
+        on: bool,
+    },
     /// A load balancer is to send to these nodes; it is made if there is none.
     Balance {
         /// Its name.

@@ -37,6 +37,7 @@ const NODE_POOL: &str = "karpenter.sh/nodepool";
 pub(crate) struct Reader<'f> {
     from: Option<&'f CloudSection>,
     hosted: bool,
+    ranges: bool,
     at: Place,
     types: Vec<MachineType>,
     groups: Vec<Group>,
@@ -97,7 +98,8 @@ impl<'f> Reader<'f> {
         let zones = from.iter().flat_map(|c| &c.zones).map(|z| Sym::new(z)).collect();
         let hosted = file.cluster.control_plane.is_some();
         let (groups, blueprints) = (Vec::new(), Vec::new());
-        Self { from, hosted, at, types, groups, blueprints, zones, latency }
+        let ranges = file.cluster.pod_cidr.is_some();
+        Self { from, hosted, ranges, at, types, groups, blueprints, zones, latency }
     }
 
     /// The nodes of a pool; one with a machine type is a node group.
@@ -232,6 +234,10 @@ impl<'f> Reader<'f> {
                 "leave cluster.controlPlane out: nodes that come and go are not modelled with it";
             report.error(&self.at, "is given beside cluster.controlPlane", hint);
         }
+        if from.routes && !self.ranges {
+            let hint = "write cluster.podCIDR: 10.244.0.0/16";
+            report.error(&self.at.key("routes"), "no node has a range of pod addresses", hint);
+        }
         let at = self.at.clone();
         let autoscaler = from.autoscaler.as_ref();
         let autoscaler = autoscaler.and_then(|a| self.autoscaler(a, &at.key("autoscaler"), report));
@@ -251,6 +257,7 @@ impl<'f> Reader<'f> {
             spot_life,
             failures,
             limit: from.limit.map_or(LIMIT, |l| (l.qps, l.burst)),
+            routes: from.routes,
             repairs: from.repairs.unwrap_or(true),
             manager_limit: MANAGER,
             autoscaler,

@@ -2,12 +2,14 @@
 //! (§5.1), Karpenter (§5.2), spot machines (§5.4), what it all costs, and what a scenario may not
 //! say of it.
 
+use super::partitions::holds;
 use super::support::{plan_with, root, snapshot};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use wavetank::api::Obj;
 use wavetank::api::node::{Node, keys};
+use wavetank::api::pod::{ConditionType, Truth};
 use wavetank::api::versions::Versions;
 use wavetank::cluster::Cluster;
 use wavetank::event::{AutoscalerEvent, Event, Record, What};
@@ -208,8 +210,27 @@ fn service_lb_has_an_address_after_the_clouds_time_and_follows_the_nodes() {
 }
 
 #[test]
+fn route_makes_the_network_of_a_new_node_available_at_its_next_look() {
+    let group = GROUP.replace("cluster:", "cluster:\n  podCIDR: 10.244.0.0/16");
+    let (diary, _) = play(&format!(
+        "until: 20m{group}cloud:{TYPES}  routes: true\n  autoscaler: {{kind: cluster-autoscaler}}\n\
+         objects:{}",
+        pods("web", 6, "600m")
+    ));
+    let name = diary.granted()[0].1;
+    let story = diary.of_node(name);
+    let network =
+        |n: &Node| n.status.conditions.get(ConditionType::NetworkUnavailable).map(|c| c.status);
+    let none = story.iter().find(|(_, n, _)| network(n) == Some(Truth::True)).unwrap().0;
+    let some = story.iter().find(|(_, n, _)| network(n) == Some(Truth::False)).unwrap().0;
+    assert!(some > none && some - none < 11.0, "every 10 s: {none} to {some}");
+    let bound = diary.said("Scheduled").into_iter().filter(|s| s.2.ends_with(name));
+    assert!(bound.into_iter().all(|s| s.0 > some), "nothing is bound to it before");
+}
+
+#[test]
 fn a_group_replaces_a_machine_that_has_died() {
-    let faults = "faults: [{nodeCrash: {node: pool-0}, at: 5m}]\n";
+    let faults = "faults: [{crash: {node: pool-0}, at: 5m}]\n";
     let cloud = TYPES.replace("request: 200ms", "request: 200ms, healthCheck: 4m");
     let (diary, _) = play(&format!("until: 30m{GROUP}cloud:{cloud}{faults}"));
     let (granted, name, ..) = diary.granted()[0];
@@ -545,4 +566,31 @@ fn an_autoscaled_cluster_has_one_digest_and_one_node_of_each_name() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), n);
+}
+
+#[test]
+fn invariants_hold_while_nodes_come_and_go_and_fail() {
+    let faults = "faults:
+  - {crash: {zone: a}, at: 4m, for: 3m}
+  - {crash: {percent: 30}, at: 12m}
+  - {watchLoss: kube-scheduler, at: 13m, for: 20s}
+  - {freeze: {count: 1}, at: 16m, for: 90s}
+workload:
+  - {at: 10m, scale: {deployment: web, replicas: 14}}
+  - {at: 20m, scale: {deployment: web, replicas: 3}}
+";
+    let rest = format!(
+        "until: 45m\ncloud:{TYPES}  failures: 0.1\n  autoscaler: {{kind: cluster-autoscaler, \
+         scale-down-delay-after-add: 2m, scale-down-unneeded-time: 2m}}\nobjects:{}{faults}",
+        pods("web", 9, "600m")
+    );
+    holds(GROUP, &rest);
+    let rest = format!(
+        "until: 45m\ncloud:{TYPES}  failures: 0.1\n  zones: [a, b]\n  autoscaler:
+    kind: karpenter
+    node-pools: [{{metadata: {{name: burst}}, spec: {{{SPOT}, disruption: {{consolidateAfter: 1m}}}}}}]
+objects:{}{faults}",
+        pods("web", 9, "600m")
+    );
+    holds("cluster: {nodes: [{name: base, count: 2, zones: [a, b], cpu: 1, memory: 4Gi}]}", &rest);
 }

@@ -296,7 +296,7 @@ fn cloud_component(name: &str) -> Option<Vec<Row>> {
             ("list watch", "", "nodes"),
         ],
         "cloud-node-controller" => {
-            vec![("get list watch update patch", "", "nodes"), ("patch", "", "nodes/status")]
+            vec![("get list watch update patch", "", "nodes"), ("patch update", "", "nodes/status")]
         }
         "cloud-node-lifecycle-controller" => vec![("get list watch patch delete", "", "nodes")],
         // Source: `CA:cloudprovider/aws/examples/cluster-autoscaler-autodiscover.yaml`.
@@ -320,7 +320,9 @@ fn cloud_component(name: &str) -> Option<Vec<Row>> {
             (READ, "policy", "poddisruptionbudgets"),
             (READ, "storage.k8s.io", "storageclasses csinodes volumeattachments"),
         ],
-        "route-controller" => vec![("list watch", "", "nodes"), ("patch", "", "nodes/status")],
+        "route-controller" => {
+            vec![("list watch", "", "nodes"), ("patch update", "", "nodes/status")]
+        }
         _ => return None,
     })
 }

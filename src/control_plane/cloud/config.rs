@@ -184,6 +184,8 @@ pub struct CloudConfig {
     pub failures: f64,
     /// Calls per second, and at one time.
     pub limit: (f64, u32),
+    /// Whether the cloud's network carries the pods' traffic, by a route per node.
+    pub routes: bool,
     /// Whether groups replace machines that have died.
     pub repairs: bool,
     /// Client limits of cloud-controller-manager.

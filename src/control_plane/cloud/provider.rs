@@ -2,6 +2,7 @@
 //! its customers send it messages ([`CloudOp`]) and ask it for what has become of them.
 
 use super::config::{CloudConfig, Group};
+use crate::engine::digest::hash_bytes;
 use crate::engine::id::Id;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
 use crate::event::cloud::{
@@ -260,6 +261,10 @@ impl Cloud {
         } else {
             self.obey(&op, cx)
         };
+        // Reads say nothing that is not folded elsewhere.
+        if !matches!(op, CloudOp::List | CloudOp::Describe { .. }) {
+            cx.fold(hash_bytes(format!("{op:?} {answer:?}").as_bytes()));
+        }
         let mut then = now + cx.network();
         if let (CloudOp::Balance { balancer, .. }, CloudAnswer::Address(_)) = (&op, &answer) {
             let ready = self.balancers.get(balancer.as_str()).map_or(now, |b| b.ready);
@@ -302,6 +307,7 @@ impl Cloud {
             CloudOp::Balance { balancer, nodes } => {
                 (self.balance(*balancer, nodes, cx), Deed::None)
             }
+            CloudOp::Route { .. } => done,
             CloudOp::Unbalance { balancer } => {
                 self.balancers.remove(balancer.as_str());
                 done

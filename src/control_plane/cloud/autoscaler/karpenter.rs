@@ -488,9 +488,8 @@ impl Karpenter {
             let offer = Offer { kind, zone, spot: spec.capacity.0 };
             let node = template(&self.config, spec.group, offer, name);
             let daemons = self.mirror.daemons_for(&node);
-            let mut with = trial.clone();
-            with.add_node(&node, &daemons);
-            match with.look(&pending.pod, 0, |n| n == name) {
+            let own_daemons = trial.add_node(&node, &daemons);
+            match trial.look(&pending.pod, 0, |n| n == name) {
                 Ok(_) => {
                     let mut asks = Resources::default();
                     daemons.iter().for_each(|d| asks.add(&d.spec.requests));
@@ -498,13 +497,13 @@ impl Karpenter {
                     let (kinds, pods) = (kinds.to_vec(), Vec::new());
                     let mut claim = Claim { pool, zone, kinds, asks, pods, name };
                     if self.join(&mut claim, pending) {
-                        with.put(pending.object, &pending.pod, name);
-                        *trial = with;
+                        trial.put(pending.object, &pending.pod, name);
                         return Ok(claim);
                     }
                 }
                 Err(reasons) => why = reasons.into_keys().collect::<Vec<_>>().join(", "),
             }
+            trial.drop_node(name, &own_daemons);
         }
         Err(why)
     }

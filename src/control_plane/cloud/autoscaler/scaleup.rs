@@ -184,15 +184,16 @@ impl ClusterAutoscaler {
                 let node = template(&self.config, group, self.offer(group, number), name(number));
                 let daemons = self.mirror.daemons_for(&node);
                 let own = node.meta.name.sym();
-                let mut with = trial.clone();
-                with.add_node(&node, &daemons);
-                match with.look(&pending.pod, 0, |n| n == own) {
+                let own_daemons = trial.add_node(&node, &daemons);
+                match trial.look(&pending.pod, 0, |n| n == own) {
                     Ok(_) => {
-                        trial = with;
                         new.insert(own);
                         found = Some(own);
                     }
-                    Err(reasons) => note(&mut why[i], reasons),
+                    Err(reasons) => {
+                        trial.drop_node(own, &own_daemons);
+                        note(&mut why[i], reasons);
+                    }
                 }
             }
             match found {

@@ -226,18 +226,25 @@ impl<'p> Trial<'p> {
     }
 
     /// A new node with the pods that come to every such node.
-    pub fn add_node(&mut self, node: &Arc<Node>, daemons: &[Arc<Pod>]) {
+    pub fn add_node(&mut self, node: &Arc<Node>, daemons: &[Arc<Pod>]) -> Vec<ObjRef> {
         self.cache.set_node(node, 0);
-        for pod in daemons {
-            self.put_new(pod, node.meta.name.sym());
+        daemons.iter().map(|pod| self.put_new(pod, node.meta.name.sym())).collect()
+    }
+
+    /// The node is not there after all, nor are the pods that came with it.
+    pub fn drop_node(&mut self, node: Sym, daemons: &[ObjRef]) {
+        for object in daemons {
+            self.cache.remove_pod(*object);
         }
+        self.cache.remove_node(node);
     }
 
     /// A pod that nobody has made yet is on a node now.
-    pub fn put_new(&mut self, pod: &Arc<Pod>, node: Sym) {
+    fn put_new(&mut self, pod: &Arc<Pod>, node: Sym) -> ObjRef {
         let object = ObjRef { slot: self.next, generation: u32::MAX };
         self.next += 1;
         self.cache.add_pod(object, pod, node, true);
+        object
     }
 
     /// A number that nothing on this trial cluster has had.

@@ -6,6 +6,7 @@
 
 mod lifecycle;
 mod node;
+mod route;
 mod service;
 
 pub use node::provider_id;
@@ -25,6 +26,7 @@ pub const FIRST_ROW: u8 = 200;
 const NODE: u8 = FIRST_ROW;
 const LIFECYCLE: u8 = FIRST_ROW + 1;
 const SERVICE: u8 = FIRST_ROW + 2;
+const ROUTE: u8 = FIRST_ROW + 3;
 
 /// What it watches.
 pub const KINDS: &[Kind] = &[Kind::Node, Kind::Service];
@@ -71,6 +73,7 @@ pub struct CloudManager {
     node: Runner<node::CloudNode>,
     lifecycle: Runner<lifecycle::CloudNodeLifecycle>,
     service: Runner<service::ServiceController>,
+    route: Runner<route::RouteController>,
 }
 
 impl CloudManager {
@@ -88,6 +91,7 @@ impl CloudManager {
                 limit(),
             ),
             service: Runner::new(service::ServiceController::default(), SERVICE, address, limit()),
+            route: Runner::new(route::RouteController::new(config.routes), ROUTE, address, limit()),
         }
     }
 
@@ -98,6 +102,7 @@ impl CloudManager {
         if kind == Kind::Node {
             self.node.on_change(change, before, &self.caches, cx);
             self.lifecycle.on_change(change, before, &self.caches, cx);
+            self.route.on_change(change, before, &self.caches, cx);
         }
         self.service.on_change(change, before, &self.caches, cx);
     }
@@ -112,6 +117,7 @@ impl CloudManager {
         match row {
             NODE => self.node.handle(event, &self.caches, cx),
             LIFECYCLE => self.lifecycle.handle(event, &self.caches, cx),
+            ROUTE => self.route.handle(event, &self.caches, cx),
             _service => self.service.handle(event, &self.caches, cx),
         }
     }
@@ -121,6 +127,7 @@ impl CloudManager {
         match u8::try_from(row) {
             Ok(NODE) => self.node.on_answer(token, outcome, &self.caches, cx),
             Ok(LIFECYCLE) => self.lifecycle.on_answer(token, outcome, &self.caches, cx),
+            Ok(ROUTE) => self.route.on_answer(token, outcome, &self.caches, cx),
             Ok(_) | Err(_) => self.service.on_answer(token, outcome, &self.caches, cx),
         }
     }
@@ -136,6 +143,11 @@ impl CloudManager {
             LIFECYCLE => {
                 if let Some(key) = self.lifecycle.inner.desk.put(token, answer) {
                     self.lifecycle.resume(key, &self.caches, cx);
+                }
+            }
+            ROUTE => {
+                if let Some(key) = self.route.inner.desk.put(token, answer) {
+                    self.route.resume(key, &self.caches, cx);
                 }
             }
             _service => {

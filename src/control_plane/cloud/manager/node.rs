@@ -4,9 +4,11 @@
 
 use super::super::config::CloudConfig;
 use super::Desk;
+use super::route::with_route;
 use crate::api::node::{Node, keys};
+use crate::api::pod::ConditionType;
 use crate::api::request::{ApiError, Op, Outcome};
-use crate::api::versions::Change;
+use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj};
 use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
 use crate::control_plane::controllers::Reporter;
@@ -31,6 +33,8 @@ pub(super) enum State {
     Begin,
     /// The cloud has been asked.
     Asked,
+    /// It has been written that the node has no route yet.
+    Unrouted(Machine),
     /// The node has been written.
     Written,
 }
@@ -44,6 +48,11 @@ fn uninitialized(node: &Node) -> bool {
 pub fn provider_id(config: &CloudConfig, zone: Sym, name: Sym) -> Sym {
     let scheme = config.provider.scheme();
     Sym::new(&format!("{scheme}:///{zone}/{name}"))
+}
+
+fn write(key: Key, target: ObjRef, op: Op) -> Next {
+    let (kind, ns, name) = (Kind::Node, Sym::EMPTY, key.name);
+    Next::Call(vec![Call { kind, ns, name, target: Some(target), op }])
 }
 
 impl CloudNode {
@@ -129,10 +138,22 @@ impl Reconcile for CloudNode {
                 let Some(CloudAnswer::Machine(machine)) = self.desk.read(key) else {
                     return Next::Retry;
                 };
+                let known = node.status.conditions.get(ConditionType::NetworkUnavailable);
+                if self.config.routes && known.is_none() {
+                    *state = State::Unrouted(machine);
+                    let bare = with_route(node, false, cx);
+                    return write(key, target, Op::UpdateStatus(Obj::Node(Arc::new(bare))));
+                }
                 *state = State::Written;
                 let op = Op::Update(Obj::Node(Arc::new(self.initialized(node, &machine))));
-                let (kind, ns, name) = (Kind::Node, Sym::EMPTY, key.name);
-                Next::Call(vec![Call { kind, ns, name, target: Some(target), op }])
+                write(key, target, op)
+            }
+            State::Unrouted(machine) => {
+                let Some(Ok(success)) = answers.first() else { return Next::Retry };
+                let Some(node) = success.value.as_node() else { return Next::Retry };
+                *state = State::Written;
+                let op = Op::Update(Obj::Node(Arc::new(self.initialized(node, &machine))));
+                write(key, target, op)
             }
             State::Written => {
                 let meta = node.meta.clone();
