@@ -15,8 +15,10 @@ pub struct Node {
     pub unschedulable: bool,
     /// `spec.taints`.
     pub taints: Arc<[Taint]>,
-    /// `spec.podCIDR` and `spec.providerID`, as far as given.
+    /// `spec.podCIDR`, if given.
     pub pod_cidr: Sym,
+    /// `spec.providerID`, if given.
+    pub provider_id: Sym,
     /// Status.
     pub status: NodeStatus,
     /// The original document, if it came from a file.
@@ -53,6 +55,12 @@ pub mod keys {
     pub const ZONE: &str = "topology.kubernetes.io/zone";
     /// Region label.
     pub const REGION: &str = "topology.kubernetes.io/region";
+    /// Label of the machine type.
+    pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
+    /// Taint of a node that the cloud's controllers have not seen to yet.
+    pub const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+    /// Taint of a node whose machine is shut down.
+    pub const SHUT_DOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
     /// Hostname label.
     pub const HOSTNAME: &str = "kubernetes.io/hostname";
     /// Label and taint of a node of the control plane.

@@ -61,6 +61,9 @@ pub enum Next {
     Requeue(SimDuration),
     /// Failed: look again after the queue's back-off.
     Retry,
+    /// Something else than the API server has been asked: re-enter when [`Runner::resume`] says
+    /// that it has answered.
+    Wait,
 }
 
 /// Requests nobody waits for: Kubernetes Events, and writes that the next pass repeats if they got
@@ -388,7 +391,25 @@ impl<C: Reconcile> Runner<C> {
                 let after = self.queue.backoff(key, cx.now());
                 self.finish(worker, Some(after), cx);
             }
+            Next::Wait => {
+                if let Some(busy) = self.busy[worker].as_mut() {
+                    busy.waiting = usize::MAX;
+                }
+            }
         }
+    }
+
+    /// What the sync of a key has waited for has come.
+    pub fn resume(&mut self, key: Key, caches: &Cache, cx: &mut Context<'_>) {
+        let waits = |b: &Busy<C::State>| b.key == key && b.waiting == usize::MAX;
+        let Some(worker) = self.busy.iter().position(|b| b.as_ref().is_some_and(waits)) else {
+            return;
+        };
+        if let Some(busy) = self.busy[worker].as_mut() {
+            busy.waiting = 0;
+        }
+        self.enter(worker, caches, cx);
+        self.arm(cx);
     }
 
     fn call(&mut self, worker: usize, calls: Vec<Call>, cx: &mut Context<'_>) {

@@ -8,11 +8,12 @@ use super::outages::Part;
 use super::spec::{Component, Fault, FaultKind, Whom};
 use crate::api::Kind;
 use crate::api::versions::Change;
+use crate::control_plane::cloud::manager::FIRST_ROW;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimTime, Sym};
-use crate::event::{Address, Canary, Event, NodeEvent, Role, What};
+use crate::event::{Address, AutoscalerEvent, Canary, Event, NodeEvent, Role, What};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::AtomicU64;
 
@@ -64,7 +65,9 @@ const fn lost(role: Role) -> Option<Canary> {
         | Role::MetricsServer
         | Role::Candidate
         | Role::Proxies
-        | Role::Clients => None,
+        | Role::Clients
+        | Role::CloudManager
+        | Role::Autoscaler => None,
     }
 }
 
@@ -137,6 +140,11 @@ impl Cluster {
                     self.scheduler.handle(event, cx);
                 }
             }
+            Event::Controller { controller, event } if controller >= FIRST_ROW => {
+                if let Some(clouds) = &mut self.cloud {
+                    clouds.manager.handle(controller, event, cx);
+                }
+            }
             Event::Controller { controller, event } => {
                 if self.lives.controllers.hears(entry.seq) {
                     self.controllers.handle(controller, event, cx);
@@ -174,6 +182,15 @@ impl Cluster {
             Event::Trouble(event) => self.trouble(event, entry.seq),
             Event::Proxy(event) => self.proxy_event(event, entry.seq),
             Event::Traffic(event) => self.traffic_event(event, entry.seq),
+            Event::Cloud(event) => self.cloud_event(event, entry.seq),
+            Event::Autoscaler(event) => self.autoscaler_event(event, entry.seq),
+        }
+    }
+
+    /// An event of the autoscaler of nodes.
+    fn autoscaler_event(&mut self, event: AutoscalerEvent, seq: u64) {
+        if let Some(it) = self.cloud.as_mut().and_then(|c| c.autoscaler.as_mut()) {
+            it.handle(event, &mut self.shared.context(seq));
         }
     }
 
@@ -204,6 +221,16 @@ impl Cluster {
             Role::User => self.driver.on_pod(change, before, cx),
             Role::MetricsServer => self.metrics.on_pod(change),
             Role::Proxies | Role::Clients => self.tell_requests(client.role, change, hop),
+            Role::CloudManager => {
+                if let Some(clouds) = &mut self.cloud {
+                    clouds.manager.on_change(change, before, cx);
+                }
+            }
+            Role::Autoscaler => {
+                if let Some(it) = self.cloud.as_mut().and_then(|c| c.autoscaler.as_mut()) {
+                    it.on_change(change, cx);
+                }
+            }
             Role::ApiServer | Role::Candidate => {}
         }
     }
@@ -246,6 +273,16 @@ impl Cluster {
             Role::User => self.driver.on_answer(token, &outcome, cx),
             Role::Candidate => self.candidate_answer(to, token, &outcome, seq),
             Role::ApiServer | Role::MetricsServer | Role::Proxies | Role::Clients => {}
+            Role::CloudManager => {
+                if let Some(clouds) = &mut self.cloud {
+                    clouds.manager.on_answer(to.index, token, outcome, cx);
+                }
+            }
+            Role::Autoscaler => {
+                if let Some(it) = self.cloud.as_mut().and_then(|c| c.autoscaler.as_mut()) {
+                    it.on_answer(token, &outcome, cx);
+                }
+            }
         }
     }
 
@@ -303,8 +340,7 @@ impl Cluster {
             return;
         }
         let cx = &mut self.shared.context(seq);
-        let zone = |i: u32| plan.cluster.nodes[i as usize].zone;
-        let mut struck = victims(row, fault, &self.nodes, zone, cx);
+        let mut struck = victims(row, fault, &self.nodes, cx);
         let until = fault.lasts.map_or(SimTime::MAX, |span| cx.now() + span);
         match fault.lasts {
             _ if Links::ends_itself(fault) => {}
@@ -501,24 +537,35 @@ impl Cluster {
         self.forget_link(index, hits == Blow::Machine);
         if hits == Blow::Machine {
             self.machine_ends(index, hop);
+            self.cloud_hears(node, false, hop);
         }
     }
 
     /// A machine that was told to shut down is off.
     fn power_off(&mut self, index: u32, seq: u64) {
-        let cx = &mut self.shared.context(seq);
+        let node = self.nodes[index as usize].name();
+        let what = What::Noticed { who: node, node, step: "machine is off" };
+        let hop = self.shared.context(seq).record(what);
+        self.goes_down(index, hop);
+        // Who told it to go down may have wanted it back before it was off.
+        if !self.away.holds(Part::Machine, index) {
+            self.nodes[index as usize].power_on(&mut self.shared.context(hop));
+        }
+    }
+
+    /// A machine has no power any more, and all that knows of it by its connection notices.
+    pub(super) fn goes_down(&mut self, index: u32, hop: u64) {
+        let cx = &mut self.shared.context(hop);
         let agent = &mut self.nodes[index as usize];
+        if !agent.machine_up() {
+            return;
+        }
         let (node, address) = (agent.name(), agent.address());
-        let hop = cx.record(What::Noticed { who: node, node, step: "machine is off" });
         agent.crash(hop, cx);
         self.api.watches.close(address);
         cx.at_hop(hop, |cx| self.controllers.heartbeat_stopped(node, cx));
         self.forget_link(index, true);
         self.machine_ends(index, hop);
-        // Who told it to go down may have wanted it back before it was off.
-        if !self.away.holds(Part::Machine, index) {
-            self.nodes[index as usize].power_on(&mut self.shared.context(hop));
-        }
     }
 
     pub(super) fn heal(&mut self, row: u32, what: FaultKind, index: u32, seq: u64) {
@@ -542,6 +589,9 @@ impl Cluster {
             Blow::Kubelet => agent.start_kubelet(cx),
             Blow::Connection => {}
         });
+        if matches!(hits, Blow::Machine | Blow::Orderly) {
+            self.cloud_hears(node, true, hop);
+        }
         // A cut network has its own say in that.
         let cut = self.links.broken.get(&index).is_some_and(|b| b.down || b.dead);
         if hits == Blow::Connection && !cut {

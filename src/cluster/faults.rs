@@ -2,7 +2,7 @@
 
 use super::outages::Part;
 use super::spec::{Fault, FaultKind, Whom};
-use crate::engine::{Purpose, Sym, num};
+use crate::engine::{Purpose, num};
 use crate::event::Context;
 use crate::node::NodeAgent;
 
@@ -70,18 +70,15 @@ pub(super) const fn ails(what: FaultKind) -> bool {
 }
 
 /// The nodes that a fault strikes, by index, in order of the cluster's list.
-pub(super) fn victims(
-    row: u32,
-    fault: &Fault,
-    nodes: &[NodeAgent],
-    zone_of: impl Fn(u32) -> Sym,
-    cx: &Context<'_>,
-) -> Vec<u32> {
-    let all = (0..num::u32_of(nodes.len())).collect::<Vec<u32>>();
+pub(super) fn victims(row: u32, fault: &Fault, nodes: &[NodeAgent], cx: &Context<'_>) -> Vec<u32> {
+    let there = |i: &u32| !nodes[*i as usize].retired();
+    let all = (0..num::u32_of(nodes.len())).filter(there).collect::<Vec<u32>>();
     let name = |i: u32| nodes[i as usize].name();
     match &fault.whom {
         Whom::Names(names) => all.into_iter().filter(|&i| names.contains(&name(i))).collect(),
-        Whom::Zone(zone) => all.into_iter().filter(|&i| zone_of(i) == *zone).collect(),
+        Whom::Zone(zone) => {
+            all.into_iter().filter(|&i| nodes[i as usize].zone() == *zone).collect()
+        }
         Whom::Selector(selector, count) => {
             let matching: Vec<u32> =
                 all.into_iter().filter(|&i| selector.matches(nodes[i as usize].labels())).collect();
@@ -100,7 +97,7 @@ pub(super) fn victims(
         Whom::Count(count) => draw_some(row, all, *count, cx),
         Whom::Share(of, percent) => {
             let one = Fault { whom: (**of).clone(), ..fault.clone() };
-            let from = victims(row, &one, nodes, zone_of, cx);
+            let from = victims(row, &one, nodes, cx);
             let count = (num::u32_of(from.len()) * percent + 50) / 100;
             draw_some(row, from, count.max(1), cx)
         }

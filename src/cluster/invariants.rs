@@ -273,7 +273,9 @@ impl Checker {
             | Role::MetricsServer
             | Role::Proxies
             | Role::Clients
-            | Role::Candidate => return None,
+            | Role::Candidate
+            | Role::CloudManager
+            | Role::Autoscaler => return None,
         };
         if audience.0 != Some(to) {
             *audience = (Some(to), FxHashMap::default());
@@ -329,7 +331,7 @@ impl Checker {
     fn room(&mut self, cluster: &Cluster, index: u32) -> Finding {
         self.looked += 1;
         let agent = &cluster.nodes[index as usize];
-        let offer = &cluster.plan.cluster.nodes[index as usize].allocatable;
+        let offer = agent.offer();
         let (mut cpu, mut memory, mut pods) = (0, 0, 0);
         for spec in agent.admitted() {
             cpu += spec.requests.cpu_milli;

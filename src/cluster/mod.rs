@@ -2,6 +2,7 @@
 //! clone is a snapshot), the wiring on one page (`dispatch`), the scenario's user.
 
 mod awaits;
+mod cloud;
 mod control;
 mod dispatch;
 mod faults;
@@ -67,6 +68,8 @@ pub struct Cluster {
     requests: Option<Box<requests::Requests>>,
     /// The nodes of the control plane, if it runs on nodes.
     control: Option<Box<control::Control>>,
+    /// The cloud around it, if there is one.
+    cloud: Option<Box<cloud::Clouds>>,
     faults_open: usize,
     events: u64,
 }
@@ -132,6 +135,7 @@ impl Cluster {
             lives: lives::Lives::default(),
             requests: requests::Requests::of(&plan),
             control: None,
+            cloud: cloud::Clouds::new(&plan, &world),
             faults_open: plan.faults.len(),
             nodes,
             by_name,
@@ -212,6 +216,7 @@ impl Cluster {
         self.start_requests();
         self.start_awaits();
         self.start_outages();
+        self.start_cloud();
     }
 
     /// Watches of those who have nothing to list.
@@ -337,6 +342,7 @@ fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>)
 }
 
 /// What all nodes share.
+#[derive(Debug, Clone)]
 struct World {
     /// By runtime.
     latencies: [Arc<NodeLatencies>; 3],
@@ -364,6 +370,8 @@ fn latencies(spec: &ClusterSpec, runtime: RuntimeName) -> NodeLatencies {
 fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
     Setup {
         name: node.name,
+        zone: node.zone,
+        provider_id: cloud::provider_id(node, spec),
         labels: node.labels,
         taints: node.taints.clone().into(),
         capacity: Arc::clone(&node.capacity),

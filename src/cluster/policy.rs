@@ -13,7 +13,7 @@ pub(super) fn scheduler(plan: &Plan, address: Address) -> Scheduler {
     Scheduler::new(address, config(plan))
 }
 
-fn config(plan: &Plan) -> SchedulerConfig {
+pub(super) fn config(plan: &Plan) -> SchedulerConfig {
     let spec = &plan.cluster.scheduler;
     let mut config = match &spec.config {
         Some(given) => SchedulerConfig::clone(given),

@@ -159,8 +159,30 @@ pub struct ClusterSpec {
     pub metrics_resolution: SimDuration,
     /// kube-proxy on all nodes.
     pub proxy: crate::node::proxy::ProxyConfig,
+    /// The cloud around the cluster, if there is one.
+    pub cloud: Option<Arc<CloudPlan>>,
     /// The nodes that run the control plane; none for one of each component that runs nowhere.
     pub control_plane: Option<ControlPlane>,
+}
+
+/// A cloud, and what its new machines are made of.
+#[derive(Debug, Clone)]
+pub struct CloudPlan {
+    /// The cloud.
+    pub config: Arc<crate::control_plane::cloud::CloudConfig>,
+    /// A node of each group or pool, without what depends on its name, zone and type.
+    pub blueprints: Vec<NodeSpec>,
+}
+
+/// Which machine of the cloud a node runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineOf {
+    /// Its group, by row.
+    pub group: u16,
+    /// Its type, by row.
+    pub kind: u16,
+    /// Of spare capacity.
+    pub spot: bool,
 }
 
 /// A control plane on nodes: each of them runs etcd, API server, scheduler and controller manager
@@ -215,6 +237,8 @@ pub struct NodeSpec {
     pub runtime: crate::node::RuntimeName,
     /// Static pods, under their own names, without the node's.
     pub statics: Arc<[Arc<crate::api::Pod>]>,
+    /// The machine of the cloud that it runs on; none: of no cloud.
+    pub machine: Option<MachineOf>,
 }
 
 /// Client-side rate limits: requests per second and burst.
@@ -791,6 +815,13 @@ pub enum Expect {
         at_least: u64,
         /// Greatest number.
         at_most: u64,
+    },
+    /// The machines of a node pool, or all, cost at most this, in millionths of the currency.
+    Cost {
+        /// Pool; none for all.
+        pool: Option<String>,
+        /// Greatest cost.
+        at_most_micro: u64,
     },
     /// So many warnings of admission whose text holds this.
     Warned {

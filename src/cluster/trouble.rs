@@ -214,10 +214,8 @@ impl Cluster {
             hosts.sort_unstable();
             return hosts;
         }
-        let plan = std::sync::Arc::clone(&self.plan);
-        let zone = |i: u32| plan.cluster.nodes[i as usize].zone;
         let one = Fault { whom: whom.clone(), ..fault.clone() };
-        victims(key, &one, &self.nodes, zone, &self.shared.context(seq))
+        victims(key, &one, &self.nodes, &self.shared.context(seq))
     }
 
     /// It ends.

@@ -49,21 +49,31 @@ impl Cluster {
     pub(super) fn gives_notice(&mut self, row: u32, notice: SimDuration, struck: &[u32], seq: u64) {
         for &node in struck {
             let name = self.nodes[node as usize].name();
-            let cx = &mut self.shared.context(seq);
-            let step = "gets notice";
-            let hop = cx.record(What::Noticed { who: Sym::new("provider"), node: name, step });
+            let hop = self.hears_notice(name, seq);
             let taken = TroubleEvent::Taken { fault: row, node };
             self.shared.context(hop).after(notice, Event::Trouble(taken));
-            let taint = Taint {
-                key: Sym::new(TAINT),
-                value: Sym::EMPTY,
-                effect: Effect::NoSchedule,
-                added: Stamp::default(),
-            };
-            let op = Op::NodeTaints { remove: Arc::from([]), add: Arc::from([taint]) };
-            self.act_on_node(name, op, hop);
+            self.taint_noticed(name, hop);
             self.driver.drain(User::Admin, name, &mut self.shared.context(hop));
         }
+    }
+
+    /// The provider says that it will take a machine.
+    pub(super) fn hears_notice(&mut self, name: Sym, seq: u64) -> u64 {
+        let cx = &mut self.shared.context(seq);
+        let step = "gets notice";
+        cx.record(What::Noticed { who: Sym::new("provider"), node: name, step })
+    }
+
+    /// The node of a machine that will be taken gets a taint.
+    pub(super) fn taint_noticed(&mut self, name: Sym, hop: u64) {
+        let taint = Taint {
+            key: Sym::new(TAINT),
+            value: Sym::EMPTY,
+            effect: Effect::NoSchedule,
+            added: Stamp::default(),
+        };
+        let op = Op::NodeTaints { remove: Arc::from([]), add: Arc::from([taint]) };
+        self.act_on_node(name, op, hop);
     }
 
     /// A machine is taken; later looks at the same one see to its Node, and to what comes after it.
@@ -75,6 +85,8 @@ impl Cluster {
             self.links.taken.insert((row, node), false);
             let all = struck.iter().all(|n| self.links.taken.contains_key(&(row, *n)));
             self.strike(row, FaultKind::NodeCrash, node, seq);
+            let name = self.nodes[node as usize].name();
+            self.cloud_loses(name, node, seq);
             if all && fault.lasts.is_none() {
                 self.faults_open -= 1;
                 self.fault_heard(row, true, seq);

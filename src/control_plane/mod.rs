@@ -2,6 +2,7 @@
 //! and watches; only the API server touches etcd.
 
 pub mod apiserver;
+pub mod cloud;
 pub mod controllers;
 pub mod etcd;
 pub mod scheduler;

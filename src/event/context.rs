@@ -1,6 +1,7 @@
 //! The [`Context`] is all a component may do: read the time, draw, schedule, cancel, submit,
 //! record, and read the shared table of versions at its own cursor.
 
+use super::cloud::{CloudCall, CloudEvent};
 use super::lease::Leases;
 use super::record::{Record, What};
 use super::traffic::Traffic;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub queue: Queue<Event>,
     /// Requests in flight.
     pub requests: Arena<InFlight>,
+    /// Messages on their way to the cloud.
+    pub cloud_calls: Arena<CloudCall>,
     /// All chance.
     pub draws: Draws,
     /// The table of object versions.
@@ -80,6 +83,7 @@ impl Shared {
         Self {
             queue: Queue::default(),
             requests: Arena::default(),
+            cloud_calls: Arena::default(),
             draws: Draws::new(seed),
             versions: Versions::default(),
             digest: Digest::default(),
@@ -320,6 +324,28 @@ impl Context<'_> {
     pub fn reply(&mut self, to: Address, token: u32, request: Id) {
         let at = self.shared.now + self.shared.network;
         self.schedule(at, Event::Answer { to, token, request });
+    }
+
+    /// Sends a message to the cloud; the answer comes as [`CloudEvent::Answer`].
+    pub fn ask_cloud(&mut self, call: CloudCall) {
+        let id = self.shared.cloud_calls.insert(call);
+        self.after(self.shared.network, Event::Cloud(CloudEvent::Arrive(id)));
+    }
+
+    /// A message to the cloud.
+    #[must_use]
+    pub fn cloud_call(&self, id: Id) -> Option<&CloudCall> {
+        self.shared.cloud_calls.get(id)
+    }
+
+    /// A message to the cloud, for it to fill in the answer.
+    pub fn cloud_call_mut(&mut self, id: Id) -> Option<&mut CloudCall> {
+        self.shared.cloud_calls.get_mut(id)
+    }
+
+    /// Takes a message out: whoever gets the answer frees it.
+    pub fn take_cloud_call(&mut self, id: Id) -> Option<CloudCall> {
+        self.shared.cloud_calls.remove(id)
     }
 
     /// One way between a client and the API server.

@@ -2,6 +2,7 @@
 //! and the [`context::Context`], which is all a component may do.
 
 pub mod canary;
+pub mod cloud;
 pub mod context;
 pub mod lease;
 pub mod record;
@@ -9,6 +10,7 @@ pub mod traffic;
 pub mod usage;
 
 pub use canary::Canary;
+pub use cloud::{AutoscalerEvent, CloudEvent};
 pub use context::{Context, Shared};
 pub use record::{Record, What};
 
@@ -36,6 +38,10 @@ pub enum Role {
     Proxies,
     /// Clients in the cluster, as far as traffic has to know which pods they are.
     Clients,
+    /// A cloud-controller-manager.
+    CloudManager,
+    /// The autoscaler of nodes.
+    Autoscaler,
 }
 
 impl Role {
@@ -52,6 +58,8 @@ impl Role {
             Self::Candidate => "candidate",
             Self::Proxies => "kube-proxy",
             Self::Clients => "clients",
+            Self::CloudManager => "cloud-controller-manager",
+            Self::Autoscaler => "autoscaler",
         }
     }
 }
@@ -133,6 +141,10 @@ pub enum Event {
     Control(ControlEvent),
     /// Something about what is cut, late or taken away.
     Trouble(TroubleEvent),
+    /// To the cloud, or from it.
+    Cloud(CloudEvent),
+    /// To the autoscaler of nodes.
+    Autoscaler(AutoscalerEvent),
     /// To the kube-proxy of a node.
     Proxy(ProxyEvent),
     /// Something that changes what requests come to.

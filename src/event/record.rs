@@ -170,6 +170,21 @@ pub enum What {
         /// What.
         step: &'static str,
     },
+    /// A machine of the cloud is paid for from now on, or no longer.
+    Machine {
+        /// Its name, which is its node's.
+        node: Sym,
+        /// Its node group or pool.
+        pool: Sym,
+        /// Its type.
+        kind: Sym,
+        /// Of spare capacity.
+        spot: bool,
+        /// Price, millionths of the currency per hour.
+        micro_per_hour: u32,
+        /// True if it is paid for from now on.
+        on: bool,
+    },
     /// The scenario does something: row of the plan.
     Scenario {
         /// What, as a short phrase.

@@ -73,6 +73,10 @@ pub struct NodeLatencies {
 pub struct Setup {
     /// Name.
     pub name: Sym,
+    /// Zone; may be empty.
+    pub zone: Sym,
+    /// `spec.providerID`, if it is known from the start.
+    pub provider_id: Sym,
     /// Labels.
     pub labels: LabelSet,
     /// Taints it registers with.
@@ -129,6 +133,8 @@ pub struct NodeAgent {
     booting: bool,
     /// It joins the cluster later.
     absent: bool,
+    /// The machine is gone for good, or about to be.
+    retired: bool,
     limiter: RateLimiter,
     workers: Workers,
     images: Images,
@@ -175,6 +181,7 @@ impl NodeAgent {
             boots: 0,
             booting: false,
             absent: false,
+            retired: false,
             limiter,
             workers: Workers::default(),
             images,
@@ -193,6 +200,36 @@ impl NodeAgent {
             urgent: Vec::new(),
             correlator: None,
         }
+    }
+
+    /// A machine without power, whose node nobody knows yet.
+    #[must_use]
+    pub fn unborn(setup: Arc<Setup>, index: u32, draws: &crate::engine::Draws) -> Self {
+        let made = Self::new(setup, index, draws);
+        Self { machine: Machine::Down, kubelet_up: false, ..made }
+    }
+
+    /// The machine gets no power any more once it is off.
+    pub fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// True once the machine is gone for good, or about to be.
+    #[must_use]
+    pub fn retired(&self) -> bool {
+        self.retired
+    }
+
+    /// Its zone; may be empty.
+    #[must_use]
+    pub fn zone(&self) -> Sym {
+        self.setup.zone
+    }
+
+    /// What it offers when all is well.
+    #[must_use]
+    pub fn offer(&self) -> &Resources {
+        &self.setup.allocatable
     }
 
     /// Its name.
@@ -252,6 +289,7 @@ impl NodeAgent {
                 ..Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()))
             },
             taints: Arc::clone(&self.setup.taints),
+            provider_id: self.setup.provider_id,
             status: self.status(stamp, at),
             ..Node::default()
         }
@@ -353,7 +391,7 @@ impl NodeAgent {
 
     /// The machine gets power again: it registers after its boot time.
     pub fn power_on(&mut self, cx: &mut Context<'_>) {
-        if self.machine == Machine::Up {
+        if self.machine == Machine::Up || self.retired {
             return;
         }
         self.machine = Machine::Up;

@@ -7,7 +7,7 @@ use super::service;
 use super::workloads::{WorkloadRow, longest_below};
 use crate::api::workload::IntOrPercent;
 use crate::cluster::spec::{EventMatch, Expect, Refusals};
-use crate::engine::SimDuration;
+use crate::engine::{SimDuration, num};
 use serde::Serialize;
 
 /// The verdict on one assertion.
@@ -25,6 +25,14 @@ pub struct Verdict {
 #[must_use]
 pub fn judge(metrics: &Metrics) -> Vec<Verdict> {
     metrics.plan.expect.iter().map(|expect| one(expect, metrics)).collect()
+}
+
+fn cost(metrics: &Metrics, pool: Option<&str>, at_most: u64) -> Verdict {
+    let spent = metrics.bills.as_deref().map_or(0, |bills| bills.micro(pool));
+    let money = |micro: u128| format!("{:.2}", num::float_wide(micro) / 1e6);
+    let whose = pool.map_or_else(|| "machines".to_owned(), |pool| format!("machines of {pool}"));
+    let most = u128::from(at_most);
+    verdict(spent <= most, format!("{whose} cost at most {}", money(most)), money(spent))
 }
 
 fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
@@ -78,6 +86,7 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
             refused(metrics, which, (*at_least, *at_most))
         }
         Expect::Event { which, at_least, at_most } => event(metrics, which, (*at_least, *at_most)),
+        Expect::Cost { pool, at_most_micro } => cost(metrics, pool.as_deref(), *at_most_micro),
         Expect::Warned { message, at_least } => {
             let count = metrics.refusals.count_warnings(message);
             let expected = format!("at least {at_least} warnings with {message:?}");

@@ -234,6 +234,7 @@ fn node(o: &Node, epoch_s: u32) -> Object {
     let taints: Vec<Value> = o.taints.iter().map(taint).collect();
     put(&mut spec, "taints", (!taints.is_empty()).then_some(taints));
     put(&mut spec, "podCIDR", (!o.pod_cidr.is_empty()).then(|| o.pod_cidr.as_str()));
+    put(&mut spec, "providerID", (!o.provider_id.is_empty()).then(|| o.provider_id.as_str()));
     let mut status = given;
     for (field, amounts) in
         [("capacity", &o.status.capacity), ("allocatable", &o.status.allocatable)]

@@ -4,6 +4,7 @@
 //! 100 ns: columns by dense number, no text, no allocation. What a pod did is written to the
 //! sink when the pod is gone.
 
+use super::cost::Bills;
 use super::downtime::{Need, needs};
 use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
@@ -84,6 +85,8 @@ pub struct Metrics {
     pub needs: Vec<Option<Need>>,
     /// Waiting time by reason and lost work, if somebody asks for them.
     pub strain: Option<Box<Strain>>,
+    /// What machines of the cloud cost, if there are any.
+    pub bills: Option<Box<Bills>>,
     sink: Option<Box<dyn RowSink>>,
     line: Line,
     /// Who deletes pods because of taints: the controller's own account, and since 1.29 the one it
@@ -134,6 +137,7 @@ impl Metrics {
             longest_wait: 0,
             needs: Vec::new(),
             strain: plan.expect.iter().any(strains).then(Box::default),
+            bills: None,
             sink,
             line: Line::default(),
             evictors: [Sym::new("taint-eviction-controller"), Sym::new("node-controller")],
@@ -591,6 +595,13 @@ impl Observer for Metrics {
             What::Scheduled { pod, node, evaluated, .. } => {
                 self.scheduled(pod, node, evaluated);
             }
+            What::Machine { node, pool, kind, spot, micro_per_hour, on } => {
+                let bill = (node, pool, kind, spot, micro_per_hour);
+                self.bills.get_or_insert_default().turn(bill, on, record.time);
+                if !on {
+                    self.nodes.retire(node, record.time);
+                }
+            }
             What::Fault { fault, node, step } => self.fault(record.time, fault, node, step),
             What::Lost { row, cause, count } => self.traffic.lost(row, cause, count),
             What::Flow { .. }
@@ -617,6 +628,9 @@ impl Observer for Metrics {
         self.needs = needs(&self.workloads.rows, versions);
         if let Some(strain) = &mut self.strain {
             strain.end(now);
+        }
+        if let Some(bills) = &mut self.bills {
+            bills.close(now);
         }
         self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);

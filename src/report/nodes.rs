@@ -1,5 +1,6 @@
 //! Nodes and zones: what their pods request of what they offer, over time.
 
+use super::cost::Bills;
 use super::pods::NONE;
 use super::rows::Line;
 use crate::api::node::Node;
@@ -13,7 +14,7 @@ use rustc_hash::FxHashMap;
 pub const NODES_HEAD: &str = "node,zone,cpu_allocatable_cores,memory_allocatable_bytes,\
     pods_allocatable,cpu_requested_mean_percent,cpu_requested_peak_percent,\
     memory_requested_mean_percent,memory_requested_peak_percent,pods_bound_total,pods_at_end,\
-    not_ready_s,crashes,ready_at_end\n";
+    not_ready_s,crashes,ready_at_end,machine_type,price_per_hour,cost\n";
 
 /// A node that is not Ready, in [`NodeTable::heat`].
 pub const COLD: u8 = u8::MAX;
@@ -203,9 +204,7 @@ impl NodeTable {
         now: SimTime,
     ) -> (usize, bool) {
         let index = self.of_object(object, node);
-        if self.rows[index].zone == NONE {
-            self.rows[index].zone = self.zone_of(node);
-        }
+        self.place(index, node, now);
         let ready = !deleted
             && node
                 .status
@@ -230,6 +229,28 @@ impl NodeTable {
         }
         self.count(index, now, 1);
         (index, turned)
+    }
+
+    /// A node's zone is what its label says, which may come later than the node.
+    fn place(&mut self, index: usize, node: &Node, now: SimTime) {
+        let known = self.zones.get(self.rows[index].zone as usize);
+        if known.is_some_and(|zone| !zone.is_empty()) {
+            return;
+        }
+        let zone = self.zone_of(node);
+        if zone != self.rows[index].zone {
+            self.count(index, now, -1);
+            self.rows[index].zone = zone;
+            self.count(index, now, 1);
+        }
+    }
+
+    /// The machine of a node is not wanted any more: that it is not ready is no failure.
+    pub fn retire(&mut self, name: Sym, now: SimTime) {
+        let index = self.index(name);
+        let row = &mut self.rows[index];
+        row.turn(true, now);
+        row.seen = false;
     }
 
     fn zone_of(&mut self, node: &Node) -> u32 {
@@ -316,7 +337,7 @@ impl NodeTable {
 
     /// `nodes.csv`.
     #[must_use]
-    pub fn csv(&self) -> Vec<u8> {
+    pub fn csv(&self, bills: Option<&Bills>) -> Vec<u8> {
         let mut out = NODES_HEAD.as_bytes().to_vec();
         let mut line = Line::default();
         for row in &self.rows {
@@ -330,6 +351,15 @@ impl NodeTable {
             line.float(percent(row.peak.1, row.room.memory_allocatable), 2);
             line.uint(row.bound).uint(u64::from(row.pods)).seconds(SimTime(row.not_ready_ns));
             line.uint(u64::from(row.crashes)).text(if row.ready { "true" } else { "false" });
+            match bills.and_then(|bills| bills.of(row.name)) {
+                Some((bill, cost)) => {
+                    let price = num::float(i64::from(bill.micro_per_hour)) / 1e6;
+                    line.sym(bill.kind).float(price, 6).float(cost, 6);
+                }
+                None => {
+                    line.text("").text("").text("");
+                }
+            }
             out.extend_from_slice(line.end());
         }
         out

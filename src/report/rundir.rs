@@ -84,7 +84,7 @@ impl RunDir {
         metrics.close().map_err(|e| failed(&temp, "rows could not be written", &e))?;
         let summary = Summary::new(metrics, &facts.digest);
         self.write("workloads.csv", &metrics.workloads.csv(metrics.ended))?;
-        self.write("nodes.csv", &metrics.nodes.csv())?;
+        self.write("nodes.csv", &metrics.nodes.csv(metrics.bills.as_deref()))?;
         self.write("timeseries.csv", &metrics.series.csv(&metrics.nodes))?;
         if !metrics.traffic.rows.is_empty() {
             self.write("traffic.csv", &metrics.traffic.csv())?;

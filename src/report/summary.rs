@@ -1,5 +1,6 @@
 //! The outcome of a run as data: what `summary.json` holds and what the terminal page says.
 
+use super::cost::{Bills, Cost};
 use super::expect::{Verdict, judge};
 use super::faults::FaultRow;
 use super::metrics::Metrics;
@@ -58,6 +59,9 @@ pub struct Summary {
     pub refusals: Vec<RefusalRow>,
     /// Warnings of admission.
     pub warnings: Vec<WarningRow>,
+    /// What the machines of the cloud have cost; none without a cloud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// Kubernetes Events written.
     pub events: u64,
     /// Accepted in the input, but not modelled, with counts.
@@ -266,6 +270,7 @@ impl Summary {
             requests: metrics.requests.table(),
             refusals: metrics.refusals.table(),
             warnings: metrics.refusals.warnings(),
+            cost: metrics.bills.as_deref().map(Bills::cost),
             events: metrics.events,
             not_modelled: plan
                 .not_modelled

@@ -54,6 +54,7 @@ fn plan(nodes: u32) -> Plan {
         kubelet: Arc::default(),
         statics: Arc::default(),
         runtime: Default::default(),
+        machine: None,
     });
     Plan {
         name: "zone-loss".into(),
@@ -76,6 +77,7 @@ fn plan(nodes: u32) -> Plan {
             service_cidr: crate::control_plane::controllers::nodeipam::Cidr::SERVICES,
             proxy: crate::node::proxy::ProxyConfig::default(),
             pod_cidr: None,
+            cloud: None,
             metrics_resolution: SimDuration::from_secs(15),
         },
         steps: Vec::new(),

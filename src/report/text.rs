@@ -35,6 +35,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
     );
     lines.extend(fit(summary));
     lines.push(efficiency(summary));
+    lines.extend(cost(summary));
     lines.extend(batch(summary));
     lines.extend(refusals(summary));
     lines.extend(not_modelled(summary));
@@ -118,6 +119,19 @@ fn totals(s: &Summary) -> String {
     }
     parts.push(format!("{} ready at the end", p.ready_at_end));
     format!("{}.", parts.join(", "))
+}
+
+/// What the machines have cost.
+fn cost(s: &Summary) -> Option<String> {
+    let cost = s.cost.as_ref()?;
+    let pools = cost.pools.iter().map(|pool| {
+        let spot = if pool.spot > 0 { format!(", {} spot", pool.spot) } else { String::new() };
+        let machines = count(u64::from(pool.machines), "machine");
+        format!("{} {:.2} ({machines}{spot})", pool.pool, pool.cost)
+    });
+    let (total, mean, peak) = (cost.total, cost.per_hour, cost.peak_per_hour);
+    let pools = pools.collect::<Vec<_>>().join(", ");
+    Some(format!("Cost {total:.2}: {mean:.2} per hour, {peak:.2} at most. {pools}."))
 }
 
 /// What must not be overlooked.

@@ -265,6 +265,7 @@ pub(crate) fn node(n: &core::Node, doc: &Value, problems: &mut Problems) -> Node
         unschedulable: spec.unschedulable.unwrap_or(false),
         taints: taints.into(),
         pod_cidr: sym(spec.pod_cidr.as_ref()),
+        provider_id: sym(spec.provider_id.as_ref()),
         status: n.status.as_ref().map(|s| node_status(s, problems)).unwrap_or_default(),
         doc: Some(Arc::new(doc.clone())),
     }

@@ -8,7 +8,7 @@ use super::target::Target;
 use super::value::{self, SPAN_HINT, Span};
 use crate::api::Kind;
 use crate::cluster::spec::{EventMatch, Expect, Pin, RecoveryBounds, Refusals};
-use crate::engine::{SimDuration, Sym};
+use crate::engine::{SimDuration, Sym, num};
 
 /// The assertions of one item: exactly one, unless something is wrong.
 pub(crate) fn expect(
@@ -56,16 +56,29 @@ pub(crate) fn expect(
     if let Some(event) = &from.event {
         all.push(self::event(event, &at.key("event"), report));
     }
+    all.extend(from.cost.as_ref().and_then(|c| cost(c, &at.key("cost"), report)));
     if all.len() > 1 {
         report.error(at, "more than one assertion in one item", "give each a dash of its own");
     } else if all.is_empty() && from.converged != Some(false) && from.available.is_none() {
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, available, downtime, shortReplicas, recovery, requests, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
+            "possible here: converged, available, downtime, shortReplicas, recovery, requests, cost, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
         );
     }
     all.pop()
+}
+
+/// What machines may cost.
+fn cost(from: &super::cloud::ExpectCost, at: &Place, report: &mut Report) -> Option<Expect> {
+    let micro = u64::try_from(num::round(from.at_most * 1e6)).ok();
+    let micro = micro.filter(|_| from.at_most.is_finite());
+    let at_most_micro = report.take(
+        &at.key("atMost"),
+        micro.ok_or_else(|| format!("{} is no cost", from.at_most)),
+        "write a number above zero",
+    )?;
+    Some(Expect::Cost { pool: from.pool.clone(), at_most_micro })
 }
 
 /// What workloads may lose.

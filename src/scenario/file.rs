@@ -32,6 +32,8 @@ pub struct ScenarioFile {
     pub until: Until,
     /// The cluster.
     pub cluster: Cluster,
+    /// The cloud around the cluster.
+    pub cloud: Option<super::cloud::CloudSection>,
     /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data
     /// directory.
     #[serde(default)]
@@ -231,10 +233,10 @@ pub struct Pool {
     pub zone: Option<String>,
     /// Zones in turn.
     pub zones: Option<Vec<String>>,
-    /// CPU capacity.
-    pub cpu: Quantity,
-    /// Memory capacity.
-    pub memory: Quantity,
+    /// CPU capacity; with `machineType` that of the type.
+    pub cpu: Option<Quantity>,
+    /// Memory capacity; with `machineType` that of the type.
+    pub memory: Option<Quantity>,
     /// Ephemeral storage; none by default.
     pub ephemeral_storage: Option<Quantity>,
     /// Most pods on the node; 110 by default.
@@ -275,6 +277,13 @@ pub struct Pool {
     /// Static pods: files of Pod manifests, relative to this one.
     #[serde(default)]
     pub static_pods: Vec<String>,
+    /// Type of the machines, one of `cloud.machineTypes`: the pool is a node group of the cloud.
+    pub machine_type: Option<String>,
+    /// Machines of spare capacity, at the spot price; false by default.
+    #[serde(default)]
+    pub spot: bool,
+    /// The cluster autoscaler may change the number of nodes.
+    pub autoscale: Option<super::cloud::Autoscale>,
 }
 
 /// A container runtime.
@@ -736,6 +745,8 @@ pub struct Expect {
     pub recovery: Option<ExpectRecovery>,
     /// Requests of a row of traffic.
     pub requests: Option<super::traffic::ExpectRequests>,
+    /// The machines of the cloud cost at most so much.
+    pub cost: Option<super::cloud::ExpectCost>,
     /// Pods wait for nodes for at most so long, all waits added.
     pub pending_total: Option<Span>,
     /// Work of Jobs done for nothing is at most this.

@@ -9,11 +9,12 @@ use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
 use super::{
-    ailments, expect, faults, names, outages, planes, pools, scheduler, steps, traffic, usage,
+    ailments, expect, faults, machines, names, outages, planes, pools, scheduler, steps, traffic,
+    usage,
 };
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
-    Arrival, ClientLimits, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
+    Arrival, ClientLimits, CloudPlan, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
     SchedulerSpec, Strategy, Ties,
 };
 use crate::control_plane::controllers::nodeipam::Cidr;
@@ -54,7 +55,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     let mut known = Known::default();
     known.has_traffic = !file.traffic.is_empty();
-    nodes(file, &latency, &mut known, files, report);
+    let clouds = nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
     let known = &objects.known;
     if known.nodes.is_empty() && !report.failed() {
@@ -107,6 +108,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
+    plan.cluster.cloud = clouds.map(Arc::new);
     plan
 }
 
@@ -203,6 +205,7 @@ fn cluster(
         service_cidr: service_cidr.unwrap_or(Cidr::SERVICES),
         metrics_resolution,
         proxy: traffic::proxy(&from.proxy, &at.key("proxy"), report),
+        cloud: None,
         explicit_heartbeats: from.heartbeats == Heartbeats::Explicit,
         control_plane: from
             .control_plane
@@ -344,12 +347,13 @@ fn nodes(
     known: &mut Known,
     files: &mut Files,
     report: &mut Report,
-) {
+) -> Option<CloudPlan> {
     let at = top("cluster");
+    let mut clouds = machines::Reader::new(file, report);
     for (i, pool) in file.cluster.nodes.iter().enumerate() {
         let place = at.key("nodes").item(i);
         let statics = objects::pods_of(&pool.static_pods, &place.key("staticPods"), files, report);
-        let nodes = pools::pool_nodes(pool, latency.image_bytes, &statics, &place, report);
+        let nodes = clouds.nodes(pool, (latency.image_bytes, &statics), &place, report);
         known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
     if let Some(from) = &file.cluster.nodes_from {
@@ -369,6 +373,7 @@ fn nodes(
         known.control_plane = nodes.iter().map(|n| n.name).collect();
         known.add_nodes(nodes, &Origin::Inline(place.key("name")), report);
     }
+    clouds.finish(report)
 }
 
 fn trace_nodes(

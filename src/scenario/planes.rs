@@ -43,8 +43,8 @@ pub(crate) fn nodes(
     let pool = Pool {
         name: from.name.clone().unwrap_or_else(|| "control-plane".to_owned()),
         count: Some(from.nodes),
-        cpu: amount(&from.cpu, "4"),
-        memory: amount(&from.memory, "16Gi"),
+        cpu: Some(amount(&from.cpu, "4")),
+        memory: Some(amount(&from.memory, "16Gi")),
         zones: from.zones.clone(),
         labels: [(ROLE.to_owned(), String::new())].into(),
         taints: vec![value::Taint(format!("{ROLE}:NoSchedule"))],

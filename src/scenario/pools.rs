@@ -135,11 +135,20 @@ fn basic(name: &str) -> Option<&'static str> {
     }
 }
 
-fn capacity(pool: &Pool, at: &Place, report: &mut Report) -> Resources {
+/// What a machine has.
+pub(crate) fn capacity(pool: &Pool, at: &Place, report: &mut Report) -> Resources {
+    let missing = [("cpu", pool.cpu.is_none()), ("memory", pool.memory.is_none())];
+    for (field, _) in missing.iter().filter(|(_, missing)| *missing) {
+        let hint = "give it, or machineType: one of cloud.machineTypes";
+        report.error(at, format!("missing field `{field}`"), hint);
+    }
+    if missing.iter().any(|(_, missing)| *missing) {
+        return Resources::default();
+    }
     let mut amounts = Amounts { report, at: at.clone() };
     let mut capacity = Resources {
-        cpu_milli: amounts.milli("cpu", &pool.cpu),
-        memory: amounts.units("memory", &pool.memory),
+        cpu_milli: pool.cpu.as_ref().map_or(0, |q| amounts.milli("cpu", q)),
+        memory: pool.memory.as_ref().map_or(0, |q| amounts.units("memory", q)),
         ephemeral: pool
             .ephemeral_storage
             .as_ref()
@@ -211,7 +220,7 @@ fn zones(pool: &Pool, at: &Place, report: &mut Report) -> Vec<String> {
 }
 
 /// The name of node `number` of a pool.
-fn node_name(pool: &Pool, number: usize) -> String {
+pub(crate) fn node_name(pool: &Pool, number: usize) -> String {
     if pool.name.contains("{}") {
         pool.name.replace("{}", &number.to_string())
     } else if pool.count.is_some() {
@@ -278,6 +287,7 @@ pub(crate) fn pool_nodes(
                 kubelet: Arc::clone(&kubelet),
                 statics: Arc::clone(statics),
                 runtime: runtime(pool.runtime),
+                machine: None,
             })
         })
         .collect()
@@ -341,5 +351,6 @@ pub(crate) fn of_object(node: &Node) -> NodeSpec {
         kubelet: Arc::default(),
         statics: Arc::default(),
         runtime: Default::default(),
+        machine: None,
     }
 }

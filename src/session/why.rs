@@ -7,10 +7,11 @@ use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
 use crate::cluster::spec::Plan;
 use crate::engine::{SimTime, Sym};
+use crate::event::cloud::MachineStep;
 use crate::event::record::Stage;
 use crate::event::{
-    ApiEvent, ControlEvent, ControllerEvent, Event, NodeEvent, OutageEvent, ProxyEvent, Record,
-    SchedulerEvent, TrafficEvent, TroubleEvent, UserEvent, What,
+    ApiEvent, AutoscalerEvent, CloudEvent, ControlEvent, ControllerEvent, Event, NodeEvent,
+    OutageEvent, ProxyEvent, Record, SchedulerEvent, TrafficEvent, TroubleEvent, UserEvent, What,
 };
 
 /// One link of a chain.
@@ -114,6 +115,11 @@ fn told(change: Option<&Change>, record: &Record, plan: &Plan) -> (String, bool)
         }
         What::Noticed { who, node, step } if node.is_empty() => (format!("{who}: {step}"), true),
         What::Noticed { who, node, step } => (format!("{who} noticed on {node}: {step}"), true),
+        What::Machine { node, kind, pool, spot, on, .. } => {
+            let price = if spot { "spot" } else { "on demand" };
+            let word = if on { "is paid for" } else { "is paid for no longer" };
+            (format!("machine {node} of {pool} ({kind}, {price}) {word}"), true)
+        }
         What::Scenario { step, row } => (format!("the scenario says: {step} (row {row})"), true),
         What::Scheduled { node, feasible, evaluated, .. } => {
             let text = if node.is_empty() {
@@ -211,8 +217,26 @@ fn event_words(event: Event) -> String {
         Event::Traffic(TrafficEvent::Checked { .. }) => {
             "a load balancer's checks change their verdict"
         }
+        Event::Cloud(event) => cloud_words(event),
+        Event::Autoscaler(AutoscalerEvent::Scan) => "the autoscaler looks at the cluster",
+        Event::Autoscaler(AutoscalerEvent::Drain(_)) => "the autoscaler goes on with a drain",
+        Event::Autoscaler(AutoscalerEvent::Batch(_)) => "a batch of pods is complete",
     };
     fixed.to_owned()
+}
+
+fn cloud_words(event: CloudEvent) -> &'static str {
+    match event {
+        CloudEvent::Arrive(_) => "a call arrives at the cloud",
+        CloudEvent::Work(_) => "the cloud has worked on a call",
+        CloudEvent::Answer(_) => "the cloud's answer arrives",
+        CloudEvent::Group(_) => "a node group tries again to get machines",
+        CloudEvent::Machine(_, MachineStep::Starts) => "a machine of the cloud gets power",
+        CloudEvent::Machine(_, MachineStep::Ends) => "a machine of the cloud is gone",
+        CloudEvent::Machine(_, MachineStep::Notice) => "the provider says that it takes a machine",
+        CloudEvent::Machine(_, MachineStep::Taken) => "the provider takes a machine",
+        CloudEvent::Machine(_, MachineStep::Check) => "a node group's health check looks again",
+    }
 }
 
 fn trouble_words(event: TroubleEvent) -> &'static str {

@@ -73,6 +73,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Fault { .. } => "fault".to_owned(),
         What::Noticed { .. } => "noticed".to_owned(),
         What::Flow { .. } | What::Lost { .. } => "requests".to_owned(),
+        What::Machine { .. } => "machine".to_owned(),
         What::Refused { .. } => "refused".to_owned(),
         What::Warned { .. } => "warned".to_owned(),
         What::Node { step, .. } => step.to_owned(),
@@ -102,7 +103,9 @@ fn event_words(event: Event) -> &'static str {
         | Event::Control(_)
         | Event::Proxy(_)
         | Event::Traffic(_)
-        | Event::Trouble(_) => "event",
+        | Event::Trouble(_)
+        | Event::Cloud(_)
+        | Event::Autoscaler(_) => "event",
     }
 }
 
@@ -184,6 +187,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
             | What::Noticed { .. }
             | What::Flow { .. }
             | What::Lost { .. }
+            | What::Machine { .. }
             | What::Scenario { .. } => false,
         };
         assert!(own, "another's hop in the story of {object:?}: {record:?}");
@@ -325,7 +329,7 @@ fn causes_come_before_effects() {
                     What::Committed { .. } => record.time.0 == 0,
                     What::Scenario { .. } | What::Fault { .. } | What::Event(_) => true,
                     // Traffic flows from the start on.
-                    What::Flow { .. } => record.time.0 == 0,
+                    What::Flow { .. } | What::Machine { .. } => record.time.0 == 0,
                     What::Lost { .. }
                     | What::Submitted { .. }
                     | What::Stage(_)
@@ -377,6 +381,7 @@ impl Observer for Lines {
             What::Committed { kind, .. } => kind != Kind::Event,
             What::Fault { .. }
             | What::Noticed { .. }
+            | What::Machine { .. }
             | What::Scenario { .. }
             | What::Refused { .. }
             | What::Warned { .. } => true,

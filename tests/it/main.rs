@@ -4,6 +4,7 @@
 mod bad_input;
 mod causes;
 mod cli;
+mod cloud;
 mod controllers;
 mod controlplane;
 mod determinism;

@@ -288,7 +288,9 @@ impl Cluster {
             | Event::Control(_)
             | Event::Proxy(_)
             | Event::Traffic(_)
-            | Event::Trouble(_) => return None,
+            | Event::Trouble(_)
+            | Event::Cloud(_)
+            | Event::Autoscaler(_) => return None,
         };
         control.paused(component).then(|| self.resumes(component))
     }

@@ -167,6 +167,7 @@ fn controller_role(name: &str) -> Option<Vec<Row>> {
     }
     let mut rows = workload_controller(name)
         .or_else(|| cluster_controller(name))
+        .or_else(|| cloud_component(name))
         .or_else(|| volume_controller(name))?;
     rows.extend(EVENTS);
     Some(rows)
@@ -280,12 +281,48 @@ fn cluster_controller(name: &str) -> Option<Vec<Row>> {
             let verbs = "escalate get list patch update watch";
             vec![(verbs, "rbac.authorization.k8s.io", "clusterroles")]
         }
+        _ => return None,
+    })
+}
+
+/// Controllers of cloud-controller-manager, and autoscalers of nodes.
+fn cloud_component(name: &str) -> Option<Vec<Row>> {
+    Some(match name {
         "service-controller" => vec![
             (READ, "", "services"),
-            ("patch update", "", "services/status"),
+            // The finalizer is written with the Service itself (source: the manifests of the
+            // providers' cloud-controller-managers).
+            ("patch update", "", "services services/status"),
             ("list watch", "", "nodes"),
         ],
-        "route-controller" => vec![("list watch", "", "nodes"), ("patch", "", "nodes/status")],
+        "cloud-node-controller" => {
+            vec![("get list watch update patch", "", "nodes"), ("patch update", "", "nodes/status")]
+        }
+        "cloud-node-lifecycle-controller" => vec![("get list watch patch delete", "", "nodes")],
+        // Source: `CA:cloudprovider/aws/examples/cluster-autoscaler-autodiscover.yaml`.
+        "cluster-autoscaler" => vec![
+            ("create", "", "pods/eviction"),
+            ("watch list get update patch", "", "nodes"),
+            (READ, "", "namespaces pods services replicationcontrollers"),
+            (READ, "", "persistentvolumeclaims persistentvolumes"),
+            (READ, "apps", "statefulsets replicasets daemonsets"),
+            (READ, "policy", "poddisruptionbudgets"),
+            (READ, "storage.k8s.io", "storageclasses csinodes csidrivers csistoragecapacities"),
+            ("create get list watch update patch", "", "configmaps"),
+        ],
+        // Source: `karp-aws:charts/karpenter/templates/clusterrole-core.yaml`.
+        "karpenter" => vec![
+            ("create", "", "pods/eviction"),
+            ("get list watch update patch delete", "", "nodes"),
+            (READ, "", "namespaces pods services replicationcontrollers"),
+            (READ, "", "persistentvolumeclaims persistentvolumes"),
+            (READ, "apps", "statefulsets replicasets daemonsets deployments"),
+            (READ, "policy", "poddisruptionbudgets"),
+            (READ, "storage.k8s.io", "storageclasses csinodes volumeattachments"),
+        ],
+        "route-controller" => {
+            vec![("list watch", "", "nodes"), ("patch update", "", "nodes/status")]
+        }
         _ => return None,
     })
 }

@@ -308,6 +308,9 @@ fn node(node: &Node, before: Option<&Arc<Node>>, fold: &mut Fold) {
         fold.pair(taint.effect as u32, taint.added.0);
     }
     fold.text(node.pod_cidr);
+    if !node.provider_id.is_empty() {
+        fold.text(node.provider_id);
+    }
     fold.word(node.status.heartbeat_ns);
     fold.resources(&node.status.capacity);
     fold.resources(&node.status.allocatable);

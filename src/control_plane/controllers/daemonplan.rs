@@ -248,7 +248,11 @@ pub(super) fn node_of(pod: &Pod) -> Sym {
 }
 
 /// Should a pod run on the node, and may one that is there stay? Source: `NodeShouldRunDaemonPod`.
-pub(super) fn verdict(spec: &PodSpec, tolerations: &[Toleration], node: &Node) -> (bool, bool) {
+pub(in crate::control_plane) fn verdict(
+    spec: &PodSpec,
+    tolerations: &[Toleration],
+    node: &Node,
+) -> (bool, bool) {
     let name = node.meta.name.sym();
     let named = spec.node_name.is_empty() || spec.node_name == name;
     let labels = node.meta.labels;
@@ -272,7 +276,7 @@ pub(super) fn verdict(spec: &PodSpec, tolerations: &[Toleration], node: &Node) -
 
 /// The template's tolerations and those every daemon pod gets.
 /// Source: `AddOrUpdateDaemonPodTolerations`.
-pub(super) fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
+pub(in crate::control_plane) fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
     let mut all = spec.tolerations.clone();
     let mut add = |key: &str, effect| {
         let toleration = Toleration {

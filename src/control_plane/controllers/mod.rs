@@ -55,6 +55,11 @@ pub mod tainteviction;
 pub mod ttlafterfinished;
 pub mod volumeprotection;
 
+pub(in crate::control_plane) use daemonplan::{
+    tolerations as daemon_tolerations, verdict as daemon_verdict,
+};
+pub(in crate::control_plane) use support::Reporter;
+
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;
 use crate::api::versions::Change;

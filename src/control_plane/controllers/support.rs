@@ -99,7 +99,7 @@ impl Expectations {
 
 /// A controller's client for things it does not wait for, and its Kubernetes Events.
 #[derive(Debug, Clone)]
-pub(super) struct Reporter {
+pub(in crate::control_plane) struct Reporter {
     /// Name of the service account.
     pub(super) account: Sym,
     /// Name in the source of events.
@@ -109,8 +109,42 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(account: &str, component: &str) -> Self {
+    pub(in crate::control_plane) fn new(account: &str, component: &str) -> Self {
         Self { account: account.into(), component: component.into(), outbox: Outbox::default() }
+    }
+
+    /// Name of the service account.
+    pub(in crate::control_plane) fn account(&self) -> Sym {
+        self.account
+    }
+
+    /// Requests to send.
+    pub(in crate::control_plane) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Reports an event of type Normal, in plain words.
+    pub(in crate::control_plane) fn say(
+        &mut self,
+        kind: Kind,
+        meta: &Meta,
+        reason: &str,
+        words: &str,
+        cx: &Context<'_>,
+    ) {
+        self.report((kind, false), meta, reason, text(words), cx);
+    }
+
+    /// Reports an event of type Warning, in plain words.
+    pub(in crate::control_plane) fn warn(
+        &mut self,
+        kind: Kind,
+        meta: &Meta,
+        reason: &str,
+        words: &str,
+        cx: &Context<'_>,
+    ) {
+        self.report((kind, true), meta, reason, text(words), cx);
     }
 
     /// Reports an event of type Normal.
@@ -153,7 +187,14 @@ impl Reporter {
     }
 
     /// Sends a request without waiting for its answer.
-    pub(super) fn send(&mut self, kind: Kind, ns: Sym, name: Name, op: Op, cx: &Context<'_>) {
+    pub(in crate::control_plane) fn send(
+        &mut self,
+        kind: Kind,
+        ns: Sym,
+        name: Name,
+        op: Op,
+        cx: &Context<'_>,
+    ) {
         let user = User::Controller(self.account);
         self.outbox.push(Request { user, kind, ns, name, target: None, op }, cx);
     }

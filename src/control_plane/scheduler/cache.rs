@@ -176,6 +176,12 @@ impl Cache {
         &self.counts
     }
 
+    /// The row of a node by its name, also while only pods on it are known.
+    #[must_use]
+    pub fn row_named(&self, name: Sym) -> Option<&NodeRow> {
+        self.by_name.get(&name).map(|&i| &self.rows[i as usize])
+    }
+
     /// A pod on a node.
     #[must_use]
     pub fn pod(&self, object: ObjRef) -> Option<&PodRow> {

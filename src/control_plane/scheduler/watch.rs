@@ -1,6 +1,7 @@
 //! What the scheduler's informers deliver: into the cache, into the queue, and on to the
 //! unschedulable pods that it may help.
 
+use super::cache::Cache;
 use super::cycle::{InHand, Scheduler};
 use super::framework::{ClusterEvent, Hint, StorageEvent};
 use super::plugins::fit::scaled_down;
@@ -70,6 +71,43 @@ fn storage_event<'a>(
             Some(StorageEvent::Capacity { old: Some(old), new })
         }
         _nothing_registered => None,
+    }
+}
+
+/// What kind of object the cache has taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenIn {
+    /// A disruption budget.
+    Budget,
+    /// An object of storage, or one that nobody reads.
+    Storage,
+    /// A namespace, a Service or an owner of pods.
+    Other,
+}
+
+impl Cache {
+    /// Takes in a change of what plugins read beside nodes and pods.
+    pub fn take_in(&mut self, change: &Change) -> TakenIn {
+        let (ns, name) = change.value.key();
+        let (kind, live) = (change.value.kind(), !change.deleted);
+        if let Obj::Namespace(object) = &change.value {
+            self.set_namespace(name.sym(), live.then_some(object.meta.labels));
+        } else if let Obj::ReplicaSet(set) | Obj::ReplicationController(set) = &change.value {
+            self.set_owner(kind, ns, name, live.then(|| set.selector.clone()));
+        } else if let Obj::StatefulSet(set) = &change.value {
+            self.set_owner(kind, ns, name, live.then(|| set.selector.clone()));
+        } else if kind == Kind::PodDisruptionBudget {
+            if let Obj::Generic(_, object) = &change.value {
+                self.set_budget(ns, name, live.then(|| PodDisruptionBudget::of(object)));
+            }
+            return TakenIn::Budget;
+        } else if kind == Kind::Service {
+            self.set_service(ns, name, service_selector(&change.value).filter(|_| live));
+        } else {
+            self.volumes.apply(&change.value, change.deleted);
+            return TakenIn::Storage;
+        }
+        TakenIn::Other
     }
 }
 
@@ -229,30 +267,12 @@ impl Scheduler {
         before: Option<&Obj>,
         cx: &mut Context<'_>,
     ) {
-        let (ns, name) = change.value.key();
-        let live = !change.deleted;
-        if let Obj::Namespace(object) = &change.value {
-            self.cache.set_namespace(name.sym(), live.then_some(object.meta.labels));
-        } else if let Obj::ReplicaSet(set) = &change.value {
-            let selector = live.then(|| set.selector.clone());
-            self.cache.set_owner(Kind::ReplicaSet, ns, name, selector);
-        } else if let Obj::StatefulSet(set) = &change.value {
-            let selector = live.then(|| set.selector.clone());
-            self.cache.set_owner(Kind::StatefulSet, ns, name, selector);
-        } else if kind == Kind::PodDisruptionBudget {
+        debug_assert_eq!(kind, change.value.kind());
+        match self.cache.take_in(change) {
             // Budgets steer the choice of victims; no plugin waits for them.
-            let Obj::Generic(_, object) = &change.value else { return };
-            let budget = live.then(|| PodDisruptionBudget::of(object));
-            self.cache.set_budget(ns, name, budget);
-            return;
-        } else if kind == Kind::Service {
-            let selector = service_selector(&change.value).filter(|_| live);
-            self.cache.set_service(ns, name, selector);
-        } else if let Obj::ReplicationController(set) = &change.value {
-            let selector = live.then(|| set.selector.clone());
-            self.cache.set_owner(kind, ns, name, selector);
-        } else {
-            return self.on_storage(change, before, cx);
+            TakenIn::Budget => return,
+            TakenIn::Storage => return self.on_storage(change, before, cx),
+            TakenIn::Other => {}
         }
         self.happened(&ClusterEvent::Other, None, cx);
         self.arm(cx);
@@ -260,7 +280,6 @@ impl Scheduler {
 
     /// A change of a storage object was delivered.
     fn on_storage(&mut self, change: &Change, before: Option<&Obj>, cx: &mut Context<'_>) {
-        self.cache.volumes.apply(&change.value, change.deleted);
         if let Some(event) = storage_event(&change.value, before, change.deleted) {
             self.happened(&ClusterEvent::Storage(event), None, cx);
         }

@@ -3,6 +3,7 @@
 
 pub mod axes;
 pub mod capacity;
+pub mod cost;
 pub mod gantt;
 pub mod heatmap;
 pub mod pending;
@@ -30,6 +31,9 @@ pub fn all(metrics: &Metrics, summary: &Summary) -> Vec<(&'static str, Picture)>
     ];
     if let Some(picture) = requests::draw(metrics, summary) {
         all.insert(1, ("requests", picture));
+    }
+    if let Some(picture) = cost::draw(metrics, summary) {
+        all.push(("cost", picture));
     }
     if let Some(picture) = gantt::draw(summary) {
         all.insert(1, ("faults", picture));

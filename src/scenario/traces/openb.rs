@@ -154,6 +154,7 @@ pub fn nodes(label: &str, from: impl Read, agent: Agent) -> Result<Vec<NodeSpec>
             boot: Dist::Constant(SimDuration::ZERO),
             joins: SimTime::ZERO,
             kubelet: Arc::default(),
+            machine: None,
             statics: Arc::default(),
             runtime: Default::default(),
         });

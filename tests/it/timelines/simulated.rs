@@ -101,6 +101,7 @@ impl Observer for Collector {
             | What::Noticed { .. }
             | What::Flow { .. }
             | What::Lost { .. }
+            | What::Machine { .. }
             | What::Scenario { .. }
             | What::Warned { .. } => {}
         }

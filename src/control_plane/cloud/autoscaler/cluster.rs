@@ -1,0 +1,366 @@
+//! The cluster autoscaler: every scan it asks the cloud for its groups, sees to machines that do
+//! not come, grows a group for pods that fit nowhere, and takes away nodes that are not needed
+//! (source: behaviour reference §5.1, read from `CA:FAQ.md`; the order of a scan is that of
+//! `CA:core/static_autoscaler.go` `RunOnce`).
+//!
+//! A scan that could find nothing new does not happen: one is armed, at the next tick of
+//! `--scan-interval`, when something has been delivered that it looks at, and for the instant at
+//! which one of its own delays ends.
+
+use super::super::config::CloudConfig;
+use super::config::ClusterFlags;
+use super::drain::{Drained, Drains};
+use super::scaledown::ScaleDown;
+use super::simulation::{Mirror, News, Profiles, ready};
+use crate::api::node::{Node, keys};
+use crate::api::request::{Op, Outcome, Request, User};
+use crate::api::versions::Change;
+use crate::api::workload::Generic;
+use crate::api::{Kind, Meta, Name, Obj, Pod};
+use crate::client::RateLimiter;
+use crate::control_plane::scheduler::config::SchedulerConfig;
+use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym, num};
+use crate::event::cloud::{CloudAnswer, CloudCall, CloudOp, Customer, Listing, Machine, Phase};
+use crate::event::{AutoscalerEvent, Context, Event, What};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Name of its service account, and of the source of its events.
+pub(super) const NAME: &str = "cluster-autoscaler";
+/// The taint of a node that is taken away.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+/// Requests per second to the API server (source: `--kube-client-qps`, `--kube-client-burst`).
+const LIMIT: (f64, u32) = (5.0, 10);
+/// The ConfigMap of its status.
+const STATUS: &str = "cluster-autoscaler-status";
+
+/// A group that failed is left alone for a while.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Backoff {
+    /// Until then.
+    pub(super) until: SimTime,
+    span: SimDuration,
+    last: SimTime,
+}
+
+/// The cluster autoscaler.
+#[derive(Debug, Clone)]
+pub struct ClusterAutoscaler {
+    pub(super) config: Arc<CloudConfig>,
+    pub(super) flags: ClusterFlags,
+    pub(super) profiles: Profiles,
+    pub(super) mirror: Mirror,
+    pub(super) limiter: RateLimiter,
+    grid: Option<Grid>,
+    armed: Option<(SimTime, u64)>,
+    asked: bool,
+    pub(super) listing: Listing,
+    pub(super) backoffs: Vec<Backoff>,
+    /// When it has last grown a group, and how often it has.
+    pub(super) last_grown: Option<SimTime>,
+    pub(super) grown: u64,
+    pub(super) down: ScaleDown,
+    pub(super) drains: Drains,
+    /// What it has last said about a pod that no group helps.
+    pub(super) said: BTreeMap<super::simulation::Place, Sym>,
+    status: Sym,
+}
+
+impl ClusterAutoscaler {
+    pub(super) fn new(
+        config: &Arc<CloudConfig>,
+        flags: &ClusterFlags,
+        scheduler: &SchedulerConfig,
+    ) -> Self {
+        let patience = (flags.max_pod_eviction_time, flags.max_graceful_termination);
+        Self {
+            config: Arc::clone(config),
+            flags: flags.clone(),
+            profiles: Profiles::new(scheduler),
+            mirror: Mirror::default(),
+            limiter: RateLimiter::new(LIMIT.0, LIMIT.1),
+            grid: None,
+            armed: None,
+            asked: false,
+            listing: Listing::default(),
+            backoffs: vec![Backoff::default(); config.groups.len()],
+            last_grown: None,
+            grown: 0,
+            down: ScaleDown::default(),
+            drains: Drains::new(
+                (NAME.into(), TO_BE_DELETED.into()),
+                (Some(patience.0), Some(patience.1)),
+                flags.node_delete_delay_after_taint,
+            ),
+            said: BTreeMap::new(),
+            status: Sym::EMPTY,
+        }
+    }
+
+    pub(super) fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
+        if self.mirror.apply(change, cx) != News::None {
+            self.arm(cx.now(), cx);
+        }
+    }
+
+    /// A scan at the first tick that is not before an instant.
+    fn arm(&mut self, at: SimTime, cx: &mut Context<'_>) {
+        let period = self.flags.scan_interval;
+        let grid = *self
+            .grid
+            .get_or_insert_with(|| Grid::drawn(cx.draws(), 0, Purpose("autoscaler-scan"), period));
+        let at = grid.after(SimTime(at.max(cx.now()).0.saturating_sub(1)));
+        let at = if at <= cx.now() { grid.after(cx.now()) } else { at };
+        match self.armed {
+            Some((armed, _)) if armed <= at => return,
+            Some((_, seq)) => cx.cancel(seq),
+            None => {}
+        }
+        let scan = Event::Autoscaler(AutoscalerEvent::Scan);
+        self.armed = Some((at, cx.schedule(at, scan)));
+    }
+
+    pub(super) fn handle(&mut self, event: AutoscalerEvent, cx: &mut Context<'_>) {
+        match event {
+            AutoscalerEvent::Scan => {
+                self.armed = None;
+                // A scan that lasts longer than the interval delays the next one.
+                if !std::mem::replace(&mut self.asked, true) {
+                    self.ask(CloudOp::List, cx);
+                }
+            }
+            AutoscalerEvent::Drain(number) => self.look_at_drain(number, cx),
+            AutoscalerEvent::Batch(_) => {}
+        }
+    }
+
+    /// Sends a message to the cloud. What becomes of it shows in the next listing.
+    #[expect(clippy::unused_self, reason = "as a client would")]
+    pub(super) fn ask(&mut self, op: CloudOp, cx: &mut Context<'_>) {
+        let token = u32::from(matches!(op, CloudOp::List));
+        cx.ask_cloud(CloudCall { from: Customer::Autoscaler, token, op, answer: None });
+    }
+
+    pub(super) fn on_cloud(&mut self, token: u32, answer: CloudAnswer, cx: &mut Context<'_>) {
+        self.asked &= token != 1;
+        match answer {
+            CloudAnswer::List(listing) => {
+                self.listing = listing;
+                self.scan(cx);
+            }
+            // Whatever was asked for is found missing by the next scan.
+            CloudAnswer::Failed(_) | CloudAnswer::Done => self.arm(cx.now(), cx),
+            CloudAnswer::Machine(_) | CloudAnswer::Address(_) => {}
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        self.drains.on_answer(token, outcome, cx);
+    }
+
+    /// The Node of a machine, once it serves: before that the machine is upcoming.
+    pub(super) fn node_of(&self, machine: &Machine) -> Option<Arc<Node>> {
+        let node = self.mirror.cache.node_named(machine.name)?;
+        let known = !node.taints.iter().any(|t| t.key.as_str() == keys::UNINITIALIZED);
+        (ready(&node) && known).then_some(node)
+    }
+
+    /// True if a machine has a Node, whatever its state.
+    pub(super) fn registered(&self, machine: &Machine) -> bool {
+        self.mirror.cache.node_named(machine.name).is_some()
+    }
+
+    /// Machines of groups that it may change, but for those that end.
+    pub(super) fn own(&self) -> impl Iterator<Item = &Machine> {
+        let bounded = |m: &&Machine| self.config.group(m.group).bounds.is_some();
+        self.listing.machines.iter().filter(|m| m.phase == Phase::Running).filter(bounded)
+    }
+
+    fn scan(&mut self, cx: &mut Context<'_>) {
+        self.mirror.cache.settle();
+        self.give_up_missing(cx);
+        let mut next = self.give_up_unregistered(cx);
+        if self.healthy() {
+            let grew = self.scale_up(cx);
+            next = next.into_iter().chain(self.scale_down(grew, cx)).min();
+        }
+        next = next.into_iter().chain(self.backoff_ends(cx.now())).min();
+        self.tell_status(cx);
+        if let Some(at) = next {
+            self.arm(at.max(cx.now() + SimDuration(1)), cx);
+        }
+    }
+
+    /// The end of a back-off matters while pods wait.
+    fn backoff_ends(&self, now: SimTime) -> Option<SimTime> {
+        let waits = !self.mirror.pending.is_empty();
+        let ends = self.backoffs.iter().map(|b| b.until).filter(|until| *until > now && waits);
+        ends.min()
+    }
+
+    /// Does nothing while too many nodes are not ready (source: `IsClusterHealthy`).
+    fn healthy(&self) -> bool {
+        let all = self.mirror.cache.order().len().max(1);
+        let unready = (0..self.mirror.cache.order().len())
+            .filter(|&at| !ready(self.mirror.cache.node(at)))
+            .count();
+        unready <= self.flags.ok_total_unready_count as usize
+            || 100 * unready <= self.flags.max_total_unready_percentage as usize * all
+    }
+
+    /// Machines that the cloud does not have: the group is left alone for a while, and is to wait
+    /// for them no longer (source: `deleteCreatedNodesWithErrors`).
+    fn give_up_missing(&mut self, cx: &mut Context<'_>) {
+        let groups = Arc::clone(&self.listing.groups);
+        for (i, state) in groups.iter().enumerate() {
+            let group = u16::try_from(i).unwrap_or(u16::MAX);
+            let Some((n, error)) = state.missing else { continue };
+            if self.config.group(group).bounds.is_none() {
+                continue;
+            }
+            self.back_off(group, error.text(), cx);
+            self.ask(CloudOp::Shrink { group, by: u16::try_from(n).unwrap_or(u16::MAX) }, cx);
+        }
+    }
+
+    /// Machines that have not registered in time are ended; says when the next one is due.
+    fn give_up_unregistered(&mut self, cx: &mut Context<'_>) -> Option<SimTime> {
+        let (now, patience) = (cx.now(), self.flags.max_node_provision_time);
+        let waits: Vec<Machine> = self.own().filter(|m| !self.registered(m)).copied().collect();
+        let (late, due): (Vec<Machine>, Vec<Machine>) =
+            waits.into_iter().partition(|m| now.since(m.since) > patience);
+        for machine in late {
+            let who = Sym::new(NAME);
+            let step = "machine has not registered in time";
+            let hop = cx.record(What::Noticed { who, node: machine.name, step });
+            cx.at_hop(hop, |cx| {
+                self.back_off(machine.group, "timed out", cx);
+                self.ask(CloudOp::Terminate { machine: machine.name }, cx);
+            });
+        }
+        due.iter().map(|m| m.since + patience + SimDuration(1)).min()
+    }
+
+    /// Leaves a group alone: 5 min at first, twice as long each time, 30 min at most, and 5 min
+    /// again after three quiet hours.
+    fn back_off(&mut self, group: u16, why: &str, cx: &mut Context<'_>) {
+        let (flags, now) = (&self.flags, cx.now());
+        let backoff = &mut self.backoffs[usize::from(group)];
+        let fresh = backoff.span == SimDuration::ZERO
+            || now.since(backoff.last) > flags.node_group_backoff_reset_timeout;
+        backoff.span = if fresh {
+            flags.initial_node_group_backoff_duration
+        } else {
+            backoff.span.times(2).min(flags.max_node_group_backoff_duration)
+        };
+        backoff.until = now + backoff.span;
+        backoff.last = now;
+        let span = backoff.span;
+        let name = self.config.group(group).name;
+        let text = format!("Failed adding nodes to group {name} due to {why}; backed off {span}");
+        let meta = Meta::named(Sym::new("kube-system"), STATUS.into());
+        self.say((Kind::ConfigMap, &meta), (true, "FailedToScaleUpGroup"), &text, cx);
+    }
+
+    /// A Kubernetes Event.
+    pub(super) fn say(
+        &mut self,
+        about: (Kind, &Meta),
+        (warning, reason): (bool, &str),
+        words: &str,
+        cx: &mut Context<'_>,
+    ) {
+        let request = event(NAME, about, (warning, reason), words, cx);
+        let at = self.limiter.reserve(cx.now());
+        cx.submit(at, request, None);
+    }
+
+    /// An Event about a pod.
+    pub(super) fn say_of_pod(
+        &mut self,
+        pod: &Pod,
+        reason: &str,
+        words: &str,
+        cx: &mut Context<'_>,
+    ) {
+        self.say((Kind::Pod, &pod.meta), (false, reason), words, cx);
+    }
+
+    fn look_at_drain(&mut self, number: u32, cx: &mut Context<'_>) {
+        let cache = &self.mirror.cache;
+        let there = |object| cache.pod(object).is_some();
+        let looked = self.drains.look(number, &mut self.limiter, there, cx);
+        match looked {
+            Some((node, Drained::Done)) => {
+                self.ask(CloudOp::Terminate { machine: node }, cx);
+                self.down.deleted(node, cx.now());
+                self.arm(cx.now(), cx);
+            }
+            Some((node, Drained::Failed)) => self.drain_failed(node, cx),
+            Some((_, Drained::Working)) | None => {}
+        }
+    }
+
+    /// Its status, as `kubectl -n kube-system get configmap cluster-autoscaler-status` shows it: it
+    /// is written when it says something else than before.
+    fn tell_status(&mut self, cx: &mut Context<'_>) {
+        let mut lines = String::from("clusterWide:\n");
+        let all = self.mirror.cache.order().len();
+        let serve = self.own().filter(|m| self.node_of(m).is_some()).count();
+        lines.push_str(&format!("  nodes: {all}\n  scaleDownCandidates: {}\n", self.down.count()));
+        lines.push_str(&format!("  ready: {serve}\nnodeGroups:\n"));
+        for (i, group) in self.config.groups.iter().enumerate() {
+            let Some((min, max)) = group.bounds else { continue };
+            let state = self.listing.groups.get(i).copied().unwrap_or_default();
+            let backs = if self.backoffs[i].until > cx.now() { "Backoff" } else { "Healthy" };
+            lines.push_str(&format!(
+                "- name: {}\n  target: {}\n  minSize: {min}\n  maxSize: {max}\n  scaleUp: {backs}\n",
+                group.name, state.desired
+            ));
+        }
+        let status = Sym::new(&lines);
+        if std::mem::replace(&mut self.status, status) == status {
+            return;
+        }
+        let doc = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"status": lines}});
+        let meta = Meta::named(Sym::new("kube-system"), STATUS.into());
+        let (ns, name) = (meta.ns, meta.name);
+        let object = Obj::Generic(Kind::ConfigMap, Arc::new(Generic { meta, doc: Arc::new(doc) }));
+        let user = User::Controller(NAME.into());
+        let request = Context::request(user, Kind::ConfigMap, ns, name, Op::Apply(object));
+        let at = self.limiter.reserve(cx.now());
+        cx.submit(at, request, None);
+    }
+
+    /// Room of a group: how many machines it may have more.
+    pub(super) fn room(&self, group: u16) -> u32 {
+        let Some((_, max)) = self.config.group(group).bounds else { return 0 };
+        let state = self.listing.groups.get(usize::from(group)).copied().unwrap_or_default();
+        let total = self.flags.max_nodes_total;
+        let room = max.saturating_sub(state.desired);
+        if total == 0 {
+            return room;
+        }
+        room.min(total.saturating_sub(num::u32_of(self.mirror.cache.order().len())))
+    }
+}
+
+/// A request for a Kubernetes Event.
+pub(super) fn event(
+    component: &str,
+    (kind, meta): (Kind, &Meta),
+    (warning, reason): (bool, &str),
+    words: &str,
+    cx: &Context<'_>,
+) -> Request {
+    use crate::api::kevent::{KEvent, Source, Text};
+    let ns = if meta.ns.is_empty() { Sym::new("default") } else { meta.ns };
+    let about = (kind, ns, meta.name, meta.uid);
+    let source = Source::Controller(component.into());
+    let said = (warning, reason.into(), Text::Plain(Sym::new(words)));
+    let event = KEvent::new(about, said, source, cx.stamp());
+    let op = Op::CreateEvent(Arc::new(event), 0);
+    let name: Name = meta.name;
+    Context::request(User::Controller(component.into()), Kind::Event, ns, name, op)
+}
