@@ -103,7 +103,9 @@ impl Cluster {
             }
             return;
         };
-        if due || !ready {
+        // Where there is a cloud, its controllers see to the node.
+        let managed = self.cloud.is_some() && self.nodes[node as usize].retired();
+        if (due || !ready) && !managed {
             self.withdraw(name);
             let propagation = Some(Propagation::Background);
             self.act_on_node(name, Op::Delete { grace_s: None, propagation, uid: None }, seq);

@@ -23,6 +23,7 @@ use crate::api::versions::{Change, ObjRef, Versions};
 use crate::api::{Kind, node::Node};
 use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, SchedulerSpec};
 use crate::cluster::{HELD, NETWORK};
+use crate::control_plane::cloud::config::Group;
 use crate::engine::{SimTime, Sym, num};
 use crate::event::traffic::Flow;
 use crate::event::{Record, What};
@@ -104,6 +105,18 @@ fn asked(expect: &Expect) -> Option<(EventMatch, u64)> {
     Some((EventMatch::clone(which), 0))
 }
 
+/// Nodes that may come during the run and that the heat map is to have rows for.
+fn later(plan: &Plan) -> usize {
+    const MOST: usize = 2000;
+    let groups = plan.cluster.cloud.iter().flat_map(|cloud| &cloud.config.groups);
+    let of = |group: &Group| match (group.bounds, group.kind) {
+        (Some((_, max)), _) => 2 * max as usize,
+        (None, Some(_)) => group.count as usize,
+        (None, None) => 100,
+    };
+    groups.map(of).sum::<usize>().min(MOST)
+}
+
 /// True if an assertion cannot be judged without [`Strain`].
 fn strains(expect: &Expect) -> bool {
     matches!(expect, Expect::LostWork(_) | Expect::PendingTotal(_))
@@ -115,7 +128,7 @@ impl Metrics {
     pub fn new(plan: &Plan, sink: Option<Box<dyn RowSink>>) -> Self {
         let nodes = NodeTable::new(&plan.cluster.nodes);
         let mut metrics = Self {
-            series: TimeSeries::new(nodes.zones.len(), nodes.rows.len()),
+            series: TimeSeries::new(nodes.zones.len(), nodes.rows.len() + later(plan)),
             nodes,
             faults: (plan.faults.iter().map(FaultRow::new))
                 .chain(plan.outages.iter().map(|o| FaultRow::again(&o.name)))

@@ -27,7 +27,7 @@ pub struct Summary {
     pub policy: String,
     /// Length of the run, virtual seconds.
     pub ended_s: f64,
-    /// Nodes in the plan.
+    /// Nodes in the course of the run.
     pub nodes: usize,
     /// Zones with their number of nodes.
     pub zones: Vec<Counted>,

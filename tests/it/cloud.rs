@@ -1,6 +1,6 @@
 //! The cloud around a cluster: its controllers (behaviour reference §3.21), the cluster autoscaler
-//! (§5.1), Karpenter (§5.2), spot machines (§5.4), what it all costs, and what a scenario may not
-//! say of it.
+//! (§5.1), Karpenter (§5.2), spot machines (§5.4), what it all costs, and what a scenario may not say
+//! of it.
 
 use super::partitions::holds;
 use super::support::{plan_with, root, snapshot};
@@ -139,7 +139,7 @@ fn tainted(node: &Node, key: &str) -> bool {
 
 #[test]
 fn cloud_node_initialises_a_node_that_registers() {
-    let (diary, _) = scaled("20m", "", "  region: eu\n", &pods("web", 6, "600m"));
+    let (diary, _) = scaled("20m", "", "  region: eu\n", &pods("web", 9, "600m"));
     let (granted, name, ..) = diary.granted()[0];
     let story = diary.of_node(name);
     let (registered, first, _) = story[0];
@@ -175,10 +175,10 @@ fn cloud_node_lifecycle_deletes_the_node_of_a_machine_that_is_gone() {
 #[test]
 fn cloud_node_lifecycle_taints_the_node_of_a_machine_that_ends() {
     let pool = GROUP.replace("zones", "kubelet: {shutdownGracePeriod: 20s}, zones");
-    let late = "workload: [{at: 10m, scale: {deployment: web, replicas: 1}}]\n";
+    let late = "workload: [{at: 10m, scale: {target: deployment/web, replicas: 1}}]\n";
     let (diary, _) = play(&format!(
         "until: 40m{pool}cloud:{TYPES}  autoscaler: {{kind: cluster-autoscaler}}\nobjects:{}{late}",
-        pods("web", 6, "600m")
+        pods("web", 9, "600m")
     ));
     let (ended, name) = diary.ended()[0];
     let story = diary.of_node(name);
@@ -197,8 +197,8 @@ fn service_lb_has_an_address_after_the_clouds_time_and_follows_the_nodes() {
     metadata: {name: web}
     spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80}]}
 ";
-    let late = "workload: [{at: 15m, delete: {service: web}}]\n";
-    let objects = format!("{}{service}{late}", pods("web", 6, "600m"));
+    let late = "workload: [{at: 15m, delete: service/web}]\n";
+    let objects = format!("{}{service}{late}", pods("web", 9, "600m"));
     let (diary, _) = scaled("20m", "", "", &objects);
     assert!(diary.first("EnsuringLoadBalancer") < 1.0);
     let ready = diary.first("EnsuredLoadBalancer");
@@ -215,7 +215,7 @@ fn route_makes_the_network_of_a_new_node_available_at_its_next_look() {
     let (diary, _) = play(&format!(
         "until: 20m{group}cloud:{TYPES}  routes: true\n  autoscaler: {{kind: cluster-autoscaler}}\n\
          objects:{}",
-        pods("web", 6, "600m")
+        pods("web", 9, "600m")
     ));
     let name = diary.granted()[0].1;
     let story = diary.of_node(name);
@@ -327,7 +327,7 @@ fn expanders_choose_by_waste_number_price_and_rank() {
 
 #[test]
 fn scale_down_waits_ten_minutes_after_the_last_node_was_added_and_drains() {
-    let late = "workload: [{at: 8m, scale: {deployment: web, replicas: 2}}]\n";
+    let late = "workload: [{at: 8m, scale: {target: deployment/web, replicas: 2}}]\n";
     let objects = format!("{}{late}", pods("web", 15, "600m"));
     let (diary, summary) = scaled("50m", "", "", &objects);
     assert_eq!(diary.granted().len(), 3);
@@ -426,7 +426,7 @@ fn karpenter_falls_back_to_machines_on_demand() {
 #[test]
 fn karpenter_takes_away_empty_nodes_and_packs_the_rest() {
     let calm = "disruption: {consolidateAfter: 2m, budgets: [{nodes: '100%'}]}";
-    let late = "workload: [{at: 10m, scale: {deployment: web, replicas: 1}}]\n";
+    let late = "workload: [{at: 10m, scale: {target: deployment/web, replicas: 1}}]\n";
     let objects = format!("{}{late}", pods("web", 8, "1500m"));
     let (diary, summary) = karpenter("30m", calm, "", &objects);
     let ended = diary.ended();
@@ -443,7 +443,7 @@ fn karpenter_takes_away_empty_nodes_and_packs_the_rest() {
 #[test]
 fn karpenter_leaves_pods_alone_that_say_so() {
     let calm = "disruption: {consolidateAfter: 2m, budgets: [{nodes: '100%'}]}";
-    let late = "workload: [{at: 10m, scale: {deployment: web, replicas: 1}}]\n";
+    let late = "workload: [{at: 10m, scale: {target: deployment/web, replicas: 1}}]\n";
     let held = pods("web", 8, "1500m").replace(
         "metadata: {labels",
         "metadata: {annotations: {karpenter.sh/do-not-disrupt: 'true'}, labels",
@@ -474,7 +474,7 @@ fn the_run_costs_what_its_machines_cost() {
     let cost = summary.cost.unwrap();
     assert!((cost.total - 2.0 * 0.1 * 1.5).abs() < 1e-6, "{cost:?}");
     assert_eq!((cost.pools.len(), cost.pools[0].machines), (1, 2));
-    let (_, summary) = play("until: 1m\ncluster: {nodes: [{name: n, cpu: 1, memory: 1Gi}]}\n");
+    let (_, summary) = play("until: 1m\ncluster: {nodes: [{name: one, cpu: 1, memory: 1Gi}]}\n");
     assert!(summary.cost.is_none());
 }
 
@@ -576,8 +576,8 @@ fn invariants_hold_while_nodes_come_and_go_and_fail() {
   - {watchLoss: kube-scheduler, at: 13m, for: 20s}
   - {freeze: {count: 1}, at: 16m, for: 90s}
 workload:
-  - {at: 10m, scale: {deployment: web, replicas: 14}}
-  - {at: 20m, scale: {deployment: web, replicas: 3}}
+  - {at: 10m, scale: {target: deployment/web, replicas: 14}}
+  - {at: 20m, scale: {target: deployment/web, replicas: 3}}
 ";
     let rest = format!(
         "until: 45m\ncloud:{TYPES}  failures: 0.1\n  autoscaler: {{kind: cluster-autoscaler, \

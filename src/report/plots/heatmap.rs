@@ -85,7 +85,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Picture {
 
 /// Nodes by zone, then in order of the plan.
 fn order(metrics: &Metrics) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..metrics.series.nodes).collect();
+    let mut order: Vec<usize> = (0..metrics.series.nodes.min(metrics.nodes.rows.len())).collect();
     order.sort_by_key(|&i| metrics.nodes.rows[i].zone);
     order
 }

@@ -145,7 +145,8 @@ impl Drains {
         if at == TAINTED as usize {
             drain.tainted = outcome.is_ok();
             drain.begun = cx.now();
-            cx.after(self.delay, Event::Autoscaler(AutoscalerEvent::Drain(number)));
+            let delay = if drain.tainted { self.delay } else { RETRY };
+            cx.after(delay, Event::Autoscaler(AutoscalerEvent::Drain(number)));
         } else if let Some(pod) = drain.pods.get_mut(at) {
             pod.taken = matches!(outcome, Ok(_) | Err(ApiError::NotFound));
         }

@@ -122,7 +122,7 @@ impl Karpenter {
     pub(super) fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
         let news = self.mirror.apply(change, cx);
         if news == News::Stuck {
-            return self.gather(self.options.batch_idle, cx);
+            return self.gather(cx);
         }
         if news == News::None {
             return;
@@ -145,11 +145,17 @@ impl Karpenter {
     }
 
     /// Pods are gathered until none has come for a moment, or for long enough.
-    fn gather(&mut self, idle: SimDuration, cx: &mut Context<'_>) {
+    fn gather(&mut self, cx: &mut Context<'_>) {
         let begun = *self.batch.get_or_insert(cx.now());
+        let until = (cx.now() + self.options.batch_idle).min(begun + self.options.batch_max);
+        self.batch_at(until, cx);
+    }
+
+    /// The pods that wait are looked at then, unless others come before.
+    fn batch_at(&mut self, at: SimTime, cx: &mut Context<'_>) {
         self.batches += 1;
-        let at = (cx.now() + idle).min(begun + self.options.batch_max).max(cx.now());
-        cx.schedule(at, Event::Autoscaler(AutoscalerEvent::Batch(self.batches)));
+        let batch = AutoscalerEvent::Batch(self.batches);
+        cx.schedule(at.max(cx.now()), Event::Autoscaler(batch));
     }
 
     pub(super) fn arm(&mut self, at: SimTime, cx: &mut Context<'_>) {
@@ -183,8 +189,10 @@ impl Karpenter {
                 let cache = &self.mirror.cache;
                 let there = |object| cache.pod(object).is_some();
                 let looked = self.drains.look(number, &mut self.limiter, there, cx);
-                if let Some((node, Drained::Done | Drained::Failed)) = looked {
-                    self.end(node, cx);
+                match looked {
+                    Some((node, Drained::Done)) => self.end(node, cx),
+                    Some((node, Drained::Failed)) => self.drain_again(node, cx),
+                    Some((_, Drained::Working)) | None => {}
                 }
             }
         }
@@ -192,6 +200,15 @@ impl Karpenter {
 
     pub(super) fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
         self.drains.on_answer(token, outcome, cx);
+    }
+
+    /// The taint could not be put: the node may be gone already.
+    fn drain_again(&mut self, node: Sym, cx: &mut Context<'_>) {
+        if self.mirror.cache.node_named(node).is_none() {
+            return self.end(node, cx);
+        }
+        let pods = self.movable(node);
+        self.drains.begin(node, &pods, &mut self.limiter, cx);
     }
 
     /// The machine ends, and its Node with it (source: `karp:pkg/controllers/node/termination`).
@@ -250,7 +267,7 @@ impl Karpenter {
                 }
                 self.commands.retain(|c| c.launch != Some(token));
                 // The pods still wait; they are tried again.
-                self.gather(POLL, cx);
+                self.batch_at(cx.now() + POLL, cx);
             }
             CloudAnswer::Done | CloudAnswer::List(_) | CloudAnswer::Address(_) => {}
         }
@@ -366,7 +383,7 @@ impl Karpenter {
                                  meets all requirements";
                     self.say_of_pod(&pending.pod, (true, "FailedScheduling"), words, cx);
                 }
-                self.gather(UNAVAILABLE, cx);
+                self.batch_at(cx.now() + UNAVAILABLE, cx);
             }
         }
         for (pending, why) in stuck {

@@ -1,5 +1,5 @@
-//! The service controller: a Service of type `LoadBalancer` gets one of the cloud's, whose address is
-//! written to its status, and which sends to the nodes of the cluster
+//! The service controller: a Service of type `LoadBalancer` gets one of the cloud's, whose address
+//! is written to its status, and which sends to the nodes of the cluster
 //! (source: `cprov/controllers/service/controller.go`).
 
 use super::Desk;
