@@ -527,8 +527,8 @@ impl Proxies {
     }
 
     /// What the first packet of a connection waits for while rules are looked through, seconds: one
-    /// after the other in iptables, 20 ns each and on average half of the ports; one look in a table
-    /// in the other modes.
+    /// after the other in iptables, 20 ns each and on average half of the ports; one look in a
+    /// table in the other modes.
     #[must_use]
     pub fn lookup_s(&self) -> f64 {
         match self.config.mode {

@@ -38,7 +38,8 @@ pub struct CloudSection {
     pub failures: Option<f64>,
     /// Calls that the provider takes; 20 per second and 100 at once by default.
     pub limit: Option<Limit>,
-    /// Pods' traffic goes by the cloud's network, with a route per node (`--configure-cloud-routes`); needs `cluster.podCIDR`. False by default.
+    /// Pods' traffic goes by the cloud's network, with a route per node (`--configure-cloud-routes`);
+    /// needs `cluster.podCIDR`. False by default.
     #[serde(default)]
     pub routes: bool,
     /// Node groups replace machines that have lost their power; true by default.
@@ -165,7 +166,8 @@ pub enum AutoscalerKind {
 pub struct AutoscalerEntry {
     /// Which.
     pub kind: AutoscalerKind,
-    /// Of the cluster autoscaler: `random`, `most-pods`, `least-waste`, `least-nodes`, `price`, `priority`; several with commas.
+    /// Of the cluster autoscaler: `random`, `most-pods`, `least-waste`, `least-nodes`, `price`,
+    /// `priority`; several with commas.
     pub expander: Option<String>,
     /// 10s by default.
     pub scan_interval: Option<Span>,
@@ -297,7 +299,8 @@ pub struct NodeClaimMetadata {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeClaimSpec {
-    /// Which machines may be launched: by `node.kubernetes.io/instance-type`, `topology.kubernetes.io/zone`, `karpenter.sh/capacity-type`.
+    /// Which machines may be launched: by `node.kubernetes.io/instance-type`,
+    /// `topology.kubernetes.io/zone`, `karpenter.sh/capacity-type`.
     #[serde(default)]
     pub requirements: Vec<RequirementEntry>,
     /// Taints of the nodes.

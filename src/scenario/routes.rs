@@ -1,5 +1,5 @@
-//! Where an Ingress or an HTTPRoute sends a request to. Sources: behaviour reference §4.19; the API
-//! documentation of `networking.k8s.io/v1` and of `gateway.networking.k8s.io/v1`.
+//! Where an Ingress or an HTTPRoute sends a request to. Sources: behaviour reference §4.19; the
+//! API documentation of `networking.k8s.io/v1` and of `gateway.networking.k8s.io/v1`.
 
 use super::objects::Known;
 use super::place::Place;

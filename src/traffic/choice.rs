@@ -1,4 +1,5 @@
-//! Whom the rules of a node send a connection to. Source: behaviour reference §4.15; `proxy/topology.go`.
+//! Whom the rules of a node send a connection to. Sources: behaviour reference §4.15;
+//! `proxy/topology.go`.
 
 use crate::api::service::{Endpoint, Service};
 use crate::engine::Sym;

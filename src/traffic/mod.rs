@@ -2,9 +2,9 @@
 //! becomes of them at the pods.
 //!
 //! Requests are flows. Between two changes (of a rate, of the rules of a node, of a program that
-//! begins or ceases to listen) each row of traffic has one rate for each outcome, and what is counted
-//! is rates times time: twice as many requests cost nothing more. Numbers of requests in reports are
-//! therefore expected values, and no whole numbers.
+//! begins or ceases to listen) each row of traffic has one rate for each outcome, and what is
+//! counted is rates times time: twice as many requests cost nothing more. Numbers of requests in
+//! reports are therefore expected values, and no whole numbers.
 
 pub mod balancer;
 pub mod choice;
@@ -92,8 +92,8 @@ pub trait World {
     fn node(&self, name: Sym) -> Option<u32>;
     /// Name and zone of a node, and a number that all nodes of that zone share.
     fn place(&self, node: u32) -> (Sym, Sym, u32);
-    /// True unless load balancers are kept from a node: those of a control plane are, by their label
-    /// (source: kubeadm, `node.kubernetes.io/exclude-from-external-load-balancers`).
+    /// True unless load balancers are kept from a node: those of a control plane are, by their
+    /// label (source: kubeadm, `node.kubernetes.io/exclude-from-external-load-balancers`).
     fn takes(&self, node: u32) -> bool;
     /// True while something is cut.
     fn cuts(&self) -> bool;

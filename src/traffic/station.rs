@@ -1,8 +1,8 @@
 //! A pod as a queueing station: so many requests at work, so many that wait, cores to share.
 //!
 //! Arrivals are Poisson and service is memoryless, so the number of requests in the pod is a
-//! birth-death chain, which is solved for its steady state. With `i` requests at work, of which each
-//! needs `cpu` core-seconds and otherwise waits for `latency`, as many leave per second as the
+//! birth-death chain, which is solved for its steady state. With `i` requests at work, of which
+//! each needs `cpu` core-seconds and otherwise waits for `latency`, as many leave per second as the
 //! bounds of closed networks allow: `min(i / (latency + cpu), cores / cpu)` (Denning and Buzen, "The
 //! Operational Analysis of Queueing Network Models", 1978). How fast a queue fills or drains after a
 //! change is not modelled: rates change at once.

@@ -1,6 +1,6 @@
-//! Addresses and node ports of Services. Who gives none gets one out of the upper part of the range;
-//! the lower part is for those who choose theirs, and is given away when the upper one is full.
-//! Sources: behaviour reference §4.16; `registry/core/service/{ipallocator,portallocator}`;
+//! Addresses and node ports of Services. Who gives none gets one out of the upper part of the
+//! range; the lower part is for those who choose theirs, and is given away when the upper one is
+//! full. Sources: behaviour reference §4.16; `registry/core/service/{ipallocator,portallocator}`;
 //! `registry/core/service/storage/alloc.go`. `IPAddress` objects, which 1.33 and later write beside
 //! each address, are not made.
 

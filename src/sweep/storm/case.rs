@@ -270,7 +270,8 @@ impl Case {
         format!("# A storm, made by `wavetank fuzz --seed {}`.\n{text}", self.seed)
     }
 
-    /// Requests to every other Service: of some from outside, of others from the pods of a workload.
+    /// Requests to every other Service: of some from outside, of others from the pods of a
+    /// workload.
     fn traffic(&self, work: &Work) -> Option<Value> {
         let sent = work.service && (self.seed + u64::from(work.id)).is_multiple_of(2);
         let other = |w: &&Work| w.id != work.id && !matches!(w.shape, Shape::Job { .. });
