@@ -259,7 +259,11 @@ fn small_commands() {
     let valid = wave(&["validate", &zone_outage()]);
     assert_eq!(valid.code, Some(0));
     assert!(valid.out.contains("fine. 33 nodes, 13 steps"), "{}", valid.out);
-    assert!(valid.out.contains("accepted, not modelled: Service (2)"), "{}", valid.out);
+    let file = scratch("cli-validate").join("policy.yaml");
+    let text = "apiVersion: wavetank.dev/v1\nkind: Scenario\nuntil: 1m\ncluster: {nodes: [{name: n, cpu: 1, memory: 1Gi}]}\nobjects:\n  - {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}\n";
+    fs::write(&file, text).unwrap();
+    let valid = wave(&["validate", &file.display().to_string()]);
+    assert!(valid.out.contains("accepted, not modelled: NetworkPolicy (1)"), "{}", valid.out);
 }
 
 #[test]
