@@ -133,7 +133,10 @@ impl<'a> World<'a> {
             if ready.is_none_or(|c| c.status != Truth::True) {
                 calm.astray(format!("node {} is not Ready", node.meta.name));
             }
-            for taint in node.taints.iter().filter(|t| t.key.as_str() != keys::CONTROL_PLANE) {
+            // A node that the autoscaler would take is the scheduler's last choice as long as that
+            // is so.
+            let lasting = [keys::CONTROL_PLANE, "DeletionCandidateOfClusterAutoscaler"];
+            for taint in node.taints.iter().filter(|t| !lasting.contains(&t.key.as_str())) {
                 calm.astray(format!("node {} keeps the taint {}", node.meta.name, taint.key));
             }
         }
