@@ -265,7 +265,7 @@ impl Cluster {
         pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
-        agent.forget_others(&pods.iter().map(|(_, object)| *object).collect());
+        agent.forget_others(&pods.iter().map(|(_, object)| *object).collect(), cx);
         for (_, object) in pods {
             let known = agent.knows(object);
             if let Some(change) = cx.versions().listed(Kind::Pod, object) {

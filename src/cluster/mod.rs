@@ -94,7 +94,8 @@ impl Cluster {
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
         let spec = &plan.cluster;
-        let shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
+        let mut shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
+        shared.drivers = spec.drivers.clone();
         let loads: Arc<[Load]> = plan.usage.clone().into();
         let catalog = Arc::new(Catalog {
             described: spec.images.iter().cloned().collect(),

@@ -1,6 +1,7 @@
 //! The [`Context`] is all a component may do: read the time, draw, schedule, cancel, submit,
 //! record, and read the shared table of versions at its own cursor.
 
+use super::drivers::{Driver, Drivers};
 use super::lease::Leases;
 use super::record::{Record, What};
 use super::usage::Usage;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub leases: Leases,
     /// What the metrics server has scraped.
     pub usage: Usage,
+    /// Storage drivers.
+    pub drivers: Drivers,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
     /// A bug planted on purpose.
@@ -83,6 +86,7 @@ impl Shared {
             records: Vec::new(),
             leases: Leases::default(),
             usage: Usage::default(),
+            drivers: Drivers::default(),
             tracing: false,
             planted: None,
             shuffle: None,
@@ -239,6 +243,12 @@ impl Context<'_> {
     /// What has been scraped, for the metrics server.
     pub fn usage_mut(&mut self) -> &mut Usage {
         &mut self.shared.usage
+    }
+
+    /// A storage driver.
+    #[must_use]
+    pub fn driver(&self, name: Sym) -> Driver {
+        self.shared.drivers.of(name)
     }
 
     /// Folds a word into the run's digest.

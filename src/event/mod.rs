@@ -3,12 +3,14 @@
 
 pub mod canary;
 pub mod context;
+pub mod drivers;
 pub mod lease;
 pub mod record;
 pub mod usage;
 
 pub use canary::Canary;
 pub use context::{Context, Shared};
+pub use drivers::{Driver, Drivers};
 pub use record::{Record, What};
 
 use crate::engine::id::Id;
@@ -332,6 +334,25 @@ pub enum NodeEvent {
     Mounted {
         /// Pod worker.
         pod: u32,
+    },
+    /// A volume of a pod: its turn has come, or it has been mounted.
+    Volume {
+        /// Pod worker.
+        pod: u32,
+        /// Which of its volumes.
+        volume: u16,
+        /// It has been mounted.
+        mounted: bool,
+    },
+    /// A pod has waited for its volumes for as long as a sync does, or tries again.
+    VolumesLate {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// A disk that no pod wants any more has been unmounted.
+    Unmounted {
+        /// Which disk of the node.
+        disk: u32,
     },
     /// The sandbox is there, the pod has an address.
     SandboxReady {

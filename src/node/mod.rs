@@ -13,6 +13,7 @@ mod hooks;
 mod images;
 mod kubelet;
 mod memory;
+mod mounts;
 mod overslept;
 mod pressure;
 mod probes;
@@ -27,6 +28,7 @@ mod status;
 mod worker;
 
 use crate::api::kevent::{KEvent, Source, Text};
+use crate::api::node::keys::CONTROLLER_ATTACHES;
 use crate::api::node::{Node, NodeImage, NodeStatus};
 use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
@@ -41,6 +43,7 @@ use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
+use mounts::Disks;
 use pressure::{Pressure, Short};
 use pulls::Pulls;
 pub use registry::{Catalog, Registry};
@@ -143,6 +146,8 @@ pub struct NodeAgent {
     slow: u32,
     /// Bytes of its disk that something else than pods and images takes.
     filled: i64,
+    /// Disks that its pods want or have.
+    disks: Option<Box<Disks>>,
     /// Devices that are unhealthy.
     unhealthy: Option<Box<Resources>>,
     /// Pods that it has refused and that are not gone yet.
@@ -182,6 +187,7 @@ impl NodeAgent {
             shutdown: None,
             slow: 1,
             filled: 0,
+            disks: None,
             unhealthy: None,
             refused: Vec::new(),
             urgent: Vec::new(),
@@ -234,11 +240,14 @@ impl NodeAgent {
     /// The Node object of a node that is ready.
     #[must_use]
     pub fn object(&self, stamp: crate::api::Stamp, at: SimTime) -> Node {
+        let mut meta = Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()));
+        meta.labels = self.setup.labels;
+        if !self.setup.fake {
+            // A fakelet mounts nothing, so nothing is attached to its node.
+            meta.set_annotation(CONTROLLER_ATTACHES, "true");
+        }
         Node {
-            meta: Meta {
-                labels: self.setup.labels,
-                ..Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()))
-            },
+            meta,
             taints: Arc::clone(&self.setup.taints),
             status: self.status(stamp, at),
             ..Node::default()
@@ -252,6 +261,7 @@ impl NodeAgent {
             allocatable: self.allocatable(),
             heartbeat_ns: at.0,
             images: self.images.reported(),
+            volumes_in_use: mounts::in_use(self),
             ..NodeStatus::default()
         };
         let ready = match self.shutdown {
@@ -300,6 +310,7 @@ impl NodeAgent {
             self.tell_of_node(false, Sym::new(word), text, cx);
         }
         let status = Box::new(self.status(cx.stamp(), now));
+        mounts::told(self);
         self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
     }
 
@@ -311,6 +322,7 @@ impl NodeAgent {
         self.machine = Machine::Down;
         self.incarnation += 1;
         self.workers = Workers::default();
+        self.disks = None;
         self.pressure = None;
         self.metered = false;
         self.shutdown = None;
@@ -395,6 +407,7 @@ impl NodeAgent {
             self.create_node(name, cx);
         } else if !(self.setup.fake && shown_ready(name, cx)) {
             let status = Box::new(self.status(cx.stamp(), now));
+            mounts::told(self);
             self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
         }
         if self.setup.explicit {
@@ -553,10 +566,11 @@ impl NodeAgent {
 
     /// At the kubelet's start: pods that are not listed were removed while it was away. Their
     /// containers are killed (source: `kubelet_pods.go` `HandlePodCleanups`).
-    pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>) {
+    pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>, cx: &mut Context<'_>) {
         for id in self.workers.ids() {
             let gone = self.workers.get(id).is_some_and(|w| !listed.contains(&w.object));
             if gone && !statics::is_static(self, id) {
+                mounts::release(self, id, cx);
                 self.workers.remove(id);
             }
         }

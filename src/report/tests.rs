@@ -73,6 +73,7 @@ fn plan(nodes: u32) -> Plan {
             monitor_grace: None,
             event_ttl: SimDuration::from_secs(3600),
             pod_cidr: None,
+            drivers: crate::event::Drivers::default(),
             metrics_resolution: SimDuration::from_secs(15),
         },
         steps: Vec::new(),

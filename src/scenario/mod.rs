@@ -16,6 +16,7 @@ pub mod value;
 mod ailments;
 mod arrivals;
 mod behaviour;
+pub mod drivers;
 mod expect;
 mod faults;
 pub mod images;

@@ -321,6 +321,13 @@ fn volume_controller(name: &str) -> Option<Vec<Row>> {
             (READ, "storage.k8s.io", "storageclasses csinodes volumeattachments"),
             (READ, "", "nodes"),
         ],
+        // Likewise (source: external-attacher `deploy/kubernetes/rbac.yaml`).
+        "csi-attacher" => vec![
+            ("get list watch patch", "", "persistentvolumes"),
+            (READ, "storage.k8s.io", "csinodes"),
+            ("get list watch patch update", "storage.k8s.io", "volumeattachments"),
+            ("patch update", "storage.k8s.io", "volumeattachments/status"),
+        ],
         "expand-controller" => vec![
             ("get list watch update patch", "", "persistentvolumes"),
             ("update patch", "", "persistentvolumeclaims/status"),

@@ -1,6 +1,7 @@
 //! kube-controller-manager: its controllers share one set of caches; each has its own queue,
 //! workers and client limit. One file per controller, its sync written as upstream's reads.
 
+mod attachstate;
 mod claims;
 mod daemonboard;
 mod daemonplan;
@@ -31,6 +32,8 @@ mod topologyhints;
 mod volume_tests;
 mod zones;
 
+pub mod attachdetach;
+pub mod attacher;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
@@ -294,6 +297,13 @@ controllers! {
     /// Volumes of CSI drivers; in reality a process of its own.
     Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
         [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+    /// Volumes of nodes.
+    AttachDetach attachdetach: attachdetach::AttachDetach
+        = |s| attachdetach::AttachDetach::new(s.row, s.draws),
+        [Node PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| true;
+    /// Disks of CSI drivers; in reality a process of its own.
+    Attacher attacher: attacher::Attacher = |_s| Default::default(), [VolumeAttachment],
+        |_p| false;
     /// Finalizers of claims.
     ClaimProtection claimprotection: volumeprotection::VolumeProtection
         = |_s| volumeprotection::VolumeProtection::claims(), [PersistentVolumeClaim], |_p| true;
@@ -357,6 +367,8 @@ const KINDS: &[Kind] = &[
     Kind::CSINode,
     Kind::PersistentVolume,
     Kind::PersistentVolumeClaim,
+    Kind::CSIDriver,
+    Kind::VolumeAttachment,
     Kind::EndpointSlice,
     Kind::Endpoints,
     // Counted by quotas.

@@ -1,6 +1,6 @@
 //! The external provisioner that every CSI driver brings along (source: kubernetes-csi
 //! `external-provisioner`): makes volumes for claims that ask for its driver, and deletes those
-//! whose claim is gone. How long the storage behind it takes is a model: a log-normal draw by the
+//! whose claim is gone. How long the storage behind it takes is a fact of the driver, drawn by the
 //! claim's name.
 
 use super::persistentvolume::{claim_at, class_at, volume_at};
@@ -17,13 +17,10 @@ use crate::api::versions::Change;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Uid};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::digest::mix;
-use crate::engine::{Dist, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-
-/// What storage takes to make or delete a volume: half of the calls are done by the median.
-const LATENCY: Dist = Dist::LogNormal { median: SimDuration::from_secs(3), sigma: 0.4 };
 
 /// The provisioner.
 #[derive(Debug, Clone)]
@@ -125,11 +122,17 @@ fn volume_for(
 
 impl Provisioner {
     /// The time until the storage is done; zero once it is.
-    fn wait(&mut self, uid: Uid, entity: u64, what: &'static str, cx: &Context<'_>) -> SimDuration {
-        let due = *self
-            .due
-            .entry(uid)
-            .or_insert_with(|| cx.now() + LATENCY.sample(&mut cx.draw(entity, Purpose(what), 0)));
+    fn wait(
+        &mut self,
+        uid: Uid,
+        entity: u64,
+        (driver, what): (&str, &'static str),
+        cx: &Context<'_>,
+    ) -> SimDuration {
+        let due = *self.due.entry(uid).or_insert_with(|| {
+            let span = cx.driver(Sym::new(driver)).provision;
+            cx.now() + span.sample(&mut cx.draw(entity, Purpose(what), 0))
+        });
         if due <= cx.now() { SimDuration::ZERO } else { due.since(cx.now()) }
     }
 
@@ -161,7 +164,7 @@ impl Provisioner {
             self.reporter.normal(kind, &claim.meta, "Provisioning", text(&what), cx);
         }
         let entity = mix(claim.meta.ns.stable_hash(), claim.meta.name.stable_hash());
-        let wait = self.wait(claim.meta.uid, entity, "provision volume", cx);
+        let wait = self.wait(claim.meta.uid, entity, (driver, "provision volume"), cx);
         if wait > SimDuration::ZERO {
             return Next::Requeue(wait);
         }
@@ -177,7 +180,8 @@ impl Provisioner {
             return Next::Done;
         }
         let entity = volume.meta.name.stable_hash();
-        let wait = self.wait(volume.meta.uid, entity, "delete volume", cx);
+        let driver = volume.meta.annotation(keys::PROVISIONED_BY).unwrap_or_default();
+        let wait = self.wait(volume.meta.uid, entity, (driver, "delete volume"), cx);
         if wait > SimDuration::ZERO {
             return Next::Requeue(wait);
         }
