@@ -27,8 +27,8 @@ pub fn again(id: Id, error: ApiError, cx: &mut Context<'_>) -> bool {
     true
 }
 
-/// The wait after an operation on a volume that has failed, with so many failures before it: 500 ms,
-/// doubled up to 2 min 2 s (source: `pkg/util/goroutinemap/exponentialbackoff`).
+/// The wait after an operation on a volume that has failed, with so many failures before it: 500
+/// ms, doubled up to 2 min 2 s (source: `pkg/util/goroutinemap/exponentialbackoff`).
 #[must_use]
 pub fn operation_back_off(failures: u32) -> SimDuration {
     const FIRST: SimDuration = SimDuration::from_millis(500);

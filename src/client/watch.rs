@@ -7,6 +7,7 @@
 //! attempts happen unseen: when the network is back, the instant of the first attempt that succeeds
 //! is computed.
 
+use crate::api::Name;
 use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, Versions};
 use crate::engine::digest::mix;
@@ -67,11 +68,20 @@ pub struct Watches {
     by_kind: Vec<Vec<u32>>,
     /// Watches on the pods of one node.
     by_node: FxHashMap<Sym, u32>,
+    /// Watches on single objects: those of a client on a kind are one.
+    by_client: FxHashMap<(Kind, u32), u32>,
+    by_object: FxHashMap<(Kind, Sym, Name), SmallVec<[u32; 2]>>,
 }
 
 impl Default for Watches {
     fn default() -> Self {
-        Self { all: Vec::new(), by_kind: vec![Vec::new(); N_KINDS], by_node: FxHashMap::default() }
+        Self {
+            all: Vec::new(),
+            by_kind: vec![Vec::new(); N_KINDS],
+            by_node: FxHashMap::default(),
+            by_client: FxHashMap::default(),
+            by_object: FxHashMap::default(),
+        }
     }
 }
 
@@ -88,6 +98,19 @@ impl Watches {
         let id = self.push(Kind::Pod, to, lag, Some(VecDeque::new()), 0);
         self.by_node.insert(node, id);
         id
+    }
+
+    /// A node's kubelet watches one object more (`fieldSelector=metadata.name=NAME`), which may not
+    /// be there yet.
+    pub fn heed(&mut self, of: (Kind, Sym, Name), to: Address, lag: SimDuration) {
+        let known = self.by_client.get(&(of.0, to.index)).copied();
+        let known = known.filter(|&id| self.client(id) == Some(to));
+        let id = known.unwrap_or_else(|| self.push(of.0, to, lag, Some(VecDeque::new()), 0));
+        self.by_client.insert((of.0, to.index), id);
+        let watches = self.by_object.entry(of).or_default();
+        if !watches.contains(&id) {
+            watches.push(id);
+        }
     }
 
     fn push(
@@ -124,6 +147,11 @@ impl Watches {
             list.retain(|&id| all[id as usize].open);
         }
         self.by_node.retain(|_, id| all[*id as usize].open);
+        self.by_client.retain(|_, id| all[*id as usize].open);
+        self.by_object.retain(|_, ids| {
+            ids.retain(|id| all[*id as usize].open);
+            !ids.is_empty()
+        });
     }
 
     /// The connections of a client are lost until [`Watches::restore`].
@@ -224,6 +252,9 @@ impl Watches {
                 }
             }
         }
+        if matches!(kind, Kind::ConfigMap | Kind::Secret | Kind::PersistentVolume) {
+            self.notify_heeding(kind, log, cx);
+        }
         if kind == Kind::Pod
             && !node.is_empty()
             && let Some(&id) = self.by_node.get(&node)
@@ -240,6 +271,20 @@ impl Watches {
                 }
                 None => arm(&mut self.all[id as usize], id, cx),
             }
+        }
+    }
+
+    /// Wakes those who watch this object alone.
+    fn notify_heeding(&mut self, kind: Kind, log: u64, cx: &mut Context<'_>) {
+        let Some(change) = cx.versions().change(kind, log) else { return };
+        let (ns, name) = change.value.key();
+        let Some(watches) = self.by_object.get(&(kind, ns, name)) else { return };
+        for &id in watches {
+            let watch = &mut self.all[id as usize];
+            if let Some(inbox) = &mut watch.inbox {
+                inbox.push_back(log);
+            }
+            arm(watch, id, cx);
         }
     }
 

@@ -204,7 +204,12 @@ impl Cluster {
             self.reconcile_mirror(change, hop);
         } else {
             let cx = &mut self.shared.context(hop);
-            self.nodes[client.index as usize].on_pod(change, cx);
+            let node = &mut self.nodes[client.index as usize];
+            if change.value.kind() == Kind::Pod {
+                node.on_pod(change, cx);
+            } else {
+                node.on_config(change, cx);
+            }
         }
     }
 
@@ -227,6 +232,7 @@ impl Cluster {
                 let node = &mut self.nodes[to.index as usize];
                 if node.address() == to && node.kubelet_up() {
                     node.on_answer(token, &outcome, cx);
+                    self.heed(to.index);
                 }
             }
             Role::User => self.driver.on_answer(token, &outcome, cx),
@@ -249,6 +255,17 @@ impl Cluster {
         let (name, address) = (agent.name(), agent.address());
         self.api.watches.open_node(name, address, lag);
         self.list_node(index, seq);
+        self.heed(index);
+    }
+
+    /// A kubelet watches what its pods have mounted.
+    fn heed(&mut self, index: u32) {
+        let lag = self.plan.cluster.latency.watch;
+        let node = &mut self.nodes[index as usize];
+        let address = node.address();
+        for of in node.take_heeds() {
+            self.api.watches.heed(of, address, lag);
+        }
     }
 
     /// A kubelet lists the pods of its node: what it runs besides is to go.

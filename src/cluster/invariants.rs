@@ -5,10 +5,13 @@
 //! (`wavetank fuzz`) run with a [`Checker`] at their side. Source of the rules: DESIGN §8.4.
 
 use super::Cluster;
+use crate::api::node::keys;
 use crate::api::pdb::PodDisruptionBudget;
+use crate::api::pod::{ConditionType, Truth};
 use crate::api::request::Op;
+use crate::api::storage::{AccessModes, VolumeAttachment, unique_name};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, Meta, Obj, Pod, Uid};
+use crate::api::{Kind, Meta, Name, Obj, Pod, Uid};
 use crate::engine::id::Id;
 use crate::engine::queue::Entry;
 use crate::engine::{SimTime, Sym};
@@ -77,6 +80,8 @@ pub struct Checker {
     /// Pods as the scheduler and the controllers were told of them.
     scheduler: (Option<Address>, FxHashMap<ObjRef, Told>),
     controllers: (Option<Address>, FxHashMap<ObjRef, Told>),
+    /// Where volumes for one node are attached, by their objects.
+    attached: FxHashMap<Name, Sym>,
     /// The request about to be committed takes finalizers away.
     lifts: bool,
     /// The request about to be committed is an update whose base is old: it must be refused.
@@ -173,7 +178,11 @@ impl Checker {
         let versions = &cluster.shared().versions;
         if let What::Committed { kind, log, .. } = record.what {
             let change = versions.change(kind, log).expect("what was committed just now");
-            return self.committed(kind, change);
+            self.committed(kind, change)?;
+            if let Obj::VolumeAttachment(attachment) = &change.value {
+                self.attachment(cluster, change, attachment)?;
+            }
+            return Ok(());
         }
         if let What::Delivered { to, kind, log } = record.what {
             self.next_delivery(to, kind, log)?;
@@ -219,6 +228,41 @@ impl Checker {
             self.revs.insert((kind, change.object), change.rev);
         }
         if let Obj::Pod(pod) = &change.value { self.pod(change, pod) } else { Ok(()) }
+    }
+
+    /// What is meant for one node is attached to one, and is not taken from a kubelet that is well.
+    fn attachment(
+        &mut self,
+        cluster: &Cluster,
+        change: &Change,
+        now: &VolumeAttachment,
+    ) -> Finding {
+        let versions = &cluster.shared().versions;
+        let object = versions.find(Kind::PersistentVolume, Sym::EMPTY, now.volume);
+        let volume = object.and_then(|o| versions.current(Kind::PersistentVolume, o));
+        let Some(Obj::PersistentVolume(volume)) = volume else { return Ok(()) };
+        self.looked += 1;
+        if volume.modes == AccessModes::of(["ReadWriteOnce"]) {
+            if change.deleted {
+                self.attached.retain(|v, node| (*v, *node) != (now.volume, now.node));
+            } else if now.attached {
+                let before = self.attached.insert(now.volume, now.node);
+                let alone = before.is_none_or(|node| node == now.node);
+                holds("a volume for one node is attached to one at a time", alone, || {
+                    format!("{} is on {before:?} and {}", now.volume, now.node)
+                })?;
+            }
+        }
+        let before = change.before.as_ref().and_then(Obj::meta);
+        let marked = now.meta.terminating() && before.is_some_and(|m| !m.terminating());
+        let disk = volume.source.disk().map(|(driver, handle)| unique_name(driver, handle));
+        let (Some(disk), Some(agent)) = (disk.filter(|_| marked), cluster.node(now.node)) else {
+            return Ok(());
+        };
+        let taken = agent.kubelet_up() && agent.has_mounted(disk) && well(cluster, now.node);
+        holds("no volume is detached that a kubelet has mounted, unless by force", !taken, || {
+            format!("{} on {}", now.volume, now.node)
+        })
     }
 
     /// A pod is bound once, and ends once.
@@ -421,6 +465,22 @@ impl Checker {
 
 fn told(pod: &Pod) -> Told {
     Told { node: pod.node, here: !pod.terminal(), owner: pod.meta.controller().map(|o| o.uid) }
+}
+
+/// True for a node that has been Ready for a minute, and that nobody has called out of service: who
+/// acts upon it by force has not heard of that yet, or is wrong.
+fn well(cluster: &Cluster, node: Sym) -> bool {
+    const HEARD: u32 = 60;
+    let shared = cluster.shared();
+    let object = shared.versions.find(Kind::Node, Sym::EMPTY, node.into());
+    let found = object.and_then(|o| shared.versions.current(Kind::Node, o)?.as_node());
+    let Some(node) = found else { return false };
+    let out = |t: &crate::api::pod::Taint| t.key.as_str() == keys::OUT_OF_SERVICE;
+    let now =
+        shared.epoch_s + u32::try_from(shared.now().0 / 1_000_000_000).unwrap_or(u32::MAX / 2);
+    let ready = node.status.conditions.get(ConditionType::Ready);
+    let steady = ready.is_some_and(|c| c.status == Truth::True && c.transition.0 + HEARD < now);
+    steady && !node.taints.iter().any(out)
 }
 
 fn broken(found: Finding, entry: &Entry<Event>) -> Result<(), Broken> {

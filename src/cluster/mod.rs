@@ -181,6 +181,19 @@ impl Cluster {
                 meta.uid = crate::api::Uid(node.name().stable_hash());
             }
             preload(&mut self.api, object, cx);
+            if let Some(mut object) = node.csi_node(cx) {
+                if let Some(meta) = object.meta_mut() {
+                    let hash = crate::engine::digest::mix(
+                        node.name().stable_hash(),
+                        Kind::CSINode.index() as u64,
+                    );
+                    (meta.created, meta.uid) = (cx.stamp(), crate::api::Uid(hash));
+                }
+                let brought = |o: &Obj| (o.kind(), o.key()) == (Kind::CSINode, object.key());
+                if !plan.warm.iter().any(brought) {
+                    preload(&mut self.api, object, cx);
+                }
+            }
             self.api.watches.open_node(node.name(), node.address(), lag);
             let entity = node.name().stable_hash();
             let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);

@@ -245,6 +245,12 @@ impl Context<'_> {
         &mut self.shared.usage
     }
 
+    /// The storage drivers that the scenario describes.
+    #[must_use]
+    pub fn drivers(&self) -> &Drivers {
+        &self.shared.drivers
+    }
+
     /// A storage driver.
     #[must_use]
     pub fn driver(&self, name: Sym) -> Driver {

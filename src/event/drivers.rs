@@ -54,12 +54,12 @@ impl Driver {
     ///   detached, attached, mounted and running within 10 to 20 s (Karpenter's design on
     ///   `FailedAttachVolume` delays), which leaves about 4 s each to attach and detach: an
     ///   assumption. 25 volumes per Nitro machine: `pkg/volume/util/attach_limit.go`.
-    /// - **GCE PD**: 9 s to attach with the driver's polls (gitpod-io/gitpod#9054), 90 % of attaches
-    ///   and detaches below 15 s (gcp-compute-persistent-disk-csi-driver#662). 127 volumes:
-    ///   `volumeLimitBig` of the driver.
-    /// - **Azure Disk**: about 15 s (cloud-provider-azure#78); 5.54 % of 4,585 operations took longer
-    ///   than 60 s and 0.79 % longer than 120 s (Azure/aks-engine#2888): a log-normal with sigma
-    ///   0.87 has 5.55 % and 0.84 %. 16 volumes: `defaultAzureVolumeLimit` of the driver.
+    /// - **GCE PD**: 9 s to attach with the driver's polls (gitpod-io/gitpod#9054), 90 % of
+    ///   attaches and detaches below 15 s (gcp-compute-persistent-disk-csi-driver#662). 127
+    ///   volumes: `volumeLimitBig` of the driver.
+    /// - **Azure Disk**: about 15 s (cloud-provider-azure#78); 5.54 % of 4,585 operations took
+    ///   longer than 60 s and 0.79 % longer than 120 s (Azure/aks-engine#2888): a log-normal with
+    ///   sigma 0.87 has 5.55 % and 0.84 %. 16 volumes: `defaultAzureVolumeLimit` of the driver.
     ///
     /// How long mounting takes is published for none.
     #[must_use]
@@ -85,6 +85,11 @@ impl Driver {
 pub struct Drivers(pub Arc<[Driver]>);
 
 impl Drivers {
+    /// Those that are said to have a limit.
+    pub fn limited(&self) -> impl Iterator<Item = &Driver> {
+        self.0.iter().filter(|d| d.limit.is_some())
+    }
+
     /// A driver by its name.
     #[must_use]
     pub fn of(&self, name: Sym) -> Driver {

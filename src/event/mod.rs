@@ -344,6 +344,13 @@ pub enum NodeEvent {
         /// It has been mounted.
         mounted: bool,
     },
+    /// A sync of a pod brings the new content of a ConfigMap or Secret into its volume.
+    Refreshed {
+        /// Pod worker.
+        pod: u32,
+        /// Which of its volumes.
+        volume: u16,
+    },
     /// A pod has waited for its volumes for as long as a sync does, or tries again.
     VolumesLate {
         /// Pod worker.

@@ -10,8 +10,8 @@ use super::runs::Runs;
 use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
-    NodeAgent, admission, critical, ending, hooks, memory, mounts, pressure, probes, pulls,
-    restarts, shutdown, statics, status,
+    NodeAgent, admission, configs, critical, ending, hooks, memory, mounts, pressure, probes,
+    pulls, restarts, shutdown, statics, status,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -185,6 +185,7 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::Mounted { pod } => mounted(node, pod, cx),
         NodeEvent::Volume { pod, volume, mounted: false } => mounts::attempt(node, pod, volume, cx),
         NodeEvent::Volume { pod, volume, mounted: true } => mounts::done(node, pod, volume, cx),
+        NodeEvent::Refreshed { pod, volume } => configs::refreshed(node, pod, volume, cx),
         NodeEvent::VolumesLate { pod } => mounts::late(node, pod, cx),
         NodeEvent::Unmounted { disk } => mounts::unmounted(node, disk, cx),
         NodeEvent::SandboxReady { pod } => sandbox_ready(node, pod, cx),
@@ -275,6 +276,9 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
 pub(super) fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let Stage::Starting(i) = worker.stage else { return };
+    if configs::lacks(node, id, usize::from(i), cx) {
+        return;
+    }
     let span = start_span(node, id, usize::from(i), cx);
     trace(node, id, "CreateContainer, StartContainer", cx);
     node.schedule(span, NodeEvent::ContainerStarted { pod: id }, cx);

@@ -6,6 +6,7 @@
 
 mod admission;
 mod config;
+mod configs;
 mod critical;
 mod ending;
 mod fakelet;
@@ -28,18 +29,19 @@ mod status;
 mod worker;
 
 use crate::api::kevent::{KEvent, Source, Text};
-use crate::api::node::keys::CONTROLLER_ATTACHES;
+use crate::api::node::keys::{CONTROLLER_ATTACHES, ZONE};
 use crate::api::node::{Node, NodeImage, NodeStatus};
 use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
+use crate::api::storage::{CsiNode, CsiNodeDriver};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Pod, PodSpec, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
 use crate::event::usage::Load;
-use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
+use crate::event::{Address, Canary, Context, Driver, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
@@ -410,12 +412,33 @@ impl NodeAgent {
             mounts::told(self);
             self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
         }
+        if let Some(object) = self.csi_node(cx) {
+            self.submit(Kind::CSINode, Sym::EMPTY, name, None, Op::Apply(object), None, cx);
+        }
         if self.setup.explicit {
             self.beat(Beat::Renewal, cx);
             self.arm_beat(Beat::Report, cx);
         }
         cx.trace(|| What::Node { node, step: "kubelet starts", pod: ObjRef::default() });
         kubelet::resume(self, cx);
+    }
+
+    /// What the drivers say of themselves on this node: those that the scenario gives a limit
+    /// (source: `pkg/volume/csi/nodeinfomanager`). Their topology is the zone.
+    #[must_use]
+    pub fn csi_node(&self, cx: &Context<'_>) -> Option<Obj> {
+        let zone = Sym::new(ZONE);
+        let topology_keys: Vec<Sym> =
+            self.setup.labels.get(zone).map(|_| zone).into_iter().collect();
+        let driver = |d: &Driver| CsiNodeDriver {
+            name: d.name,
+            topology_keys: topology_keys.clone(),
+            count: d.limit,
+        };
+        let drivers: Vec<CsiNodeDriver> = cx.drivers().limited().map(driver).collect();
+        let meta = Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()));
+        let none = drivers.is_empty() || self.setup.fake;
+        (!none).then(|| Obj::CSINode(Arc::new(CsiNode { meta, drivers, doc: None })))
     }
 
     /// Registers a node that nobody knows: not ready at first, ready once the runtime is up
@@ -574,6 +597,22 @@ impl NodeAgent {
                 self.workers.remove(id);
             }
         }
+    }
+
+    /// True while it has the disk mounted, by the name that its status has for it: for invariants.
+    #[must_use]
+    pub fn has_mounted(&self, disk: Sym) -> bool {
+        mounts::has_mounted(self, disk)
+    }
+
+    /// ConfigMaps and Secrets that its pods have mounted since it was asked last: it watches them.
+    pub fn take_heeds(&mut self) -> Vec<(Kind, Sym, Name)> {
+        self.disks.as_deref_mut().map(mounts::take_heeds).unwrap_or_default()
+    }
+
+    /// A ConfigMap or Secret that it watches has changed.
+    pub fn on_config(&mut self, change: &Change, cx: &mut Context<'_>) {
+        configs::on_change(self, change, cx);
     }
 
     /// An event of this node (the caller has checked that the machine lives).

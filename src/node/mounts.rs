@@ -8,6 +8,7 @@
 //! begins anew. Sources: `pkg/kubelet/volumemanager`, `operationexecutor/operation_generator.go`.
 
 use super::NodeAgent;
+use super::configs;
 use super::kubelet::{event, mounted, trace};
 use super::worker::{Stage, Worker};
 use crate::api::kevent::Text;
@@ -73,6 +74,8 @@ struct Wish {
     failures: u32,
     /// Its turn comes no earlier.
     due: SimTime,
+    /// A sync to come brings new content.
+    refreshing: bool,
 }
 
 /// The volumes of a pod.
@@ -86,6 +89,8 @@ pub(super) struct Mounts {
     /// When it gives up, or tries again, once that is armed.
     due: Option<SimTime>,
     rounds: u64,
+    /// The last of its syncs that has been reckoned, and its number.
+    synced: (SimTime, u64),
 }
 
 /// What is known of a disk's place on the node.
@@ -117,12 +122,90 @@ pub(super) struct Disks {
     list: Vec<Disk>,
     next: u32,
     questions: Vec<Option<(u32, u16)>>,
+    /// ConfigMaps and Secrets to be watched from now on.
+    heeds: Vec<(Kind, Sym, Name)>,
+}
+
+/// Those that are to be watched from now on.
+pub(super) fn take_heeds(disks: &mut Disks) -> Vec<(Kind, Sym, Name)> {
+    std::mem::take(&mut disks.heeds)
+}
+
+/// The next sync of a pod by its own clock: a minute after the last one and up to half as much more
+/// (source: `pod_workers.go` `completeWork`).
+fn next_sync(mounts: &mut Mounts, entity: u64, cx: &Context<'_>) -> SimTime {
+    const RESYNC: SimDuration = SimDuration::from_secs(60);
+    let (mut at, mut n) = mounts.synced;
+    while at <= cx.now() {
+        let extra = cx.draw(entity, Purpose("pod resync"), n).below(RESYNC.0 / 2);
+        (at, n) = (at + RESYNC + SimDuration(extra), n + 1);
+    }
+    mounts.synced = (at, n);
+    at
+}
+
+/// What of a pod's volumes has changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Changed {
+    /// A ConfigMap or Secret.
+    Config(Kind, Sym),
+    /// A disk, by the name that the node's status has for it.
+    Disk(Sym),
+}
+
+/// Something has changed: the volumes of a pod that show it, each with the wait for the sync that
+/// brings it there, unless one will already.
+pub(super) fn outdated(
+    node: &mut NodeAgent,
+    id: u32,
+    changed: Changed,
+    cx: &Context<'_>,
+) -> SmallVec<[(u16, SimDuration); 1]> {
+    let entity = node.workers.get(id).map_or(0, |w| w.name.stable_hash());
+    let reconciler = turns(node, cx);
+    let mut found = SmallVec::new();
+    let Some(mounts) = mounts_of(node, id) else { return found };
+    for i in 0..mounts.wishes.len() {
+        let wish = &mut mounts.wishes[i];
+        let shows = match (wish.what, changed) {
+            (What::Config(k, n, _), Changed::Config(kind, name)) => (k, n) == (kind, name),
+            (What::Disk(n), Changed::Disk(name)) => n == name,
+            (What::Config(..) | What::Disk(_) | What::Unbound(_), _) => false,
+        };
+        if shows && wish.turn == Turn::There && !std::mem::replace(&mut wish.refreshing, true) {
+            let volume = wish.volume;
+            let at = reconciler.after(next_sync(mounts, entity, cx));
+            found.push((volume, at.since(cx.now())));
+        }
+    }
+    found
+}
+
+/// A sync has come by: whether it had something to bring, and whether the volume is a disk.
+pub(super) fn refreshed(node: &mut NodeAgent, id: u32, volume: u16) -> (bool, bool) {
+    wish_of(node, id, volume).map_or((false, false), |w| {
+        (std::mem::replace(&mut w.refreshing, false), matches!(w.what, What::Disk(_)))
+    })
+}
+
+/// The kubelet watches an object from now on.
+pub(super) fn heed(node: &mut NodeAgent, of: (Kind, Sym, Name)) {
+    let heeds = &mut node.disks.get_or_insert_default().heeds;
+    if !heeds.contains(&of) {
+        heeds.push(of);
+    }
 }
 
 /// `volumesInUse` of the node's status.
 pub(super) fn in_use(node: &NodeAgent) -> Arc<[Sym]> {
     let disks = node.disks.iter().flat_map(|d| &d.list);
     disks.map(|d| d.name).collect()
+}
+
+/// True while the disk is mounted.
+pub(super) fn has_mounted(node: &NodeAgent, name: Sym) -> bool {
+    let mut disks = node.disks.iter().flat_map(|d| &d.list);
+    disks.any(|d| d.name == name && d.device == Device::Held(true))
 }
 
 /// The node's status has said it.
@@ -165,13 +248,17 @@ fn disk_of(node: &mut NodeAgent, name: Sym) -> Option<&mut Disk> {
 
 /// The first turn of the reconciler after a span.
 fn turn(node: &NodeAgent, after: SimDuration, cx: &Context<'_>) -> SimDuration {
-    let entity = node.setup.name.stable_hash();
-    let grid = Grid::drawn(cx.draws(), entity, Purpose("volume reconciler"), LOOP);
-    grid.after(cx.now() + after).since(cx.now())
+    turns(node, cx).after(cx.now() + after).since(cx.now())
 }
 
-/// What a volume of a pod is; none for what is there at once: directories, files of the node, shares
-/// in the network. The kubelet asks for claim and volume each time (source:
+/// The turns of the reconciler.
+fn turns(node: &NodeAgent, cx: &Context<'_>) -> Grid {
+    let entity = node.setup.name.stable_hash();
+    Grid::drawn(cx.draws(), entity, Purpose("volume reconciler"), LOOP)
+}
+
+/// What a volume of a pod is; none for what is there at once: directories, files of the node,
+/// shares in the network. The kubelet asks for claim and volume each time (source:
 /// `desired_state_of_world_populator.go` `createVolumeSpec`); both are there, or the pod would not
 /// have been bound.
 fn what(worker: &Worker, volume: usize, cx: &Context<'_>) -> Option<(What, Sym)> {
@@ -242,11 +329,19 @@ pub(super) fn begin(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         }
         let volume = u16::try_from(i).unwrap_or(u16::MAX);
         let wait = turn(node, SimDuration::ZERO, cx);
-        wishes.push(Wish { volume, what, turn: Turn::Waits, failures: 0, due: cx.now() + wait });
+        wishes.push(Wish {
+            volume,
+            what,
+            turn: Turn::Waits,
+            failures: 0,
+            due: cx.now() + wait,
+            refreshing: false,
+        });
         node.schedule(wait, NodeEvent::Volume { pod: id, volume, mounted: false }, cx);
     }
     let since = Some(cx.now());
-    let mounts = Mounts { wishes, since, polled: false, due: None, rounds: 0 };
+    let mounts =
+        Mounts { wishes, since, polled: false, due: None, rounds: 0, synced: (cx.now(), 0) };
     if let Some(worker) = node.workers.get_mut(id) {
         worker.rare_mut().mounts = Some(Box::new(mounts));
     }
@@ -411,6 +506,11 @@ fn configured(
 ) {
     let missing = matches!(found, Err(ApiError::NotFound));
     let Some(worker) = node.workers.get(id) else { return };
+    if found.is_ok() || missing && optional {
+        let of = (kind, worker.ns, name.into());
+        heed(node, of);
+    }
+    let Some(worker) = node.workers.get(id) else { return };
     let absent = found.ok().and_then(|object| absent_key(worker, volume, object));
     let why = match (found, absent) {
         (Ok(_), None) => return there(node, id, volume, cx),
@@ -436,13 +536,7 @@ fn absent_key(worker: &Worker, volume: u16, object: &Obj) -> Option<String> {
     let doc = worker.spec.doc.as_deref()?.get("volumes")?.get(usize::from(volume))?;
     let source = doc.get("configMap").or_else(|| doc.get("secret"))?;
     let keys = source.get("items")?.as_array()?.iter().filter_map(|i| i.get("key")?.as_str());
-    let Obj::Generic(_, held) = object else { return None };
-    let has = |key: &str| {
-        ["data", "binaryData", "stringData"]
-            .iter()
-            .any(|field| held.doc.get(field).and_then(|d| d.get(key)).is_some())
-    };
-    keys.filter(|key| !has(key)).map(str::to_owned).next()
+    keys.filter(|key| !configs::has_key(object, key)).map(str::to_owned).next()
 }
 
 /// A volume has been mounted.
@@ -454,6 +548,7 @@ pub(super) fn done(node: &mut NodeAgent, id: u32, volume: u16, cx: &mut Context<
     {
         disk.device = Device::Held(true);
     }
+    configs::grow(node, id, volume, cx);
     there(node, id, volume, cx);
 }
 
@@ -589,6 +684,7 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
     let now = cx.now();
     for id in node.workers.ids() {
         if waiting(node, id).is_none() {
+            heed_again(node, id);
             continue;
         }
         let Some(mounts) = mounts_of(node, id) else { continue };
@@ -605,5 +701,20 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
         }
         node.schedule(PATIENCE, NodeEvent::VolumesLate { pod: id }, cx);
         node.schedule(POLL, NodeEvent::Mounted { pod: id }, cx);
+    }
+}
+
+/// A pod that runs has ConfigMaps and Secrets mounted: the kubelet watches them anew.
+fn heed_again(node: &mut NodeAgent, id: u32) {
+    let Some(ns) = node.workers.get(id).map(|w| w.ns) else { return };
+    let Some(mounts) = mounts_of(node, id) else { return };
+    let mut heeds: SmallVec<[(Kind, Sym, Name); 2]> = SmallVec::new();
+    for wish in &mut mounts.wishes {
+        if let What::Config(kind, name, _) = wish.what {
+            heeds.push((kind, ns, name.into()));
+        }
+    }
+    for of in heeds {
+        heed(node, of);
     }
 }

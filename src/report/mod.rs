@@ -3,6 +3,7 @@
 //! [`metrics::Metrics`] watches a run; [`summary::Summary`] says in words and numbers what it saw;
 //! [`rundir::RunDir`] is the directory a run leaves behind.
 
+pub mod disks;
 pub mod downtime;
 pub mod events;
 pub mod expect;

@@ -230,6 +230,7 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::Mounted { .. } => "a pod's volumes are mounted",
         NodeEvent::Volume { mounted: false, .. } => "the kubelet tries to mount a volume",
         NodeEvent::Volume { mounted: true, .. } => "a volume has been mounted",
+        NodeEvent::Refreshed { .. } => "a sync brings new content into a volume",
         NodeEvent::VolumesLate { .. } => "a pod's volumes are not there in time",
         NodeEvent::Unmounted { .. } => "a disk has been unmounted",
         NodeEvent::SandboxReady { .. } => "a pod's sandbox is ready",

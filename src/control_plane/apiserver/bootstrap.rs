@@ -328,6 +328,12 @@ fn volume_controller(name: &str) -> Option<Vec<Row>> {
             ("get list watch patch update", "storage.k8s.io", "volumeattachments"),
             ("patch update", "storage.k8s.io", "volumeattachments/status"),
         ],
+        // Likewise (source: external-resizer `deploy/kubernetes/rbac.yaml`).
+        "csi-resizer" => vec![
+            ("get list watch patch update", "", "persistentvolumes"),
+            ("get list watch", "", "persistentvolumeclaims pods"),
+            ("patch update", "", "persistentvolumeclaims/status"),
+        ],
         "expand-controller" => vec![
             ("get list watch update patch", "", "persistentvolumes"),
             ("update patch", "", "persistentvolumeclaims/status"),

@@ -1,20 +1,21 @@
 //! The attach-detach controller (source: `ctl/volume/attachdetach`): volumes that pods on a node
 //! want are attached there, others taken away. A volume that its kubelet has in use stays until the
-//! kubelet lets go of it, for six minutes if the node is not well, or not at all once an operator has
-//! said that the node is out of service. What is exclusive is attached to one node at a time.
+//! kubelet lets go of it, for six minutes if the node is not well, or not at all once an operator
+//! has said that the node is out of service. What is exclusive is attached to one node at a time.
 //!
 //! Upstream's reconciler looks at all volumes each 100 ms. Here a change wakes the attachments that
 //! it concerns at the next of these ticks, and a volume that nothing happens to costs nothing.
 //! Operations: attaching makes a `VolumeAttachment` and waits for its driver, detaching deletes it
 //! and waits until it is gone (source: `pkg/volume/csi/csi_attacher.go`).
 
+use super::attachrules::{claim_name, disk_of, holds, inline, may_attach};
 use super::attachstate::{Disk, Spot, Stage, Volume, World};
 use super::persistentvolume::{claim_at, volume_at};
 use super::support::{Reporter, delete, reports, text};
 use crate::api::node::{Node, keys as node_keys};
-use crate::api::pod::{ConditionType, ContainerState, Truth, VolumeSource};
+use crate::api::pod::{ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome};
-use crate::api::storage::{AccessModes, MIGRATED, PersistentVolume, VolumeAttachment, unique_name};
+use crate::api::storage::{VolumeAttachment, unique_name};
 use crate::api::versions::Change;
 use crate::api::{Kind, Meta, Name, Obj, Pod};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
@@ -74,68 +75,6 @@ enum Step {
     Safe,
     /// The attachment is being deleted.
     Detach,
-}
-
-/// True if its volumes may have to be attached.
-fn may_attach(source: &VolumeSource) -> bool {
-    match source {
-        VolumeSource::Claim(..)
-        | VolumeSource::Ephemeral(_)
-        | VolumeSource::GcePd(..)
-        | VolumeSource::AwsEbs(..) => true,
-        VolumeSource::Iscsi(..)
-        | VolumeSource::Rbd(..)
-        | VolumeSource::ConfigMap(..)
-        | VolumeSource::Secret(..)
-        | VolumeSource::Csi(_)
-        | VolumeSource::Other => false,
-    }
-}
-
-/// True for a pod that holds its volumes: on a node, and not ended (source: `pkg/volume/util/util.go`
-/// `IsPodTerminated`).
-fn holds(pod: &Pod) -> bool {
-    let running = |c: &crate::api::pod::ContainerStatus| {
-        !matches!(c.state, ContainerState::Terminated { .. } | ContainerState::Waiting { .. })
-    };
-    let gone = pod.meta.terminating() && !pod.status.containers.iter().any(running);
-    !pod.node.is_empty() && !pod.terminal() && !gone
-}
-
-/// True if the volume of these modes may be on several nodes at once. One without modes is taken to
-/// be (source: `IsMultiAttachAllowed`).
-fn many(modes: AccessModes) -> bool {
-    let shared = ["ReadWriteMany", "ReadOnlyMany"];
-    modes == AccessModes::default() || modes.names().any(|name| shared.contains(&name))
-}
-
-/// A disk that stands in a pod, not in a volume.
-fn inline(source: &VolumeSource) -> Option<Disk> {
-    let (plugin, disk, many) = match *source {
-        VolumeSource::GcePd(disk, read_only) => ("kubernetes.io/gce-pd", disk, read_only),
-        VolumeSource::AwsEbs(disk, _) => ("kubernetes.io/aws-ebs", disk, false),
-        VolumeSource::Claim(..)
-        | VolumeSource::Ephemeral(_)
-        | VolumeSource::Iscsi(..)
-        | VolumeSource::Rbd(..)
-        | VolumeSource::ConfigMap(..)
-        | VolumeSource::Secret(..)
-        | VolumeSource::Csi(_)
-        | VolumeSource::Other => return None,
-    };
-    let (_, driver) = MIGRATED.iter().find(|(p, _)| *p == plugin)?;
-    Some(Disk { driver: Sym::new(driver), object: Name::default(), handle: disk, many })
-}
-
-/// The claim behind a volume of a pod.
-fn claim_name(pod: &Pod, volume: &crate::api::pod::Volume) -> Option<Name> {
-    if let VolumeSource::Claim(name, _) = volume.source {
-        Some(name.into())
-    } else if matches!(volume.source, VolumeSource::Ephemeral(_)) {
-        Some(Name::new(&format!("{}-{}", pod.meta.name, volume.name)))
-    } else {
-        None
-    }
 }
 
 fn ready(node: &Node) -> bool {
@@ -678,19 +617,6 @@ fn out_of_service(node: &Node) -> bool {
 
 fn uses(node: &Node, volume: Volume) -> bool {
     node.status.volumes_in_use.contains(&volume)
-}
-
-/// What is to be attached of a volume; none if its driver does not attach (source: `csi_plugin.go`
-/// `CanAttach`).
-fn disk_of(volume: &PersistentVolume, caches: &Cache, cx: &Context<'_>) -> Option<Disk> {
-    let (driver, handle) = volume.source.disk()?;
-    let found = caches.named(cx.versions(), Kind::CSIDriver, Sym::EMPTY, driver.into());
-    if let Some((_, Obj::CSIDriver(driver))) = found
-        && !driver.attaches
-    {
-        return None;
-    }
-    Some(Disk { driver, object: volume.meta.name, handle, many: many(volume.modes) })
 }
 
 fn attachment_key(name: Name) -> Key {

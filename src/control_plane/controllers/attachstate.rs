@@ -1,6 +1,6 @@
 //! What the attach-detach controller knows: the *desired state of the world* (which pods on which
-//! nodes want a volume), kept from pods, and the *actual state* (where it is attached, or is being),
-//! kept from its own operations (source: `ctl/volume/attachdetach/cache`).
+//! nodes want a volume), kept from pods, and the *actual state* (where it is attached, or is
+//! being), kept from its own operations (source: `ctl/volume/attachdetach/cache`).
 
 use crate::api::{Name, Uid};
 use crate::client::retry::operation_back_off;

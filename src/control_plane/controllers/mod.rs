@@ -1,6 +1,9 @@
 //! kube-controller-manager: its controllers share one set of caches; each has its own queue,
 //! workers and client limit. One file per controller, its sync written as upstream's reads.
 
+#[cfg(test)]
+mod attach_tests;
+mod attachrules;
 mod attachstate;
 mod claims;
 mod daemonboard;
@@ -51,6 +54,7 @@ pub mod persistentvolume;
 pub mod podgc;
 pub mod provisioner;
 pub mod replicaset;
+pub mod resizer;
 pub mod resourcequota;
 pub mod serviceaccount;
 pub mod statefulset;
@@ -296,13 +300,16 @@ controllers! {
         [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
     /// Volumes of CSI drivers; in reality a process of its own.
     Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
-        [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+        [StorageClass PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| false;
     /// Volumes of nodes.
     AttachDetach attachdetach: attachdetach::AttachDetach
         = |s| attachdetach::AttachDetach::new(s.row, s.draws),
         [Node PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| true;
     /// Disks of CSI drivers; in reality a process of its own.
     Attacher attacher: attacher::Attacher = |_s| Default::default(), [VolumeAttachment],
+        |_p| false;
+    /// Claims that ask for more; likewise.
+    Resizer resizer: resizer::Resizer = |_s| Default::default(), [PersistentVolumeClaim],
         |_p| false;
     /// Finalizers of claims.
     ClaimProtection claimprotection: volumeprotection::VolumeProtection

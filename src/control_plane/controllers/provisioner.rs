@@ -28,6 +28,8 @@ pub struct Provisioner {
     reporter: Reporter,
     /// When the storage is done with a claim or volume, by identity.
     due: FxHashMap<Uid, SimTime>,
+    /// How many attachments each volume has.
+    attached: FxHashMap<Name, u32>,
 }
 
 impl Default for Provisioner {
@@ -35,6 +37,7 @@ impl Default for Provisioner {
         Self {
             reporter: Reporter::new("csi-provisioner", "csi-provisioner"),
             due: FxHashMap::default(),
+            attached: FxHashMap::default(),
         }
     }
 }
@@ -179,6 +182,10 @@ impl Provisioner {
         if !to_delete(volume) || !answers.is_empty() {
             return Next::Done;
         }
+        // Looked at again when it is detached; upstream tries each 1, 2, 4 s and so on.
+        if self.attached.contains_key(&key.name) {
+            return Next::Done;
+        }
         let entity = volume.meta.name.stable_hash();
         let driver = volume.meta.annotation(keys::PROVISIONED_BY).unwrap_or_default();
         let wait = self.wait(volume.meta.uid, entity, (driver, "delete volume"), cx);
@@ -206,11 +213,22 @@ impl Reconcile for Provisioner {
     fn on_change(
         &mut self,
         change: &Change,
-        _before: Option<&Obj>,
+        before: Option<&Obj>,
         caches: &Cache,
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
+        if let Obj::VolumeAttachment(attachment) = &change.value {
+            let name = attachment.volume;
+            let n = self.attached.entry(name).or_default();
+            *n = *n + u32::from(before.is_none()) - u32::from(change.deleted && *n > 0);
+            if *n == 0 {
+                self.attached.remove(&name);
+                let kind = Kind::PersistentVolume;
+                wake.push((Key { kind, ns: Sym::EMPTY, name }, SimDuration::ZERO));
+            }
+            return;
+        }
         let due = if let Obj::PersistentVolumeClaim(claim) = &change.value {
             if change.deleted || !claim.volume.is_empty() {
                 self.due.remove(&claim.meta.uid);
