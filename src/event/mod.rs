@@ -335,32 +335,6 @@ pub enum NodeEvent {
         /// Pod worker.
         pod: u32,
     },
-    /// A volume of a pod: its turn has come, or it has been mounted.
-    Volume {
-        /// Pod worker.
-        pod: u32,
-        /// Which of its volumes.
-        volume: u16,
-        /// It has been mounted.
-        mounted: bool,
-    },
-    /// A sync of a pod brings the new content of a ConfigMap or Secret into its volume.
-    Refreshed {
-        /// Pod worker.
-        pod: u32,
-        /// Which of its volumes.
-        volume: u16,
-    },
-    /// A pod has waited for its volumes for as long as a sync does, or tries again.
-    VolumesLate {
-        /// Pod worker.
-        pod: u32,
-    },
-    /// A disk that no pod wants any more has been unmounted.
-    Unmounted {
-        /// Which disk of the node.
-        disk: u32,
-    },
     /// The sandbox is there, the pod has an address.
     SandboxReady {
         /// Pod worker.
@@ -462,6 +436,32 @@ pub enum NodeEvent {
     Sync {
         /// Pod worker.
         pod: u32,
+    },
+    /// A volume of a pod: its turn has come, or it has been mounted.
+    Volume {
+        /// Pod worker.
+        pod: u32,
+        /// Which of its volumes.
+        volume: u16,
+        /// It has been mounted.
+        mounted: bool,
+    },
+    /// A sync of a pod brings the new content of a ConfigMap or Secret into its volume.
+    Refreshed {
+        /// Pod worker.
+        pod: u32,
+        /// Which of its volumes.
+        volume: u16,
+    },
+    /// A pod has waited for its volumes for as long as a sync does, or tries again.
+    VolumesLate {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// A disk that no pod wants any more has been unmounted.
+    Unmounted {
+        /// Which disk of the node.
+        disk: u32,
     },
 }
 

@@ -8,7 +8,7 @@
 //! Operations: attaching makes a `VolumeAttachment` and waits for its driver, detaching deletes it
 //! and waits until it is gone (source: `pkg/volume/csi/csi_attacher.go`).
 
-use super::attachrules::{claim_name, disk_of, holds, inline, may_attach};
+use super::attachrules::{attaches, claim_name, disk_of, holds, inline, may_attach};
 use super::attachstate::{Disk, Spot, Stage, Volume, World};
 use super::persistentvolume::{claim_at, volume_at};
 use super::support::{Reporter, delete, reports, text};
@@ -185,20 +185,7 @@ impl AttachDetach {
         for volume in pod.spec.volumes.iter().filter(|v| may_attach(&v.source)) {
             let disk = match claim_name(pod, volume) {
                 None => inline(&volume.source),
-                Some(claim) => {
-                    let bound = claim_at((pod.meta.ns, claim), caches, cx);
-                    let bound = bound.filter(|(_, c)| c.fully_bound());
-                    match bound.and_then(|(_, c)| volume_at(c.volume, caches, cx)) {
-                        Some((_, found)) => disk_of(found, caches, cx),
-                        None => {
-                            let waiting = self.unbound.entry((pod.meta.ns, claim)).or_default();
-                            if !waiting.contains(&pod.meta.name) {
-                                waiting.push(pod.meta.name);
-                            }
-                            None
-                        }
-                    }
-                }
+                Some(claim) => self.disk_behind(pod, claim, caches, cx),
             };
             if let Some(disk) = disk {
                 let name = unique_name(disk.driver, disk.handle);
@@ -207,6 +194,27 @@ impl AttachDetach {
             }
         }
         volumes
+    }
+
+    /// The disk of a pod's claim; the pod is looked at again if that is not bound yet.
+    fn disk_behind(
+        &mut self,
+        pod: &Pod,
+        claim: Name,
+        caches: &Cache,
+        cx: &Context<'_>,
+    ) -> Option<Disk> {
+        let bound = claim_at((pod.meta.ns, claim), caches, cx);
+        let bound = bound.filter(|(_, c)| c.fully_bound());
+        let found = bound.and_then(|(_, c)| volume_at(c.volume, caches, cx));
+        if let Some((_, volume)) = found {
+            return disk_of(volume);
+        }
+        let waiting = self.unbound.entry((pod.meta.ns, claim)).or_default();
+        if !waiting.contains(&pod.meta.name) {
+            waiting.push(pod.meta.name);
+        }
+        None
     }
 
     fn look_at_pod(
@@ -306,7 +314,7 @@ impl AttachDetach {
             return;
         }
         let Some((_, object)) = volume_at(attachment.volume, caches, cx) else { return };
-        let Some(disk) = disk_of(object, caches, cx) else { return };
+        let Some(disk) = disk_of(object) else { return };
         let volume = unique_name(disk.driver, disk.handle);
         let told = node_at(attachment.node, caches, cx)
             .is_some_and(|n| n.status.volumes_attached.contains(&volume));
@@ -325,6 +333,9 @@ impl AttachDetach {
             return Next::Requeue(self.tick_at(spot.not_before, cx));
         }
         let Some(disk) = self.world.disks.get(&spot.volume).copied() else { return Next::Done };
+        if !attaches(disk.driver, caches, cx) {
+            return Next::Done;
+        }
         if !disk.many {
             let others: SmallVec<[Name; 2]> =
                 self.world.of_volume(spot.volume).iter().copied().filter(|n| *n != name).collect();

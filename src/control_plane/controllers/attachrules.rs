@@ -71,15 +71,15 @@ pub(super) fn claim_name(pod: &Pod, volume: &crate::api::pod::Volume) -> Option<
     }
 }
 
-/// What is to be attached of a volume; none if its driver does not attach (source: `csi_plugin.go`
-/// `CanAttach`).
-pub(super) fn disk_of(volume: &PersistentVolume, caches: &Cache, cx: &Context<'_>) -> Option<Disk> {
+/// What there is to attach of a volume; none of what is mounted over the network.
+pub(super) fn disk_of(volume: &PersistentVolume) -> Option<Disk> {
     let (driver, handle) = volume.source.disk()?;
-    let found = caches.named(cx.versions(), Kind::CSIDriver, Sym::EMPTY, driver.into());
-    if let Some((_, Obj::CSIDriver(driver))) = found
-        && !driver.attaches
-    {
-        return None;
-    }
     Some(Disk { driver, object: volume.meta.name, handle, many: many(volume.modes) })
+}
+
+/// True unless the driver says that its volumes are not attached (source: `csi_plugin.go`
+/// `CanAttach`).
+pub(super) fn attaches(driver: Sym, caches: &Cache, cx: &Context<'_>) -> bool {
+    let found = caches.named(cx.versions(), Kind::CSIDriver, Sym::EMPTY, driver.into());
+    !matches!(found, Some((_, Obj::CSIDriver(driver))) if !driver.attaches)
 }

@@ -301,16 +301,6 @@ controllers! {
     /// Volumes of CSI drivers; in reality a process of its own.
     Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
         [StorageClass PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| false;
-    /// Volumes of nodes.
-    AttachDetach attachdetach: attachdetach::AttachDetach
-        = |s| attachdetach::AttachDetach::new(s.row, s.draws),
-        [Node PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| true;
-    /// Disks of CSI drivers; in reality a process of its own.
-    Attacher attacher: attacher::Attacher = |_s| Default::default(), [VolumeAttachment],
-        |_p| false;
-    /// Claims that ask for more; likewise.
-    Resizer resizer: resizer::Resizer = |_s| Default::default(), [PersistentVolumeClaim],
-        |_p| false;
     /// Finalizers of claims.
     ClaimProtection claimprotection: volumeprotection::VolumeProtection
         = |_s| volumeprotection::VolumeProtection::claims(), [PersistentVolumeClaim], |_p| true;
@@ -351,6 +341,16 @@ controllers! {
     /// Claims of ephemeral volumes.
     EphemeralVolume ephemeralvolume: ephemeralvolume::EphemeralVolumes = |_s| Default::default(),
         [PersistentVolumeClaim], |_p| true;
+    /// Volumes of nodes.
+    AttachDetach attachdetach: attachdetach::AttachDetach
+        = |s| attachdetach::AttachDetach::new(s.row, s.draws),
+        [Node PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| true;
+    /// Disks of CSI drivers; in reality a process of its own.
+    Attacher attacher: attacher::Attacher = |_s| Default::default(), [VolumeAttachment],
+        |_p| false;
+    /// Claims that ask for more; likewise.
+    Resizer resizer: resizer::Resizer = |_s| Default::default(), [PersistentVolumeClaim],
+        |_p| false;
 }
 
 /// The kinds a manager watches, owners before what they own.
@@ -374,8 +374,6 @@ const KINDS: &[Kind] = &[
     Kind::CSINode,
     Kind::PersistentVolume,
     Kind::PersistentVolumeClaim,
-    Kind::CSIDriver,
-    Kind::VolumeAttachment,
     Kind::EndpointSlice,
     Kind::Endpoints,
     // Counted by quotas.
@@ -396,6 +394,8 @@ const KINDS: &[Kind] = &[
     Kind::BackendTLSPolicy,
     Kind::ReferenceGrant,
     Kind::Pod,
+    Kind::CSIDriver,
+    Kind::VolumeAttachment,
 ];
 
 impl ControllerManager {
