@@ -12,7 +12,7 @@ use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, Versions};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
-use crate::event::{Address, Canary, Context, Event};
+use crate::event::{Address, Canary, Context, Event, Role};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -32,6 +32,8 @@ struct Watch {
     broken: Option<Broken>,
     /// Watches that wake with this one: same change, same lag, so one event serves them all.
     riders: SmallVec<[u32; 4]>,
+    /// What its draws are keyed by.
+    key: u64,
 }
 
 /// A watch without a connection.
@@ -65,6 +67,8 @@ pub enum Due {
 #[derive(Debug, Clone)]
 pub struct Watches {
     all: Vec<Watch>,
+    /// Watches that have been counted: their number keys their draws.
+    counted: u64,
     by_kind: Vec<Vec<u32>>,
     /// Watches on the pods of one node.
     by_node: FxHashMap<Sym, u32>,
@@ -77,6 +81,7 @@ impl Default for Watches {
     fn default() -> Self {
         Self {
             all: Vec::new(),
+            counted: 0,
             by_kind: vec![Vec::new(); N_KINDS],
             by_node: FxHashMap::default(),
             by_client: FxHashMap::default(),
@@ -122,6 +127,17 @@ impl Watches {
         cursor: u64,
     ) -> u32 {
         let riders = SmallVec::new();
+        // Single objects, and what controllers of volumes watch, come beside the others: whether
+        // somebody has disks does not change when others find their way back.
+        let single = inbox.is_some() && kind != Kind::Pod;
+        let volumes = matches!(kind, Kind::CSIDriver | Kind::VolumeAttachment);
+        let key = if single || volumes && to.role == Role::ControllerManager {
+            let client = u64::from(to.index) << 16 | u64::from(to.incarnation);
+            mix(mix(client, kind.index() as u64), to.role as u64)
+        } else {
+            self.counted += 1;
+            self.counted - 1
+        };
         self.all.push(Watch {
             kind,
             to,
@@ -132,6 +148,7 @@ impl Watches {
             open: true,
             broken: None,
             riders,
+            key,
         });
         num::u32_of(self.all.len() - 1)
     }
@@ -170,7 +187,7 @@ impl Watches {
                 continue;
             };
             let id = num::u32_of(id);
-            let at = attempt(u64::from(id), broken.since, cx);
+            let at = attempt(watch.key, broken.since, cx);
             broken.again = Some(at);
             cx.schedule(at, Event::Watch { watch: id });
         }
@@ -203,7 +220,7 @@ impl Watches {
                 continue;
             };
             let id = num::u32_of(id);
-            let jitter = cx.draw(u64::from(id), Purpose("reopen"), cx.now().0).below(BACKOFF.0);
+            let jitter = cx.draw(watch.key, Purpose("reopen"), cx.now().0).below(BACKOFF.0);
             let at = cx.now() + BACKOFF + SimDuration(jitter);
             (broken.again, broken.floor) = (Some(at), floor);
             cx.schedule(at, Event::Watch { watch: id });

@@ -169,6 +169,33 @@ impl Cluster {
                 preload(&mut self.api, object, cx);
             }
         }
+        self.start_nodes(&plan);
+        let cx = &mut self.shared.context(0);
+        for object in &plan.warm {
+            preload(&mut self.api, object.clone(), cx);
+        }
+        for node in &mut self.nodes {
+            if node.kubelet_up() {
+                node.start_statics(cx);
+            }
+        }
+        self.start_control();
+        let cx = &mut self.shared.context(0);
+        self.api.start(cx);
+        self.metrics.start(cx);
+        self.driver.start(cx);
+        let known = plan.faults.iter().enumerate().filter(|(_, f)| f.at < SimTime::MAX);
+        for (i, fault) in known {
+            cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
+        }
+        self.start_awaits();
+        self.start_outages();
+    }
+
+    /// The nodes that are there from the start, and when the others join.
+    fn start_nodes(&mut self, plan: &Plan) {
+        let lag = plan.cluster.latency.watch;
+        let cx = &mut self.shared.context(0);
         for node in &mut self.nodes {
             let joins = plan.cluster.nodes[node.index()].joins;
             if joins > cx.now() {
@@ -207,25 +234,6 @@ impl Cluster {
                 node.arm_beat(Beat::Report, cx);
             }
         }
-        for object in &plan.warm {
-            preload(&mut self.api, object.clone(), cx);
-        }
-        for node in &mut self.nodes {
-            if node.kubelet_up() {
-                node.start_statics(cx);
-            }
-        }
-        self.start_control();
-        let cx = &mut self.shared.context(0);
-        self.api.start(cx);
-        self.metrics.start(cx);
-        self.driver.start(cx);
-        let known = plan.faults.iter().enumerate().filter(|(_, f)| f.at < SimTime::MAX);
-        for (i, fault) in known {
-            cx.schedule(fault.at, Event::Fault { fault: num::u32_of(i), end: false });
-        }
-        self.start_awaits();
-        self.start_outages();
     }
 
     /// The plan it runs.

@@ -76,7 +76,7 @@ pub(super) fn out_of_reach(
     }
     for (pod, workload) in waits {
         if claims(pod).any(|claim| lost.contains(&claim)) {
-            let name = metrics.workloads.rows[num::index(u64::from(*workload))].name.clone();
+            let name = metrics.workloads.rows[num::index(u64::from(*workload))].label.clone();
             *found.waiting.entry(name).or_default() += 1;
         }
     }

@@ -445,7 +445,7 @@ impl AttachDetach {
             }
             Err(error) => {
                 let why = error.message(Kind::VolumeAttachment, name);
-                self.attached(name, Err(why), caches, cx)
+                self.attached(name, &Err(why), caches, cx)
             }
         }
     }
@@ -474,14 +474,14 @@ impl AttachDetach {
                 disk.driver, disk.handle
             ))
         };
-        self.attached(name, outcome, caches, cx)
+        self.attached(name, &outcome, caches, cx)
     }
 
     /// Attaching is over.
     fn attached(
         &mut self,
         name: Name,
-        outcome: Result<(), String>,
+        outcome: &Result<(), String>,
         caches: &Cache,
         cx: &mut Context<'_>,
     ) -> Next {
@@ -493,11 +493,11 @@ impl AttachDetach {
             spot.succeeded();
         } else {
             spot.stage = Some(Stage::Uncertain);
-            next = next + spot.failed(cx.now());
+            next += spot.failed(cx.now());
         }
         if let Some(disk) = self.world.disks.get(&volume).copied() {
             let shown = disk.shown();
-            let what = match &outcome {
+            let what = match outcome {
                 Ok(()) => format!("AttachVolume.Attach succeeded for volume \"{shown}\" "),
                 Err(why) => format!("AttachVolume.Attach failed for volume \"{shown}\" : {why}"),
             };
@@ -529,7 +529,7 @@ impl AttachDetach {
         let node = node_at(at, caches, cx);
         let (well, out) = (node.is_some_and(|n| ready(n)), node.is_some_and(|n| out_of_service(n)));
         // A node that is gone is remembered as its last status said.
-        let mounted = node.map_or(true, |n| n.status.volumes_in_use.contains(&volume));
+        let mounted = node.is_none_or(|n| n.status.volumes_in_use.contains(&volume));
         let expired = cx.now().since(since) > MAX_UNMOUNT;
         let force = expired && !well;
         if mounted && !force && !out {
