@@ -155,6 +155,7 @@ impl Cluster {
                         self.power_off(node, entry.seq);
                     } else {
                         self.nodes[node as usize].handle(event, cx);
+                        self.heed(node);
                     }
                 }
             }
