@@ -38,6 +38,11 @@ pub struct NodeStatus {
     pub heartbeat_ns: u64,
     /// Images on the node: names and size in bytes.
     pub images: Arc<[NodeImage]>,
+    /// `volumesInUse`: what its kubelet mounts, has mounted or is about to mount. Nothing of it is
+    /// detached while the node is well.
+    pub volumes_in_use: Arc<[Sym]>,
+    /// `volumesAttached`: what the attach-detach controller has attached.
+    pub volumes_attached: Arc<[Sym]>,
 }
 
 /// An image on a node.
@@ -49,8 +54,10 @@ pub struct NodeImage {
     pub size: i64,
 }
 
-/// Well-known label and taint keys.
+/// Well-known label, taint and annotation keys.
 pub mod keys {
+    /// Annotation of a node whose volumes the attach-detach controller attaches.
+    pub const CONTROLLER_ATTACHES: &str = "volumes.kubernetes.io/controller-managed-attach-detach";
     /// Zone label.
     pub const ZONE: &str = "topology.kubernetes.io/zone";
     /// Region label.

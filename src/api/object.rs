@@ -10,6 +10,7 @@ use super::pod::Pod;
 use super::service::{EndpointSlice, Endpoints};
 use super::storage::{
     CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
+    VolumeAttachment,
 };
 use super::workload::{
     ControllerRevision, DaemonSet, Deployment, Generic, Job, Namespace, PriorityClass, ReplicaSet,
@@ -82,6 +83,7 @@ objects! {
     CSINode(CsiNode) "A `CSINode`.";
     CSIDriver(CsiDriver) "A `CSIDriver`.";
     CSIStorageCapacity(CsiStorageCapacity) "A `CSIStorageCapacity`.";
+    VolumeAttachment(VolumeAttachment) "A `VolumeAttachment`.";
     Lease(Lease) "A Lease that a component renews.";
     ControllerRevision(ControllerRevision) "A revision of a template.";
     HorizontalPodAutoscaler(HorizontalPodAutoscaler) "A `HorizontalPodAutoscaler`.";

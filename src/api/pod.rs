@@ -128,6 +128,19 @@ pub enum Hook {
     Run,
 }
 
+/// A ConfigMap or Secret that the environment of a container names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConfigUse {
+    /// True for a Secret.
+    pub secret: bool,
+    /// Its name.
+    pub name: Sym,
+    /// Which of its keys; empty for all that there are.
+    pub key: Sym,
+    /// It may be missing.
+    pub optional: bool,
+}
+
 /// A container (app, init or sidecar).
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Container {
@@ -159,6 +172,8 @@ pub struct Container {
     pub post_start: Option<Hook>,
     /// `lifecycle.preStop`.
     pub pre_stop: Option<Hook>,
+    /// What its environment is made from; the document says so, too.
+    pub config: Vec<ConfigUse>,
 }
 
 /// Effect of a taint.

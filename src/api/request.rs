@@ -140,6 +140,10 @@ pub enum Op {
     DeleteCollection,
     /// PATCH of `spec.podCIDR` of a node.
     PodCidr(Sym),
+    /// PATCH of `volumesAttached` in a node's status.
+    VolumesAttached(Arc<[Sym]>),
+    /// GET.
+    Get,
     /// GET of metrics from the server behind the API (`metrics.k8s.io` and its like).
     Metrics(Arc<MetricQuery>),
 }
@@ -165,7 +169,9 @@ impl Op {
             Self::Finalize => ("update", "/finalize"),
             Self::DeleteCollection => ("deletecollection", ""),
             Self::Metrics(_) => ("list", ""),
+            Self::Get => ("get", ""),
             Self::PodStatus(_)
+            | Self::VolumesAttached(_)
             | Self::PodCondition(..)
             | Self::Nominate(_)
             | Self::NodeStatus(_)

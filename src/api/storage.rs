@@ -151,8 +151,8 @@ impl ClaimPhase {
     }
 }
 
-/// Where a volume's data is, as far as scheduling cares.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+/// Where a volume's data is, as far as scheduling and attaching care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DiskSource {
     /// A CSI driver and its handle of the volume.
     Csi(Sym, Sym),
@@ -161,6 +161,33 @@ pub enum DiskSource {
     /// Anything else (local, hostPath, NFS, …): nothing counts it.
     #[default]
     Other,
+}
+
+/// Drivers of shared file systems: their volumes are mounted over the network, never attached
+/// (source: `attachRequired: false` of the `CSIDriver` that each is deployed with).
+const NEVER_ATTACHED: [&str; 2] = ["file.csi.azure.com", "pxd.portworx.com"];
+
+impl DiskSource {
+    /// The driver that attaches it and the driver's handle of it; none for what is mounted without
+    /// being attached. Whether the driver wants it stands in its `CSIDriver`.
+    #[must_use]
+    pub fn disk(self) -> Option<(Sym, Sym)> {
+        match self {
+            Self::Csi(driver, handle) => Some((driver, handle)),
+            Self::InTree(plugin, disk) => {
+                let (_, driver) = MIGRATED.iter().find(|(p, _)| *p == plugin)?;
+                (!NEVER_ATTACHED.contains(driver)).then(|| (Sym::new(driver), disk))
+            }
+            Self::Other => None,
+        }
+    }
+}
+
+/// What a volume is called in the status of nodes (source: `pkg/volume/util/util.go`
+/// `GetUniqueVolumeName`).
+#[must_use]
+pub fn unique_name(driver: Sym, handle: Sym) -> Sym {
+    Sym::new(&format!("kubernetes.io/csi/{driver}^{handle}"))
 }
 
 /// In-tree plugins and the CSI drivers that took them over
@@ -396,12 +423,37 @@ impl CsiNode {
 }
 
 /// A `CSIDriver`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CsiDriver {
     /// Metadata.
     pub meta: Meta,
+    /// `attachRequired`: its volumes are attached to a node before they are mounted there.
+    pub attaches: bool,
     /// `storageCapacity`: claims are placed only where it reports room.
     pub tracks_capacity: bool,
+    /// The original document, if it came from a file.
+    pub doc: Option<Arc<serde_json::Value>>,
+}
+
+impl Default for CsiDriver {
+    fn default() -> Self {
+        Self { meta: Meta::default(), attaches: true, tracks_capacity: false, doc: None }
+    }
+}
+
+/// A `VolumeAttachment`: the wish that a driver attach a volume to a node, and whether it has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VolumeAttachment {
+    /// Metadata.
+    pub meta: Meta,
+    /// `spec.attacher`: the driver.
+    pub attacher: Sym,
+    /// `spec.nodeName`.
+    pub node: Sym,
+    /// `spec.source.persistentVolumeName`; empty for a volume written into a pod.
+    pub volume: Name,
+    /// `status.attached`.
+    pub attached: bool,
     /// The original document, if it came from a file.
     pub doc: Option<Arc<serde_json::Value>>,
 }

@@ -26,3 +26,12 @@ pub fn again(id: Id, error: ApiError, cx: &mut Context<'_>) -> bool {
     cx.after(after, Event::Api(ApiEvent::Arrive(id)));
     true
 }
+
+/// The wait after an operation on a volume that has failed, with so many failures before it: 500
+/// ms, doubled up to 2 min 2 s (source: `pkg/util/goroutinemap/exponentialbackoff`).
+#[must_use]
+pub fn operation_back_off(failures: u32) -> SimDuration {
+    const FIRST: SimDuration = SimDuration::from_millis(500);
+    const LONGEST: SimDuration = SimDuration::from_secs(122);
+    FIRST.times(1 << failures.min(10)).min(LONGEST)
+}

@@ -7,11 +7,12 @@
 //! attempts happen unseen: when the network is back, the instant of the first attempt that succeeds
 //! is computed.
 
+use crate::api::Name;
 use crate::api::kind::{Kind, N_KINDS};
 use crate::api::versions::{Change, Versions};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
-use crate::event::{Address, Canary, Context, Event};
+use crate::event::{Address, Canary, Context, Event, Role};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -31,6 +32,8 @@ struct Watch {
     broken: Option<Broken>,
     /// Watches that wake with this one: same change, same lag, so one event serves them all.
     riders: SmallVec<[u32; 4]>,
+    /// What its draws are keyed by.
+    key: u64,
 }
 
 /// A watch without a connection.
@@ -64,14 +67,26 @@ pub enum Due {
 #[derive(Debug, Clone)]
 pub struct Watches {
     all: Vec<Watch>,
+    /// Watches that have been counted: their number keys their draws.
+    counted: u64,
     by_kind: Vec<Vec<u32>>,
     /// Watches on the pods of one node.
     by_node: FxHashMap<Sym, u32>,
+    /// Watches on single objects: those of a client on a kind are one.
+    by_client: FxHashMap<(Kind, u32), u32>,
+    by_object: FxHashMap<(Kind, Sym, Name), SmallVec<[u32; 2]>>,
 }
 
 impl Default for Watches {
     fn default() -> Self {
-        Self { all: Vec::new(), by_kind: vec![Vec::new(); N_KINDS], by_node: FxHashMap::default() }
+        Self {
+            all: Vec::new(),
+            counted: 0,
+            by_kind: vec![Vec::new(); N_KINDS],
+            by_node: FxHashMap::default(),
+            by_client: FxHashMap::default(),
+            by_object: FxHashMap::default(),
+        }
     }
 }
 
@@ -90,6 +105,19 @@ impl Watches {
         id
     }
 
+    /// A node's kubelet watches one object more (`fieldSelector=metadata.name=NAME`), which may not
+    /// be there yet.
+    pub fn heed(&mut self, of: (Kind, Sym, Name), to: Address, lag: SimDuration) {
+        let known = self.by_client.get(&(of.0, to.index)).copied();
+        let known = known.filter(|&id| self.client(id) == Some(to));
+        let id = known.unwrap_or_else(|| self.push(of.0, to, lag, Some(VecDeque::new()), 0));
+        self.by_client.insert((of.0, to.index), id);
+        let watches = self.by_object.entry(of).or_default();
+        if !watches.contains(&id) {
+            watches.push(id);
+        }
+    }
+
     fn push(
         &mut self,
         kind: Kind,
@@ -99,6 +127,17 @@ impl Watches {
         cursor: u64,
     ) -> u32 {
         let riders = SmallVec::new();
+        // Single objects, and what controllers of volumes watch, come beside the others: whether
+        // somebody has disks does not change when others find their way back.
+        let single = inbox.is_some() && kind != Kind::Pod;
+        let volumes = matches!(kind, Kind::CSIDriver | Kind::VolumeAttachment);
+        let key = if single || volumes && to.role == Role::ControllerManager {
+            let client = u64::from(to.index) << 16 | u64::from(to.incarnation);
+            mix(mix(client, kind.index() as u64), to.role as u64)
+        } else {
+            self.counted += 1;
+            self.counted - 1
+        };
         self.all.push(Watch {
             kind,
             to,
@@ -109,6 +148,7 @@ impl Watches {
             open: true,
             broken: None,
             riders,
+            key,
         });
         num::u32_of(self.all.len() - 1)
     }
@@ -124,6 +164,11 @@ impl Watches {
             list.retain(|&id| all[id as usize].open);
         }
         self.by_node.retain(|_, id| all[*id as usize].open);
+        self.by_client.retain(|_, id| all[*id as usize].open);
+        self.by_object.retain(|_, ids| {
+            ids.retain(|id| all[*id as usize].open);
+            !ids.is_empty()
+        });
     }
 
     /// The connections of a client are lost until [`Watches::restore`].
@@ -142,7 +187,7 @@ impl Watches {
                 continue;
             };
             let id = num::u32_of(id);
-            let at = attempt(u64::from(id), broken.since, cx);
+            let at = attempt(watch.key, broken.since, cx);
             broken.again = Some(at);
             cx.schedule(at, Event::Watch { watch: id });
         }
@@ -175,7 +220,7 @@ impl Watches {
                 continue;
             };
             let id = num::u32_of(id);
-            let jitter = cx.draw(u64::from(id), Purpose("reopen"), cx.now().0).below(BACKOFF.0);
+            let jitter = cx.draw(watch.key, Purpose("reopen"), cx.now().0).below(BACKOFF.0);
             let at = cx.now() + BACKOFF + SimDuration(jitter);
             (broken.again, broken.floor) = (Some(at), floor);
             cx.schedule(at, Event::Watch { watch: id });
@@ -224,6 +269,9 @@ impl Watches {
                 }
             }
         }
+        if matches!(kind, Kind::ConfigMap | Kind::Secret | Kind::PersistentVolume) {
+            self.notify_heeding(kind, log, cx);
+        }
         if kind == Kind::Pod
             && !node.is_empty()
             && let Some(&id) = self.by_node.get(&node)
@@ -240,6 +288,20 @@ impl Watches {
                 }
                 None => arm(&mut self.all[id as usize], id, cx),
             }
+        }
+    }
+
+    /// Wakes those who watch this object alone.
+    fn notify_heeding(&mut self, kind: Kind, log: u64, cx: &mut Context<'_>) {
+        let Some(change) = cx.versions().change(kind, log) else { return };
+        let (ns, name) = change.value.key();
+        let Some(watches) = self.by_object.get(&(kind, ns, name)) else { return };
+        for &id in watches {
+            let watch = &mut self.all[id as usize];
+            if let Some(inbox) = &mut watch.inbox {
+                inbox.push_back(log);
+            }
+            arm(watch, id, cx);
         }
     }
 

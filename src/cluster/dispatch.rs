@@ -168,13 +168,7 @@ impl Cluster {
             Event::Answer { to, token, request } => self.answer(to, token, request, entry.seq),
             Event::Node { node, incarnation, event } => {
                 if self.nodes[node as usize].lives(incarnation) {
-                    if event == NodeEvent::Register {
-                        self.begin_register(node, entry.seq);
-                    } else if event == NodeEvent::PowerOff {
-                        self.power_off(node, entry.seq);
-                    } else {
-                        self.nodes[node as usize].handle(event, cx);
-                    }
+                    self.node_event(node, event, entry.seq);
                 }
             }
             Event::Fault { fault, end } => self.fault(fault, end, entry.seq),
@@ -184,6 +178,18 @@ impl Cluster {
             Event::Traffic(event) => self.traffic_event(event, entry.seq),
             Event::Cloud(event) => self.cloud_event(event, entry.seq),
             Event::Autoscaler(event) => self.autoscaler_event(event, entry.seq),
+        }
+    }
+
+    /// An event of a node that lives.
+    fn node_event(&mut self, node: u32, event: NodeEvent, seq: u64) {
+        if event == NodeEvent::Register {
+            self.begin_register(node, seq);
+        } else if event == NodeEvent::PowerOff {
+            self.power_off(node, seq);
+        } else {
+            self.nodes[node as usize].handle(event, &mut self.shared.context(seq));
+            self.heed(node);
         }
     }
 
@@ -245,7 +251,12 @@ impl Cluster {
             self.reconcile_mirror(change, hop);
         } else {
             let cx = &mut self.shared.context(hop);
-            self.nodes[client.index as usize].on_pod(change, cx);
+            let node = &mut self.nodes[client.index as usize];
+            if change.value.kind() == Kind::Pod {
+                node.on_pod(change, cx);
+            } else {
+                node.on_config(change, cx);
+            }
         }
     }
 
@@ -268,6 +279,7 @@ impl Cluster {
                 let node = &mut self.nodes[to.index as usize];
                 if node.address() == to && node.kubelet_up() {
                     node.on_answer(token, &outcome, cx);
+                    self.heed(to.index);
                 }
             }
             Role::User => self.driver.on_answer(token, &outcome, cx),
@@ -301,6 +313,17 @@ impl Cluster {
         let (name, address) = (agent.name(), agent.address());
         self.api.watches.open_node(name, address, lag);
         self.list_node(index, seq);
+        self.heed(index);
+    }
+
+    /// A kubelet watches what its pods have mounted.
+    fn heed(&mut self, index: u32) {
+        let lag = self.plan.cluster.latency.watch;
+        let node = &mut self.nodes[index as usize];
+        let address = node.address();
+        for of in node.take_heeds() {
+            self.api.watches.heed(of, address, lag);
+        }
     }
 
     /// A kubelet lists the pods of its node: what it runs besides is to go.
@@ -317,7 +340,7 @@ impl Cluster {
         pods.sort_by(|a, b| a.0.0.cmp_text(b.0.0).then(a.0.1.cmp_text(b.0.1)));
         let cx = &mut self.shared.context(seq);
         let agent = &mut self.nodes[index as usize];
-        agent.forget_others(&pods.iter().map(|(_, object)| *object).collect());
+        agent.forget_others(&pods.iter().map(|(_, object)| *object).collect(), cx);
         for (_, object) in pods {
             let known = agent.knows(object);
             if let Some(change) = cx.versions().listed(Kind::Pod, object) {

@@ -5,8 +5,12 @@
 //! (`wavetank fuzz`) run with a [`Checker`] at their side. Source of the rules: DESIGN §8.4.
 
 use super::Cluster;
+use super::spec::{Fault, FaultKind};
+use crate::api::node::keys;
 use crate::api::pdb::PodDisruptionBudget;
+use crate::api::pod::{ConditionType, Truth};
 use crate::api::request::Op;
+use crate::api::storage::{AccessModes, VolumeAttachment, unique_name};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Meta, Obj, Pod, Uid};
 use crate::engine::id::Id;
@@ -173,7 +177,11 @@ impl Checker {
         let versions = &cluster.shared().versions;
         if let What::Committed { kind, log, .. } = record.what {
             let change = versions.change(kind, log).expect("what was committed just now");
-            return self.committed(kind, change);
+            self.committed(kind, change)?;
+            if let Obj::VolumeAttachment(attachment) = &change.value {
+                self.attachment(cluster, change, attachment)?;
+            }
+            return Ok(());
         }
         if let What::Delivered { to, kind, log } = record.what {
             self.next_delivery(to, kind, log)?;
@@ -226,6 +234,45 @@ impl Checker {
             self.revs.insert((kind, change.object), change.rev);
         }
         if let Obj::Pod(pod) = &change.value { self.pod(change, pod) } else { Ok(()) }
+    }
+
+    /// What is meant for one node is attached to one, and is not taken from a kubelet that is well.
+    fn attachment(
+        &mut self,
+        cluster: &Cluster,
+        change: &Change,
+        now: &VolumeAttachment,
+    ) -> Finding {
+        let versions = &cluster.shared().versions;
+        let object = versions.find(Kind::PersistentVolume, Sym::EMPTY, now.volume);
+        let volume = object.and_then(|o| versions.current(Kind::PersistentVolume, o));
+        let Some(Obj::PersistentVolume(volume)) = volume else { return Ok(()) };
+        self.looked += 1;
+        let once = volume.modes == AccessModes::of(["ReadWriteOnce"]);
+        if once && now.attached && !change.deleted {
+            let other = versions.iter(Kind::VolumeAttachment).find(|(_, o)| {
+                let Obj::VolumeAttachment(o) = o else { return false };
+                o.attached && o.volume == now.volume && o.node != now.node
+            });
+            holds("a volume for one node is attached to one at a time", other.is_none(), || {
+                format!("{} is on {} and elsewhere", now.volume, now.node)
+            })?;
+        }
+        // A store from a snapshot knows nothing of what kubelets have done since.
+        let restored = |f: &Fault| matches!(f.what, FaultKind::Blackout(_));
+        if cluster.plan().faults.iter().any(restored) {
+            return Ok(());
+        }
+        let before = change.before.as_ref().and_then(Obj::meta);
+        let marked = now.meta.terminating() && before.is_some_and(|m| !m.terminating());
+        let disk = volume.source.disk().map(|(driver, handle)| unique_name(driver, handle));
+        let (Some(disk), Some(agent)) = (disk.filter(|_| marked), cluster.node(now.node)) else {
+            return Ok(());
+        };
+        let taken = agent.kubelet_up() && agent.has_mounted(disk) && well(cluster, now.node);
+        holds("no volume is detached that a kubelet has mounted, unless by force", !taken, || {
+            format!("{} on {}", now.volume, now.node)
+        })
     }
 
     /// A pod is bound once, and ends once.
@@ -432,6 +479,22 @@ impl Checker {
 
 fn told(pod: &Pod) -> Told {
     Told { node: pod.node, here: !pod.terminal(), owner: pod.meta.controller().map(|o| o.uid) }
+}
+
+/// True for a node that has been Ready for a minute, and that nobody has called out of service: who
+/// acts upon it by force has not heard of that yet, or is wrong.
+fn well(cluster: &Cluster, node: Sym) -> bool {
+    const HEARD: u32 = 60;
+    let shared = cluster.shared();
+    let object = shared.versions.find(Kind::Node, Sym::EMPTY, node.into());
+    let found = object.and_then(|o| shared.versions.current(Kind::Node, o)?.as_node());
+    let Some(node) = found else { return false };
+    let out = |t: &crate::api::pod::Taint| t.key.as_str() == keys::OUT_OF_SERVICE;
+    let now =
+        shared.epoch_s + u32::try_from(shared.now().0 / 1_000_000_000).unwrap_or(u32::MAX / 2);
+    let ready = node.status.conditions.get(ConditionType::Ready);
+    let steady = ready.is_some_and(|c| c.status == Truth::True && c.transition.0 + HEARD < now);
+    steady && !node.taints.iter().any(out)
 }
 
 fn broken(found: Finding, entry: &Entry<Event>) -> Result<(), Broken> {

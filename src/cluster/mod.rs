@@ -100,7 +100,8 @@ impl Cluster {
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
         let spec = &plan.cluster;
-        let shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
+        let mut shared = Shared::new(plan.seed, spec.version, spec.epoch_s, spec.latency.network);
+        shared.drivers = spec.drivers.clone();
         let loads: Arc<[Load]> = plan.usage.clone().into();
         let catalog = Arc::new(Catalog {
             described: spec.images.iter().cloned().collect(),
@@ -150,7 +151,6 @@ impl Cluster {
     /// Everything that is there at time zero: watches, namespaces, nodes, the first steps.
     fn start(&mut self) {
         let plan = Arc::clone(&self.plan);
-        let lag = plan.cluster.latency.watch;
         // Nothing is there yet: both list an empty store.
         self.start_component(Component::Scheduler, 0);
         self.start_component(Component::ControllerManager, 0);
@@ -171,31 +171,8 @@ impl Cluster {
                 preload(&mut self.api, object, cx);
             }
         }
-        for node in &mut self.nodes {
-            let joins = plan.cluster.nodes[node.index()].joins;
-            if joins > cx.now() {
-                node.join_at(joins, cx);
-                continue;
-            }
-            let mut object = crate::node::first_object(node, cx);
-            if let Some(meta) = object.meta_mut() {
-                meta.created = cx.stamp();
-                meta.uid = crate::api::Uid(node.name().stable_hash());
-            }
-            preload(&mut self.api, object, cx);
-            self.api.watches.open_node(node.name(), node.address(), lag);
-            let entity = node.name().stable_hash();
-            let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);
-            let now = cx.now();
-            let reports = plan.cluster.nodes[node.index()].agent == Agent::Kubelet;
-            let first = crate::engine::SimDuration(first);
-            cx.leases_mut().start(node.name(), now, first, reports);
-            if plan.cluster.explicit_heartbeats {
-                preload(&mut self.api, Obj::Lease(Arc::new(node.lease(now))), cx);
-                node.arm_beat(Beat::Renewal, cx);
-                node.arm_beat(Beat::Report, cx);
-            }
-        }
+        self.start_nodes(&plan);
+        let cx = &mut self.shared.context(0);
         for object in &plan.warm {
             preload(&mut self.api, object.clone(), cx);
         }
@@ -229,6 +206,50 @@ impl Cluster {
         }
         if self.driver.watches_pods() {
             self.api.watch(Kind::Pod, Address::new(Role::User, 0), lag, cx);
+        }
+    }
+
+    /// The nodes that are there from the start, and when the others join.
+    fn start_nodes(&mut self, plan: &Plan) {
+        let lag = plan.cluster.latency.watch;
+        let cx = &mut self.shared.context(0);
+        for node in &mut self.nodes {
+            let joins = plan.cluster.nodes[node.index()].joins;
+            if joins > cx.now() {
+                node.join_at(joins, cx);
+                continue;
+            }
+            let mut object = crate::node::first_object(node, cx);
+            if let Some(meta) = object.meta_mut() {
+                meta.created = cx.stamp();
+                meta.uid = crate::api::Uid(node.name().stable_hash());
+            }
+            preload(&mut self.api, object, cx);
+            if let Some(mut object) = node.csi_node(cx) {
+                if let Some(meta) = object.meta_mut() {
+                    let hash = crate::engine::digest::mix(
+                        node.name().stable_hash(),
+                        Kind::CSINode.index() as u64,
+                    );
+                    (meta.created, meta.uid) = (cx.stamp(), crate::api::Uid(hash));
+                }
+                let brought = |o: &Obj| (o.kind(), o.key()) == (Kind::CSINode, object.key());
+                if !plan.warm.iter().any(brought) {
+                    preload(&mut self.api, object, cx);
+                }
+            }
+            self.api.watches.open_node(node.name(), node.address(), lag);
+            let entity = node.name().stable_hash();
+            let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);
+            let now = cx.now();
+            let reports = plan.cluster.nodes[node.index()].agent == Agent::Kubelet;
+            let first = crate::engine::SimDuration(first);
+            cx.leases_mut().start(node.name(), now, first, reports);
+            if plan.cluster.explicit_heartbeats {
+                preload(&mut self.api, Obj::Lease(Arc::new(node.lease(now))), cx);
+                node.arm_beat(Beat::Renewal, cx);
+                node.arm_beat(Beat::Report, cx);
+            }
         }
     }
 

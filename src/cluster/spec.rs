@@ -155,6 +155,8 @@ pub struct ClusterSpec {
     pub images: Vec<(Sym, Arc<[crate::node::Layer]>)>,
     /// Bandwidth of the registry for all nodes together; none: nodes do not feel each other.
     pub registry_bytes_per_s: Option<u64>,
+    /// Storage drivers that the scenario describes.
+    pub drivers: crate::event::Drivers,
     /// Distance of the metrics server's scrapes.
     pub metrics_resolution: SimDuration,
     /// kube-proxy on all nodes.

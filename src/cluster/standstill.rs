@@ -13,6 +13,8 @@ const fn is_work(event: NodeEvent) -> bool {
     matches!(
         event,
         NodeEvent::Mounted { .. }
+            | NodeEvent::Volume { mounted: true, .. }
+            | NodeEvent::Unmounted { .. }
             | NodeEvent::SandboxReady { .. }
             | NodeEvent::ContainerStarted { .. }
             | NodeEvent::ContainerExited { .. }

@@ -2,6 +2,7 @@
 //! record, and read the shared table of versions at its own cursor.
 
 use super::cloud::{CloudCall, CloudEvent};
+use super::drivers::{Driver, Drivers};
 use super::lease::Leases;
 use super::record::{Record, What};
 use super::traffic::Traffic;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub usage: Usage,
     /// What requests to Services come to.
     pub traffic: Traffic,
+    /// Storage drivers.
+    pub drivers: Drivers,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
     /// A bug planted on purpose.
@@ -91,6 +94,7 @@ impl Shared {
             leases: Leases::default(),
             usage: Usage::default(),
             traffic: Traffic::default(),
+            drivers: Drivers::default(),
             tracing: false,
             planted: None,
             shuffle: None,
@@ -272,6 +276,18 @@ impl Context<'_> {
         if self.shared.traffic.on {
             self.shared.traffic.struck.push(node);
         }
+    }
+
+    /// The storage drivers that the scenario describes.
+    #[must_use]
+    pub fn drivers(&self) -> &Drivers {
+        &self.shared.drivers
+    }
+
+    /// A storage driver.
+    #[must_use]
+    pub fn driver(&self, name: Sym) -> Driver {
+        self.shared.drivers.of(name)
     }
 
     /// Folds a word into the run's digest.

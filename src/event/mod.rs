@@ -4,6 +4,7 @@
 pub mod canary;
 pub mod cloud;
 pub mod context;
+pub mod drivers;
 pub mod lease;
 pub mod record;
 pub mod traffic;
@@ -12,6 +13,7 @@ pub mod usage;
 pub use canary::Canary;
 pub use cloud::{AutoscalerEvent, CloudEvent};
 pub use context::{Context, Shared};
+pub use drivers::{Driver, Drivers};
 pub use record::{Record, What};
 
 use crate::engine::id::Id;
@@ -502,6 +504,32 @@ pub enum NodeEvent {
     Sync {
         /// Pod worker.
         pod: u32,
+    },
+    /// A volume of a pod: its turn has come, or it has been mounted.
+    Volume {
+        /// Pod worker.
+        pod: u32,
+        /// Which of its volumes.
+        volume: u16,
+        /// It has been mounted.
+        mounted: bool,
+    },
+    /// A sync of a pod brings the new content of a ConfigMap or Secret into its volume.
+    Refreshed {
+        /// Pod worker.
+        pod: u32,
+        /// Which of its volumes.
+        volume: u16,
+    },
+    /// A pod has waited for its volumes for as long as a sync does, or tries again.
+    VolumesLate {
+        /// Pod worker.
+        pod: u32,
+    },
+    /// A disk that no pod wants any more has been unmounted.
+    Unmounted {
+        /// Which disk of the node.
+        disk: u32,
     },
 }
 

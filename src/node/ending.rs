@@ -7,7 +7,7 @@
 use super::kubelet::{FINAL_PATCH, KILLING, event, report, trace};
 use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, critical, hooks, pressure, shutdown, status};
+use super::{NodeAgent, critical, hooks, mounts, pressure, shutdown, status};
 use crate::api::kevent::Text;
 use crate::api::pod::Phase;
 use crate::engine::intern::Known;
@@ -98,6 +98,7 @@ pub(super) fn finish(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         node.workers.enter(id, Stage::Finished);
         report(node, id, None, cx);
         node.arm_relist(cx);
+        mounts::release(node, id, cx);
         critical::freed(node, cx);
         if node.shutdown.is_some() {
             shutdown::pod_gone(node, cx);
@@ -317,6 +318,7 @@ fn all_stopped(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         worker.cause = cx.seq();
     }
     node.arm_relist(cx);
+    mounts::release(node, id, cx);
     critical::freed(node, cx);
     if node.shutdown.is_some() {
         shutdown::pod_gone(node, cx);

@@ -10,8 +10,8 @@ use super::runs::Runs;
 use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
-    NodeAgent, admission, critical, ending, hooks, memory, pressure, probes, pulls, restarts,
-    shutdown, statics, status,
+    NodeAgent, admission, configs, critical, ending, hooks, memory, mounts, pressure, probes,
+    pulls, restarts, shutdown, statics, status,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -29,11 +29,12 @@ static STARTED: Known = Known::new("Started");
 pub(super) static KILLING: Known = Known::new("Killing");
 
 /// Reasons of type Warning.
-static WARNINGS: [&Known; 6] = [
+static WARNINGS: [&Known; 7] = [
     &restarts::BACK_OFF,
     &probes::UNHEALTHY,
     &hooks::FAILED_POST_START,
     &pressure::EVICTED,
+    &mounts::FAILED_MOUNT,
     &pulls::FAILED,
     &pulls::NEVER,
 ];
@@ -52,6 +53,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
     if change.deleted {
         // A pod force-deleted from the store: its containers are killed without ado.
         if let Some(id) = known {
+            mounts::release(node, id, cx);
             node.workers.remove(id);
             cx.touch(pod.meta.uid);
             pressure::changed(node, cx);
@@ -169,6 +171,7 @@ pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &m
     let mount = node.setup.latencies.mount.of(entity, 0, cx.draws());
     let mount = mount.times(u64::from(node.slow));
     node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
+    mounts::begin(node, id, cx);
 }
 
 /// An event of this node.
@@ -181,6 +184,11 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         | NodeEvent::PowerOff => {}
         NodeEvent::ShutdownPart { critical } => shutdown::part_over(node, critical, cx),
         NodeEvent::Mounted { pod } => mounted(node, pod, cx),
+        NodeEvent::Volume { pod, volume, mounted: false } => mounts::attempt(node, pod, volume, cx),
+        NodeEvent::Volume { pod, volume, mounted: true } => mounts::done(node, pod, volume, cx),
+        NodeEvent::Refreshed { pod, volume } => configs::refreshed(node, pod, volume, cx),
+        NodeEvent::VolumesLate { pod } => mounts::late(node, pod, cx),
+        NodeEvent::Unmounted { disk } => mounts::unmounted(node, disk, cx),
         NodeEvent::SandboxReady { pod } => sandbox_ready(node, pod, cx),
         NodeEvent::ImageReady { pod, container } => pulls::over_with(node, pod, container, cx),
         NodeEvent::ContainerStarted { pod } => container_started(node, pod, cx),
@@ -213,8 +221,11 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
     }
 }
 
-fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+pub(super) fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = stage_is(node, id, Stage::Mounting) else { return };
+    if mounts::wanting(worker) {
+        return;
+    }
     worker.stage = Stage::Sandbox;
     worker.probes_from(cx.now());
     let entity = worker.name.stable_hash();
@@ -266,6 +277,9 @@ pub(super) fn start_span(node: &NodeAgent, id: u32, i: usize, cx: &Context<'_>) 
 pub(super) fn create(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id) else { return };
     let Stage::Starting(i) = worker.stage else { return };
+    if configs::lacks(node, id, usize::from(i), cx) {
+        return;
+    }
     let span = start_span(node, id, usize::from(i), cx);
     trace(node, id, "CreateContainer, StartContainer", cx);
     node.schedule(span, NodeEvent::ContainerStarted { pod: id }, cx);
@@ -400,6 +414,9 @@ pub(super) fn on_answer(node: &mut NodeAgent, token: u32, outcome: &Outcome, cx:
         }
         return;
     }
+    if mounts::asked(token) {
+        return mounts::answered(node, token, Some(outcome), cx);
+    }
     if token & FINAL_PATCH != 0 {
         delete_pod(node, token & !FINAL_PATCH, cx);
     }
@@ -407,6 +424,9 @@ pub(super) fn on_answer(node: &mut NodeAgent, token: u32, outcome: &Outcome, cx:
 
 /// The answer to a last status patch was lost: it is sent again.
 pub(super) fn unanswered(node: &mut NodeAgent, token: u32, cx: &mut Context<'_>) {
+    if mounts::asked(token) {
+        return mounts::answered(node, token, None, cx);
+    }
     if token & FINAL_PATCH != 0 {
         report(node, token & !FINAL_PATCH, Some(token), cx);
     }
@@ -493,6 +513,7 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
             worker.cause = cx.seq();
         }
     }
+    mounts::resume(node, cx);
     statics::start(node, cx);
     pressure::forget(node, cx);
     node.arm_relist(cx);

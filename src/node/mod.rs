@@ -6,6 +6,7 @@
 
 mod admission;
 mod config;
+mod configs;
 mod critical;
 mod ending;
 mod fakelet;
@@ -13,6 +14,7 @@ mod hooks;
 mod images;
 mod kubelet;
 mod memory;
+mod mounts;
 mod overslept;
 mod pressure;
 mod probes;
@@ -29,20 +31,23 @@ mod status;
 mod worker;
 
 use crate::api::kevent::{KEvent, Source, Text};
+use crate::api::node::keys::{CONTROLLER_ATTACHES, ZONE};
 use crate::api::node::{Node, NodeImage, NodeStatus};
 use crate::api::pod::{Condition, ConditionType, Taint, Truth};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::resources::Resources;
+use crate::api::storage::{CsiNode, CsiNodeDriver};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Pod, PodSpec, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
 use crate::event::usage::Load;
-use crate::event::{Address, Canary, Context, Event, NodeEvent, Role, What};
+use crate::event::{Address, Canary, Context, Driver, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
+use mounts::Disks;
 use pressure::{Pressure, Short};
 use pulls::Pulls;
 pub use registry::{Catalog, Registry};
@@ -154,6 +159,8 @@ pub struct NodeAgent {
     slow: u32,
     /// Bytes of its disk that something else than pods and images takes.
     filled: i64,
+    /// Disks that its pods want or have.
+    disks: Option<Box<Disks>>,
     /// Devices that are unhealthy.
     unhealthy: Option<Box<Resources>>,
     /// Pods that it has refused and that are not gone yet.
@@ -195,6 +202,7 @@ impl NodeAgent {
             shutdown: None,
             slow: 1,
             filled: 0,
+            disks: None,
             unhealthy: None,
             refused: Vec::new(),
             urgent: Vec::new(),
@@ -283,11 +291,14 @@ impl NodeAgent {
     /// The Node object of a node that is ready.
     #[must_use]
     pub fn object(&self, stamp: crate::api::Stamp, at: SimTime) -> Node {
+        let mut meta = Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()));
+        meta.labels = self.setup.labels;
+        if !self.setup.fake {
+            // A fakelet mounts nothing, so nothing is attached to its node.
+            meta.set_annotation(CONTROLLER_ATTACHES, "true");
+        }
         Node {
-            meta: Meta {
-                labels: self.setup.labels,
-                ..Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()))
-            },
+            meta,
             taints: Arc::clone(&self.setup.taints),
             provider_id: self.setup.provider_id,
             status: self.status(stamp, at),
@@ -302,6 +313,7 @@ impl NodeAgent {
             allocatable: self.allocatable(),
             heartbeat_ns: at.0,
             images: self.images.reported(),
+            volumes_in_use: mounts::in_use(self),
             ..NodeStatus::default()
         };
         let ready = match self.shutdown {
@@ -350,6 +362,7 @@ impl NodeAgent {
             self.tell_of_node(false, Sym::new(word), text, cx);
         }
         let status = Box::new(self.status(cx.stamp(), now));
+        mounts::told(self);
         self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
     }
 
@@ -361,6 +374,7 @@ impl NodeAgent {
         self.machine = Machine::Down;
         self.incarnation += 1;
         self.workers = Workers::default();
+        self.disks = None;
         self.pressure = None;
         self.metered = false;
         self.shutdown = None;
@@ -446,7 +460,11 @@ impl NodeAgent {
             self.create_node(name, cx);
         } else if !(self.setup.fake && shown_ready(name, cx)) {
             let status = Box::new(self.status(cx.stamp(), now));
+            mounts::told(self);
             self.submit(Kind::Node, Sym::EMPTY, name, None, Op::NodeStatus(status), None, cx);
+        }
+        if let Some(object) = self.csi_node(cx) {
+            self.submit(Kind::CSINode, Sym::EMPTY, name, None, Op::Apply(object), None, cx);
         }
         if self.setup.explicit {
             self.beat(Beat::Renewal, cx);
@@ -454,6 +472,24 @@ impl NodeAgent {
         }
         cx.trace(|| What::Node { node, step: "kubelet starts", pod: ObjRef::default() });
         kubelet::resume(self, cx);
+    }
+
+    /// What the drivers say of themselves on this node: those that the scenario gives a limit
+    /// (source: `pkg/volume/csi/nodeinfomanager`). Their topology is the zone.
+    #[must_use]
+    pub fn csi_node(&self, cx: &Context<'_>) -> Option<Obj> {
+        let zone = Sym::new(ZONE);
+        let topology_keys: Vec<Sym> =
+            self.setup.labels.get(zone).map(|_| zone).into_iter().collect();
+        let driver = |d: &Driver| CsiNodeDriver {
+            name: d.name,
+            topology_keys: topology_keys.clone(),
+            count: d.limit,
+        };
+        let drivers: Vec<CsiNodeDriver> = cx.drivers().limited().map(driver).collect();
+        let meta = Meta::named(Sym::EMPTY, Name::new(self.setup.name.as_str()));
+        let none = drivers.is_empty() || self.setup.fake;
+        (!none).then(|| Obj::CSINode(Arc::new(CsiNode { meta, drivers, doc: None })))
     }
 
     /// Registers a node that nobody knows: not ready at first, ready once the runtime is up
@@ -604,13 +640,30 @@ impl NodeAgent {
 
     /// At the kubelet's start: pods that are not listed were removed while it was away. Their
     /// containers are killed (source: `kubelet_pods.go` `HandlePodCleanups`).
-    pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>) {
+    pub fn forget_others(&mut self, listed: &FxHashSet<ObjRef>, cx: &mut Context<'_>) {
         for id in self.workers.ids() {
             let gone = self.workers.get(id).is_some_and(|w| !listed.contains(&w.object));
             if gone && !statics::is_static(self, id) {
+                mounts::release(self, id, cx);
                 self.workers.remove(id);
             }
         }
+    }
+
+    /// True while it has the disk mounted, by the name that its status has for it: for invariants.
+    #[must_use]
+    pub fn has_mounted(&self, disk: Sym) -> bool {
+        mounts::has_mounted(self, disk)
+    }
+
+    /// ConfigMaps and Secrets that its pods have mounted since it was asked last: it watches them.
+    pub fn take_heeds(&mut self) -> Vec<(Kind, Sym, Name)> {
+        self.disks.as_deref_mut().map(mounts::take_heeds).unwrap_or_default()
+    }
+
+    /// A ConfigMap or Secret that it watches has changed.
+    pub fn on_config(&mut self, change: &Change, cx: &mut Context<'_>) {
+        configs::on_change(self, change, cx);
     }
 
     /// An event of this node (the caller has checked that the machine lives).

@@ -25,6 +25,7 @@ pub(super) static FAILED: Known = Known::new("Failed");
 pub(super) static NEVER: Known = Known::new("ErrImageNeverPull");
 static ERROR: Known = Known::new("ErrImagePull");
 static BACKING_OFF: Known = Known::new("ImagePullBackOff");
+static CONFIG_ERROR: Known = Known::new("CreateContainerConfigError");
 
 /// First back-off of a pull that failed, and the longest one (source: behaviour reference §4.1).
 const FIRST: SimDuration = SimDuration::from_secs(10);
@@ -183,6 +184,24 @@ fn refused(node: &mut NodeAgent, id: u32, i: usize, why: &Known, cx: &mut Contex
     }
 }
 
+/// The image is there, but not what the environment is made from: the next sync tries again.
+pub(super) fn unconfigured(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'_>) {
+    refused(node, id, i, &CONFIG_ERROR, cx);
+    let now = cx.now();
+    if let Some(wanting) = wanting_mut(node, id, i) {
+        (wanting.failed, wanting.back_off) = (now, FIRST);
+    }
+    gone_without(node, id, i, cx);
+}
+
+/// The container waits for nothing any more.
+pub(super) fn content(node: &mut NodeAgent, id: u32, i: usize) {
+    let rare = node.workers.get_mut(id).and_then(|w| w.rare.as_deref_mut());
+    if let Some(rare) = rare.filter(|r| !r.wanting.is_empty()) {
+        rare.wanting.retain(|w| usize::from(w.container) != i);
+    }
+}
+
 /// Begins the pulls that may begin.
 fn start_next(node: &mut NodeAgent, cx: &mut Context<'_>) {
     let most = usize::try_from(node.setup.kubelet.parallel_pulls).unwrap_or(usize::MAX);
@@ -322,13 +341,18 @@ pub(super) fn again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = node.workers.get(id).filter(|w| !over(w)) else { return };
     let Some(rare) = worker.rare().filter(|r| !r.wanting.is_empty()) else { return };
     let mut list: SmallVec<[usize; 2]> = SmallVec::new();
+    let mut waits = false;
+    let config = CONFIG_ERROR.sym();
     for wanting in rare.wanting.iter().filter(|w| !w.under_way) {
         let i = usize::from(wanting.container);
+        if wanting.reason == config && cx.now() < wanting.failed + wanting.back_off {
+            waits = true;
+            continue;
+        }
         if worker.runs[i].state() == RunState::Created && !worker.runs[i].starting {
             list.push(i);
         }
     }
-    let mut waits = false;
     for i in list {
         match ensure(node, id, i, cx) {
             Ensured::There => {

@@ -4,6 +4,7 @@
 //! `reason_cache.go`; `timelines/01b`.
 
 use super::NodeAgent;
+use super::configs;
 use super::ending::{over, sync_loop};
 use super::hooks;
 use super::kubelet::{advance, event, report, run_container, start_span, trace};
@@ -141,6 +142,9 @@ pub(super) fn create(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Context<'
     let Some(worker) = node.workers.get_mut(id) else { return };
     let run = worker.runs[i].run;
     worker.runs[i].starting = true;
+    if configs::lacks(node, id, i, cx) {
+        return;
+    }
     trace(node, id, "CreateContainer, StartContainer", cx);
     let span = start_span(node, id, i, cx);
     let container = u16::try_from(i).unwrap_or(u16::MAX);

@@ -4,6 +4,7 @@
 use super::ending::End;
 use super::hooks::Hooked;
 use super::memory::Use;
+use super::mounts::Mounts;
 use super::pulls::Wanting;
 use super::runs::Runs;
 use crate::api::pod::{Behaviour, Container};
@@ -81,6 +82,8 @@ pub(super) struct Rare {
     pub(super) stopping: Option<(SimTime, SimDuration)>,
     /// Containers that wait for their images.
     pub(super) wanting: SmallVec<[Wanting; 1]>,
+    /// Volumes that are more than a directory: disks, ConfigMaps, Secrets.
+    pub(super) mounts: Option<Box<Mounts>>,
     /// What its containers use, as far as the scenario says.
     pub(super) uses: SmallVec<[Use; 2]>,
     /// When its program is told to stop, if requests come to it.

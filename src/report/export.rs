@@ -53,6 +53,7 @@ pub fn to_value(obj: &Obj, epoch_s: u32) -> Value {
         Obj::PersistentVolume(o) => export_storage::volume(o),
         Obj::PersistentVolumeClaim(o) => export_storage::claim(o),
         Obj::StorageClass(o) => export_storage::class(o),
+        Obj::VolumeAttachment(o) => export_storage::attachment(o),
         Obj::CSINode(o) => export_storage::csi_node(o),
         Obj::CSIDriver(o) => export_storage::csi_driver(o),
         Obj::CSIStorageCapacity(o) => export_storage::csi_capacity(o),
@@ -253,6 +254,12 @@ fn node(o: &Node, epoch_s: u32) -> Object {
         o.status.images.iter().map(|i| json!({"names": i.names, "sizeBytes": i.size})).collect();
     status.remove("images");
     put(&mut status, "images", (!images.is_empty()).then_some(images));
+    let in_use: Vec<&str> = o.status.volumes_in_use.iter().map(|v| v.as_str()).collect();
+    put(&mut status, "volumesInUse", (!in_use.is_empty()).then_some(in_use));
+    let attached = o.status.volumes_attached.iter();
+    let attached: Vec<Value> =
+        attached.map(|v| json!({"name": v.as_str(), "devicePath": ""})).collect();
+    put(&mut status, "volumesAttached", (!attached.is_empty()).then_some(attached));
     whole(doc, spec, status)
 }
 

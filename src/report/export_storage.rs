@@ -5,7 +5,7 @@ use super::export_pod::{node_term, put};
 use crate::api::Name;
 use crate::api::storage::{
     CsiDriver, CsiNode, CsiStorageCapacity, DiskSource, PersistentVolume, PersistentVolumeClaim,
-    StorageClass,
+    StorageClass, VolumeAttachment,
 };
 use crate::engine::Sym;
 use serde_json::{Map, Value, json};
@@ -119,6 +119,20 @@ pub(super) fn csi_node(o: &CsiNode) -> Object {
 
 pub(super) fn csi_driver(o: &CsiDriver) -> Object {
     base(o.doc.as_ref())
+}
+
+pub(super) fn attachment(o: &VolumeAttachment) -> Object {
+    let (doc, mut spec) = with_spec(&o.doc);
+    if doc.is_empty() {
+        spec.insert("attacher".into(), o.attacher.as_str().into());
+        spec.insert("nodeName".into(), o.node.as_str().into());
+        let mut source = Object::new();
+        put(&mut source, "persistentVolumeName", name(o.volume));
+        spec.insert("source".into(), source.into());
+    }
+    let mut status = Object::new();
+    status.insert("attached".into(), o.attached.into());
+    whole(doc, spec, status)
 }
 
 pub(super) fn csi_capacity(o: &CsiStorageCapacity) -> Object {

@@ -1,5 +1,6 @@
 //! Faults: whom they struck, when that was noticed, and when what they broke was whole again.
 
+use super::disks::OutOfReach;
 use crate::cluster::spec::{Fault, FaultKind, Whom};
 use crate::engine::{SimTime, Sym};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,8 @@ pub struct FaultRow {
     pub replaced: u32,
     /// First and last replacement bound.
     pub rebound: Span,
+    /// Disks that only its nodes reach: known at the end.
+    pub disks: OutOfReach,
 }
 
 /// First and last instant of something.
@@ -116,6 +119,7 @@ impl FaultRow {
             to_replace: 0,
             replaced: 0,
             rebound: Span::default(),
+            disks: OutOfReach::default(),
         }
     }
 

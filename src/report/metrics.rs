@@ -5,6 +5,7 @@
 //! sink when the pod is gone.
 
 use super::cost::Bills;
+use super::disks::{OutOfReach, out_of_reach};
 use super::downtime::{Need, needs};
 use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
@@ -578,6 +579,25 @@ fn why_waiting(pod: &Pod, scheduler: &SchedulerSpec) -> String {
     if message.is_empty() { "not looked at yet".to_owned() } else { message.to_owned() }
 }
 
+impl Metrics {
+    /// What the faults have put out of reach.
+    fn look_for_disks(&mut self, live: &[u32], versions: &Versions) {
+        let waits = live.iter().map(|&index| index as usize);
+        let waits = waits.filter(|&index| self.pods.row(index).state == State::Waiting);
+        let waits: Vec<(&Pod, u32)> = waits
+            .filter_map(|index| {
+                let pod = self.pods.content(index, versions)?;
+                Some((pod, self.pods.row(index).workload))
+            })
+            .collect();
+        let found: Vec<OutOfReach> =
+            self.faults.iter().map(|row| out_of_reach(row, self, &waits, versions)).collect();
+        for (row, disks) in self.faults.iter_mut().zip(found) {
+            row.disks = disks;
+        }
+    }
+}
+
 impl Observer for Metrics {
     fn on(&mut self, record: &Record, versions: &Versions) {
         if let Some(strain) = &mut self.strain {
@@ -661,6 +681,7 @@ impl Observer for Metrics {
             };
             self.pods.row(a).created.cmp(&self.pods.row(b).created).then_with(by_name)
         });
+        self.look_for_disks(&live, versions);
         for index in live {
             let index = index as usize;
             let Some(pod) = self.pods.content(index, versions) else { continue };

@@ -4,6 +4,7 @@
 //! [`rundir::RunDir`] is the directory a run leaves behind.
 
 pub mod cost;
+pub mod disks;
 pub mod downtime;
 pub mod events;
 pub mod expect;

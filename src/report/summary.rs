@@ -11,6 +11,7 @@ use super::workloads::{Outage, WorkloadRow};
 use crate::cluster::spec::{FaultKind, Restore};
 use crate::engine::{SimTime, num};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What a run amounts to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -168,6 +169,12 @@ pub struct FaultSummary {
     pub workloads: usize,
     /// All struck workloads had all their replicas again; none if some never had.
     pub recovered_s: Option<f64>,
+    /// Claims whose disks only these nodes reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks_out_of_reach: Vec<String>,
+    /// Pods that wait for one of them at the end of the run, by workload.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting_for_disks: BTreeMap<String, u32>,
 }
 
 /// A workload that keeps replicas.
@@ -462,6 +469,8 @@ fn fault(metrics: &Metrics, outages: &[Outage], row: &FaultRow) -> FaultSummary 
         to_reschedule: row.to_replace,
         workloads: serving.count(),
         recovered_s: secs(recovery(metrics, outages, row)),
+        disks_out_of_reach: row.disks.claims.clone(),
+        waiting_for_disks: row.disks.waiting.clone(),
     }
 }
 

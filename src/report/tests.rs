@@ -78,6 +78,7 @@ fn plan(nodes: u32) -> Plan {
             proxy: crate::node::proxy::ProxyConfig::default(),
             pod_cidr: None,
             cloud: None,
+            drivers: crate::event::Drivers::default(),
             metrics_resolution: SimDuration::from_secs(15),
         },
         steps: Vec::new(),

@@ -211,7 +211,31 @@ fn fault(f: &FaultSummary, s: &Summary) -> Vec<String> {
     }
     let indent = if s.faults.len() > 1 { "  " } else { "" };
     lines.push(format!("{indent}{}.", capital(&steps.join(", "))));
+    lines.extend(disks(f).map(|line| format!("{indent}{line}")));
     lines
+}
+
+/// Disks that only the struck nodes reach, and who waits for them.
+fn disks(f: &FaultSummary) -> Option<String> {
+    const NAMED: usize = 3;
+    let claims = &f.disks_out_of_reach;
+    let last = claims.len().checked_sub(1)?;
+    let mut named = claims[..=last.min(NAMED - 1)].join(", ");
+    if last >= NAMED {
+        named += &format!(" and {} more", last + 1 - NAMED);
+    }
+    let word = if f.ended_s.is_some() { "could" } else { "can" };
+    let what = format!(
+        "{} {word} be reached from there alone: {named}",
+        count(claims.len() as u64, "disk")
+    );
+    let waits = f.waiting_for_disks.iter();
+    let waits: Vec<String> =
+        waits.map(|(who, n)| format!("{who} ({})", count(u64::from(*n), "pod"))).collect();
+    if waits.is_empty() {
+        return Some(format!("{what}."));
+    }
+    Some(format!("{what}. Pending for want of them: {}.", waits.join(", ")))
 }
 
 fn capital(text: &str) -> String {

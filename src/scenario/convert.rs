@@ -289,12 +289,15 @@ fn node_status(s: &core::NodeStatus, problems: &mut Problems) -> NodeStatus {
         })
         .collect();
     let conditions: Conditions = conditions!(&s.conditions);
+    let attached = s.volumes_attached.iter().flatten();
     NodeStatus {
         capacity: Arc::new(capacity),
         allocatable: Arc::new(allocatable),
         conditions,
         heartbeat_ns: 0,
         images: images.into(),
+        volumes_in_use: s.volumes_in_use.iter().flatten().map(|v| Sym::new(v)).collect(),
+        volumes_attached: attached.map(|v| Sym::new(&v.name)).collect(),
     }
 }
 

@@ -6,8 +6,8 @@ use super::convert::{
 use super::path::{At, Problems};
 use crate::api::labels::Requirement;
 use crate::api::pod::{
-    Affinity, Container, ContainerState, ContainerStatus, Hook, NodeSelectorTerm, Phase, Pod,
-    PodAffinityTerm, PodSpec, PodStatus, Port, PreemptionPolicy, PreferredNodeTerm,
+    Affinity, ConfigUse, Container, ContainerState, ContainerStatus, Hook, NodeSelectorTerm, Phase,
+    Pod, PodAffinityTerm, PodSpec, PodStatus, Port, PreemptionPolicy, PreferredNodeTerm,
     PreferredPodTerm, Probe, Protocol, PullPolicy, Qos, Resized, RestartPolicy, SpreadConstraint,
     Toleration, Volume, VolumeSource,
 };
@@ -168,7 +168,32 @@ fn container(c: &core::Container, at: &At<'_>, problems: &mut Problems) -> Conta
         readiness: c.readiness_probe.as_ref().map(probe),
         post_start: c.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).map(hook),
         pre_stop: c.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()).map(hook),
+        config: environment(c),
     }
+}
+
+/// ConfigMaps and Secrets of `envFrom` and `env`.
+fn environment(c: &core::Container) -> Vec<ConfigUse> {
+    let one = |secret, name: &str, key: &str, optional: Option<bool>| ConfigUse {
+        secret,
+        name: Sym::new(name),
+        key: Sym::new(key),
+        optional: optional.unwrap_or(false),
+    };
+    let whole = c.env_from.iter().flatten().flat_map(|from| {
+        let config = from.config_map_ref.as_ref().map(|r| one(false, &r.name, "", r.optional));
+        let secret = from.secret_ref.as_ref().map(|r| one(true, &r.name, "", r.optional));
+        config.into_iter().chain(secret)
+    });
+    let single =
+        c.env.iter().flatten().filter_map(|var| var.value_from.as_ref()).flat_map(|from| {
+            let config = from.config_map_key_ref.as_ref();
+            let config = config.map(|r| one(false, &r.name, &r.key, r.optional));
+            let secret = from.secret_key_ref.as_ref();
+            let secret = secret.map(|r| one(true, &r.name, &r.key, r.optional));
+            config.into_iter().chain(secret)
+        });
+    whole.chain(single).collect()
 }
 
 fn hook(hook: &core::LifecycleHandler) -> Hook {

@@ -5,8 +5,8 @@ use super::convert_pod::node_term;
 use super::path::{At, Problems};
 use crate::api::storage::{
     AccessModes, ClaimPhase, ClaimRef, CsiDriver, CsiNode, CsiNodeDriver, CsiStorageCapacity,
-    DiskSource, PersistentVolume, PersistentVolumeClaim, ReclaimPolicy, StorageClass, VolumePhase,
-    keys,
+    DiskSource, PersistentVolume, PersistentVolumeClaim, ReclaimPolicy, StorageClass,
+    VolumeAttachment, VolumePhase, keys,
 };
 use crate::api::{Meta, Name};
 use crate::engine::Sym;
@@ -168,7 +168,20 @@ pub(crate) fn csi_node(n: &storage::CSINode, doc: &Value) -> CsiNode {
 pub(crate) fn csi_driver(d: &storage::CSIDriver, doc: &Value) -> CsiDriver {
     CsiDriver {
         meta: meta(false, &d.metadata),
+        attaches: d.spec.attach_required.unwrap_or(true),
         tracks_capacity: d.spec.storage_capacity.unwrap_or(false),
+        doc: Some(Arc::new(doc.clone())),
+    }
+}
+
+/// A `VolumeAttachment`.
+pub(crate) fn attachment(a: &storage::VolumeAttachment, doc: &Value) -> VolumeAttachment {
+    VolumeAttachment {
+        meta: meta(false, &a.metadata),
+        attacher: Sym::new(&a.spec.attacher),
+        node: Sym::new(&a.spec.node_name),
+        volume: Name::new(a.spec.source.persistent_volume_name.as_deref().unwrap_or_default()),
+        attached: a.status.as_ref().is_some_and(|s| s.attached),
         doc: Some(Arc::new(doc.clone())),
     }
 }

@@ -170,6 +170,9 @@ pub struct Cluster {
     /// The image registry.
     #[serde(default)]
     pub registry: super::images::Registry,
+    /// Storage drivers, where they differ from what is known of their name.
+    #[serde(default)]
+    pub storage: Vec<super::drivers::DriverSpec>,
     /// `--metric-resolution` of the metrics server; 15s by default.
     pub metrics_resolution: Option<Span>,
     /// kube-proxy on all nodes: it acts where there is traffic.

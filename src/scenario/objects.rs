@@ -25,7 +25,7 @@ const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-sy
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
-const MODELLED: [Kind; 33] = [
+const MODELLED: [Kind; 36] = [
     Kind::Pod,
     Kind::Node,
     Kind::Namespace,
@@ -49,6 +49,9 @@ const MODELLED: [Kind; 33] = [
     Kind::CSINode,
     Kind::CSIDriver,
     Kind::CSIStorageCapacity,
+    Kind::VolumeAttachment,
+    Kind::ConfigMap,
+    Kind::Secret,
     Kind::PodDisruptionBudget,
     Kind::ReplicationController,
     Kind::CronJob,
@@ -300,7 +303,8 @@ const SPEC_FIELDS: [&str; 18] = [
 ];
 
 /// Fields of a container that something acts upon.
-const CONTAINER_FIELDS: [&str; 10] = [
+const CONTAINER_FIELDS: [&str; 12] = [
+    "envFrom",
     "image",
     "imagePullPolicy",
     "lifecycle",
@@ -311,6 +315,7 @@ const CONTAINER_FIELDS: [&str; 10] = [
     "resources",
     "restartPolicy",
     "startupProbe",
+    "volumeMounts",
 ];
 
 /// Fields of a pod spec's document that are kept and that nothing acts upon, each once per pod

@@ -191,6 +191,7 @@ fn cluster(
     let images = super::images::described(&from.images, &at.key("images"), report);
     let registry = super::images::bandwidth(&from.registry, &at.key("registry"), report);
     ClusterSpec {
+        drivers: super::drivers::read(&from.storage, &at.key("storage"), report),
         images,
         registry_bytes_per_s: registry,
         version: version.unwrap_or_default(),

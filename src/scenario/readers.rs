@@ -285,7 +285,9 @@ const READERS: &[(Kind, Reader)] = &[
     compact!(StorageClass, storage::StorageClass, validate::storage_class, |o, doc, _f| {
         convert_storage::class(&o, doc)
     }),
-    plain!(VolumeAttachment, storage::VolumeAttachment),
+    compact!(VolumeAttachment, storage::VolumeAttachment, validate::nothing, |o, doc, _f| {
+        convert_storage::attachment(&o, doc)
+    }),
     compact!(CSIDriver, storage::CSIDriver, validate::nothing, |o, doc, _f| {
         convert_storage::csi_driver(&o, doc)
     }),

@@ -183,6 +183,8 @@ fn the_scenarios_meet_their_expectations() {
         "rolling-node-upgrade",
         "spark-etl-node-crash",
         "statefulset-on-a-dead-node",
+        "statefulset-disk-on-a-dead-node",
+        "zonal-disks",
         "notready-storm",
     ] {
         let plan = plan(name);

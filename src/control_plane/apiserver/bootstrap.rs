@@ -358,6 +358,19 @@ fn volume_controller(name: &str) -> Option<Vec<Row>> {
             (READ, "storage.k8s.io", "storageclasses csinodes volumeattachments"),
             (READ, "", "nodes"),
         ],
+        // Likewise (source: external-attacher `deploy/kubernetes/rbac.yaml`).
+        "csi-attacher" => vec![
+            ("get list watch patch", "", "persistentvolumes"),
+            (READ, "storage.k8s.io", "csinodes"),
+            ("get list watch patch update", "storage.k8s.io", "volumeattachments"),
+            ("patch update", "storage.k8s.io", "volumeattachments/status"),
+        ],
+        // Likewise (source: external-resizer `deploy/kubernetes/rbac.yaml`).
+        "csi-resizer" => vec![
+            ("get list watch patch update", "", "persistentvolumes"),
+            ("get list watch", "", "persistentvolumeclaims pods"),
+            ("patch update", "", "persistentvolumeclaims/status"),
+        ],
         "expand-controller" => vec![
             ("get list watch update patch", "", "persistentvolumes"),
             ("update patch", "", "persistentvolumeclaims/status"),

@@ -91,6 +91,10 @@ impl ApiServer {
                 return Ok(Plan::Unchanged(Success { object: ObjRef::default(), value }));
             }
             Op::Metrics(query) => return metrics(ns, &query, cx),
+            Op::Get => {
+                let (object, value) = current(kind, ns, name, target, cx)?;
+                return Ok(Plan::Unchanged(Success { object, value: value.clone() }));
+            }
             Op::Apply(object) => match current(kind, ns, name, None, cx) {
                 Err(_absent) => (object, false),
                 Ok((found, old)) => {
@@ -119,6 +123,7 @@ impl ApiServer {
             | Op::AddOwner { .. }
             | Op::PutScale(_)
             | Op::Finalize
+            | Op::VolumesAttached(_)
             | Op::PodCidr(_)) => {
                 let (found, old) = current(kind, ns, name, target, cx)?;
                 if let User::Kubelet(node) = user {
@@ -328,6 +333,7 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
         Op::AddOwner { owner, uid, finalizer } => patch::add_owner(old, owner, uid, finalizer)?,
         Op::Finalize => return delete::finalize(object, old),
         Op::PodCidr(cidr) => patch::pod_cidr(old, cidr),
+        Op::VolumesAttached(volumes) => patch::volumes_attached(old, volumes),
         // Handled before the object is looked up.
         Op::Create { .. }
         | Op::CreateEvent(..)
@@ -335,6 +341,7 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
         | Op::Apply(_)
         | Op::Evict
         | Op::DeleteCollection
+        | Op::Get
         | Op::Metrics(_) => {
             return Err(ApiError::AlreadyExists);
         }

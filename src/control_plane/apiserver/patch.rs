@@ -76,6 +76,9 @@ pub(in crate::control_plane) fn status_of(of: &Obj, from: &Obj) -> Obj {
                 {
                     document_status(Arc::make_mut(o), f);
                 }
+                (Obj::VolumeAttachment(o), Obj::VolumeAttachment(f)) => {
+                    Arc::make_mut(o).attached = f.attached;
+                }
                 (Obj::PersistentVolume(o), Obj::PersistentVolume(f)) => {
                     Arc::make_mut(o).phase = f.phase;
                 }
@@ -222,9 +225,20 @@ pub(super) fn node_status(old: &Obj, status: NodeStatus) -> Obj {
         let before = std::mem::replace(&mut node.status, status);
         let reported = std::mem::take(&mut node.status.conditions);
         node.status.conditions = before.conditions;
+        // The attach-detach controller's.
+        node.status.volumes_attached = before.volumes_attached;
         for condition in reported.iter() {
             node.status.conditions.set(condition);
         }
+    }
+    new
+}
+
+/// `volumesAttached`, as the attach-detach controller has it.
+pub(in crate::control_plane) fn volumes_attached(old: &Obj, volumes: Arc<[Sym]>) -> Obj {
+    let mut new = old.clone();
+    if let Some(node) = node_mut(&mut new) {
+        node.status.volumes_attached = volumes;
     }
     new
 }

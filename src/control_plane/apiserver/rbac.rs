@@ -63,6 +63,7 @@ impl Access {
             | Op::AddOwner { .. }
             | Op::PodCidr(_) => 3,
             Op::PodStatus(_)
+            | Op::VolumesAttached(_)
             | Op::PodCondition(..)
             | Op::Nominate(_)
             | Op::NodeStatus(_)
@@ -75,6 +76,7 @@ impl Access {
             Op::Finalize => 12,
             Op::PutScale(_) => 13,
             Op::Metrics(_) => 14,
+            Op::Get => Self::GET.0,
         })
     }
 

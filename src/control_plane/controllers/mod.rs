@@ -1,6 +1,10 @@
 //! kube-controller-manager: its controllers share one set of caches; each has its own queue,
 //! workers and client limit. One file per controller, its sync written as upstream's reads.
 
+#[cfg(test)]
+mod attach_tests;
+mod attachrules;
+mod attachstate;
 mod claims;
 mod daemonboard;
 mod daemonplan;
@@ -31,6 +35,8 @@ mod topologyhints;
 mod volume_tests;
 mod zones;
 
+pub mod attachdetach;
+pub mod attacher;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
@@ -48,6 +54,7 @@ pub mod persistentvolume;
 pub mod podgc;
 pub mod provisioner;
 pub mod replicaset;
+pub mod resizer;
 pub mod resourcequota;
 pub mod serviceaccount;
 pub mod statefulset;
@@ -298,7 +305,7 @@ controllers! {
         [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
     /// Volumes of CSI drivers; in reality a process of its own.
     Provisioner provisioner: provisioner::Provisioner = |_s| Default::default(),
-        [StorageClass PersistentVolume PersistentVolumeClaim], |_p| false;
+        [StorageClass PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| false;
     /// Finalizers of claims.
     ClaimProtection claimprotection: volumeprotection::VolumeProtection
         = |_s| volumeprotection::VolumeProtection::claims(), [PersistentVolumeClaim], |_p| true;
@@ -339,6 +346,16 @@ controllers! {
     /// Claims of ephemeral volumes.
     EphemeralVolume ephemeralvolume: ephemeralvolume::EphemeralVolumes = |_s| Default::default(),
         [PersistentVolumeClaim], |_p| true;
+    /// Volumes of nodes.
+    AttachDetach attachdetach: attachdetach::AttachDetach
+        = |s| attachdetach::AttachDetach::new(s.row, s.draws),
+        [Node PersistentVolume PersistentVolumeClaim VolumeAttachment], |_p| true;
+    /// Disks of CSI drivers; in reality a process of its own.
+    Attacher attacher: attacher::Attacher = |_s| Default::default(), [VolumeAttachment],
+        |_p| false;
+    /// Claims that ask for more; likewise.
+    Resizer resizer: resizer::Resizer = |_s| Default::default(), [PersistentVolumeClaim],
+        |_p| false;
 }
 
 /// The kinds a manager watches, owners before what they own.
@@ -382,6 +399,8 @@ const KINDS: &[Kind] = &[
     Kind::BackendTLSPolicy,
     Kind::ReferenceGrant,
     Kind::Pod,
+    Kind::CSIDriver,
+    Kind::VolumeAttachment,
 ];
 
 impl ControllerManager {

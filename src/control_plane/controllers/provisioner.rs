@@ -1,6 +1,6 @@
 //! The external provisioner that every CSI driver brings along (source: kubernetes-csi
 //! `external-provisioner`): makes volumes for claims that ask for its driver, and deletes those
-//! whose claim is gone. How long the storage behind it takes is a model: a log-normal draw by the
+//! whose claim is gone. How long the storage behind it takes is a fact of the driver, drawn by the
 //! claim's name.
 
 use super::persistentvolume::{claim_at, class_at, volume_at};
@@ -17,13 +17,10 @@ use crate::api::versions::Change;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Uid};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::digest::mix;
-use crate::engine::{Dist, Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-
-/// What storage takes to make or delete a volume: half of the calls are done by the median.
-const LATENCY: Dist = Dist::LogNormal { median: SimDuration::from_secs(3), sigma: 0.4 };
 
 /// The provisioner.
 #[derive(Debug, Clone)]
@@ -31,6 +28,8 @@ pub struct Provisioner {
     reporter: Reporter,
     /// When the storage is done with a claim or volume, by identity.
     due: FxHashMap<Uid, SimTime>,
+    /// How many attachments each volume has.
+    attached: FxHashMap<Name, u32>,
 }
 
 impl Default for Provisioner {
@@ -38,6 +37,7 @@ impl Default for Provisioner {
         Self {
             reporter: Reporter::new("csi-provisioner", "csi-provisioner"),
             due: FxHashMap::default(),
+            attached: FxHashMap::default(),
         }
     }
 }
@@ -125,11 +125,17 @@ fn volume_for(
 
 impl Provisioner {
     /// The time until the storage is done; zero once it is.
-    fn wait(&mut self, uid: Uid, entity: u64, what: &'static str, cx: &Context<'_>) -> SimDuration {
-        let due = *self
-            .due
-            .entry(uid)
-            .or_insert_with(|| cx.now() + LATENCY.sample(&mut cx.draw(entity, Purpose(what), 0)));
+    fn wait(
+        &mut self,
+        uid: Uid,
+        entity: u64,
+        (driver, what): (&str, &'static str),
+        cx: &Context<'_>,
+    ) -> SimDuration {
+        let due = *self.due.entry(uid).or_insert_with(|| {
+            let span = cx.driver(Sym::new(driver)).provision;
+            cx.now() + span.sample(&mut cx.draw(entity, Purpose(what), 0))
+        });
         if due <= cx.now() { SimDuration::ZERO } else { due.since(cx.now()) }
     }
 
@@ -161,7 +167,7 @@ impl Provisioner {
             self.reporter.normal(kind, &claim.meta, "Provisioning", text(&what), cx);
         }
         let entity = mix(claim.meta.ns.stable_hash(), claim.meta.name.stable_hash());
-        let wait = self.wait(claim.meta.uid, entity, "provision volume", cx);
+        let wait = self.wait(claim.meta.uid, entity, (driver, "provision volume"), cx);
         if wait > SimDuration::ZERO {
             return Next::Requeue(wait);
         }
@@ -176,8 +182,13 @@ impl Provisioner {
         if !to_delete(volume) || !answers.is_empty() {
             return Next::Done;
         }
+        // Looked at again when it is detached; upstream tries each 1, 2, 4 s and so on.
+        if self.attached.contains_key(&key.name) {
+            return Next::Done;
+        }
         let entity = volume.meta.name.stable_hash();
-        let wait = self.wait(volume.meta.uid, entity, "delete volume", cx);
+        let driver = volume.meta.annotation(keys::PROVISIONED_BY).unwrap_or_default();
+        let wait = self.wait(volume.meta.uid, entity, (driver, "delete volume"), cx);
         if wait > SimDuration::ZERO {
             return Next::Requeue(wait);
         }
@@ -202,11 +213,22 @@ impl Reconcile for Provisioner {
     fn on_change(
         &mut self,
         change: &Change,
-        _before: Option<&Obj>,
+        before: Option<&Obj>,
         caches: &Cache,
         cx: &mut Context<'_>,
         wake: &mut Vec<(Key, SimDuration)>,
     ) {
+        if let Obj::VolumeAttachment(attachment) = &change.value {
+            let name = attachment.volume;
+            let n = self.attached.entry(name).or_default();
+            *n = *n + u32::from(before.is_none()) - u32::from(change.deleted && *n > 0);
+            if *n == 0 {
+                self.attached.remove(&name);
+                let kind = Kind::PersistentVolume;
+                wake.push((Key { kind, ns: Sym::EMPTY, name }, SimDuration::ZERO));
+            }
+            return;
+        }
         let due = if let Obj::PersistentVolumeClaim(claim) = &change.value {
             if change.deleted || !claim.volume.is_empty() {
                 self.due.remove(&claim.meta.uid);

@@ -13,7 +13,7 @@ use crate::api::versions::ObjRef;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Pod, Uid};
 use crate::control_plane::apiserver::handlers::left_over;
 use crate::control_plane::apiserver::patch::{
-    add_owner, pod_cidr, remove_owners, scale, status_of,
+    add_owner, pod_cidr, remove_owners, scale, status_of, volumes_attached,
 };
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, ApiEvent, Context, Event, Role, Shared};
@@ -186,6 +186,9 @@ impl Kit {
             op => {
                 let object = self.shared.versions.find(kind, ns, name).ok_or(ApiError::NotFound)?;
                 let old = self.shared.versions.current(kind, object).unwrap().clone();
+                if matches!(op, Op::Get) {
+                    return Ok(Success { object, value: old });
+                }
                 self.change(object, &old, op, seq)
             }
         }
@@ -268,6 +271,7 @@ impl Kit {
                 new = add_owner(old, owner, uid, finalizer)?;
             }
             Op::PodCidr(cidr) => new = pod_cidr(old, cidr),
+            Op::VolumesAttached(list) => new = volumes_attached(old, list),
             Op::PutScale(n) => new = scale(old, n)?,
             Op::Finalize => return Ok(self.remove(object, new, seq)),
             op => patch(&mut new, op),

@@ -6,6 +6,7 @@
 use crate::api::pod::VolumeSource;
 use crate::api::storage::{
     CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
+    VolumeAttachment,
 };
 use crate::api::{Name, Obj, Pod, PodSpec, Uid};
 use crate::engine::Sym;
@@ -99,14 +100,13 @@ fn counts(source: &VolumeSource) -> bool {
     }
 }
 
-/// A `VolumeAttachment` of a CSI volume, out of its document.
-fn attachment(name: Name, doc: &serde_json::Value) -> Option<Attachment> {
-    let word = |path: &str| doc.pointer(path).and_then(serde_json::Value::as_str);
-    Some(Attachment {
-        name,
-        node: Name::new(word("/spec/nodeName")?),
-        attacher: Sym::new(word("/spec/attacher")?),
-        volume: Name::new(word("/spec/source/persistentVolumeName")?),
+/// A `VolumeAttachment` of a volume that has an object.
+fn attachment(of: &VolumeAttachment) -> Option<Attachment> {
+    (!of.volume.is_empty()).then(|| Attachment {
+        name: of.meta.name,
+        node: of.node.into(),
+        attacher: of.attacher,
+        volume: of.volume,
     })
 }
 
@@ -215,10 +215,10 @@ impl VolumeIndex {
             put(&mut self.drivers, o.meta.name, o, deleted);
         } else if let Obj::CSIStorageCapacity(o) = value {
             self.set_capacity(o, deleted);
-        } else if let Obj::Generic(crate::api::Kind::VolumeAttachment, o) = value {
+        } else if let Obj::VolumeAttachment(o) = value {
             self.attachments.retain(|a| a.name != o.meta.name);
             if !deleted {
-                self.attachments.extend(attachment(o.meta.name, &o.doc));
+                self.attachments.extend(attachment(o));
             }
         }
     }

@@ -32,6 +32,8 @@ pub enum Shape {
     StatefulSet {
         /// `podManagementPolicy: Parallel`.
         parallel: bool,
+        /// Each member has a disk of its own, in the zone where it first ran.
+        disks: bool,
     },
     /// On every node.
     DaemonSet,
@@ -226,6 +228,12 @@ impl Case {
         for _ in 0..dice.of(&[0, 0, 1, 1, 2, 4]) {
             harms.push(trouble(&pools, planes, &mut dice));
         }
+        let mut works = works;
+        for work in &mut works {
+            if let Shape::StatefulSet { disks, .. } = &mut work.shape {
+                *disks = dice.one_in(2);
+            }
+        }
         Self { seed, planes, pools, works, deeds, harms, lag_ms, qps }
     }
 
@@ -233,6 +241,14 @@ impl Case {
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut objects: Vec<Value> = (1..=3).map(priority_class).collect();
+        let disks = |w: &Work| matches!(w.shape, Shape::StatefulSet { disks: true, .. });
+        if self.works.iter().any(disks) {
+            objects.push(json!({
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+                "metadata": {"name": "disks"}, "provisioner": "disk.example.com",
+                "volumeBindingMode": "WaitForFirstConsumer",
+            }));
+        }
         for work in &self.works {
             objects.extend(work.objects());
         }
@@ -409,7 +425,7 @@ fn node_name(pool: usize, node: u32) -> String {
 
 fn work(id: u32, on: &[bool], dice: &mut Dice) -> Work {
     let shape = match dice.below(8) {
-        0 | 1 => Shape::StatefulSet { parallel: dice.one_in(2) },
+        0 | 1 => Shape::StatefulSet { parallel: dice.one_in(2), disks: false },
         2 => Shape::DaemonSet,
         3 => Shape::Job {
             parallelism: dice.between(1, 5),
@@ -691,6 +707,9 @@ impl Work {
             annotations.insert("wavetank.dev/exit-code".into(), exit_code.to_string().into());
             spec.insert("restartPolicy".into(), "Never".into());
         }
+        if matches!(self.shape, Shape::StatefulSet { disks: true, .. }) {
+            container["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+        }
         spec.insert("containers".into(), json!([container]));
         if self.apart {
             let term = json!({"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"});
@@ -737,7 +756,15 @@ impl Work {
             Shape::DaemonSet => {
                 spec.insert("selector".into(), selector.clone());
             }
-            Shape::StatefulSet { parallel } => {
+            Shape::StatefulSet { parallel, disks } => {
+                if disks {
+                    let mut claim = json!({"metadata": {"name": "data"}});
+                    claim["spec"] = json!({
+                        "accessModes": ["ReadWriteOnce"], "storageClassName": "disks",
+                        "resources": {"requests": {"storage": "1Gi"}},
+                    });
+                    spec.insert("volumeClaimTemplates".into(), json!([claim]));
+                }
                 spec.insert("selector".into(), selector.clone());
                 spec.insert("replicas".into(), self.replicas.into());
                 spec.insert("serviceName".into(), name.clone().into());

@@ -5,7 +5,7 @@
 //! The reasons that excuse a pod without a node are a closed list: [`Excuse`].
 
 use crate::api::node::{Node, keys};
-use crate::api::pod::{ConditionType, Effect, Truth};
+use crate::api::pod::{ConditionType, Effect, Truth, VolumeSource};
 use crate::api::versions::Versions;
 use crate::api::workload::Job;
 use crate::api::{Kind, Meta, Obj, Pod, Uid};
@@ -266,7 +266,7 @@ impl<'a> World<'a> {
     fn excuse(&self, pod: &Pod) -> Option<Excuse> {
         let mut best = Excuse::NoRoom;
         for node in &self.nodes {
-            if !open(node, pod) || !self.room(node, pod) {
+            if !open(node, pod) || !self.room(node, pod) || !self.reaches(node, pod) {
                 continue;
             }
             if self.apart(node, pod) {
@@ -278,6 +278,25 @@ impl<'a> World<'a> {
             }
         }
         Some(best)
+    }
+
+    /// The pod's disks can be had there. A claim without a volume yet can be served anywhere.
+    fn reaches(&self, node: &Node, pod: &Pod) -> bool {
+        pod.spec.volumes.iter().all(|volume| {
+            let VolumeSource::Claim(name, _) = volume.source else { return true };
+            let find = |kind, ns, name| {
+                let object = self.versions.find(kind, ns, name)?;
+                self.versions.current(kind, object)
+            };
+            let claim = find(Kind::PersistentVolumeClaim, pod.meta.ns, name.into());
+            let Some(Obj::PersistentVolumeClaim(claim)) = claim else { return true };
+            let Some(Obj::PersistentVolume(disk)) =
+                find(Kind::PersistentVolume, Sym::EMPTY, claim.volume)
+            else {
+                return true;
+            };
+            disk.reaches(node.meta.labels)
+        })
     }
 
     /// Pods on a node that no pod of this priority may drive away.

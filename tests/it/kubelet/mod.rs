@@ -1,10 +1,12 @@
 //! What a kubelet does with its pods, seen from what it writes.
 
 mod admission;
+mod configs;
 mod images;
 mod lives;
 mod machine;
 mod pressure;
+mod volumes;
 
 use super::support::scratch;
 use std::fs;
@@ -22,12 +24,17 @@ struct Seen {
     changes: Vec<(f64, Obj)>,
     /// Names of pods that are gone.
     gone: Vec<(f64, String)>,
+    /// Steps on nodes, if they are recorded: when, what.
+    told: Vec<(f64, &'static str)>,
     steps: u64,
 }
 
 impl Observer for Seen {
     fn on(&mut self, record: &Record, versions: &Versions) {
         let now = record.time.secs_f64();
+        if let What::Node { step, .. } = record.what {
+            self.told.push((now, step));
+        }
         let What::Committed { kind, log, .. } = record.what else { return };
         let change = versions.change(kind, log).unwrap();
         if !change.deleted {
@@ -71,8 +78,17 @@ fn run(text: &str) -> Seen {
     run_with(&[], text)
 }
 
+/// The same with every step recorded.
+fn traced(text: &str) -> Seen {
+    play(&[], text, true)
+}
+
 /// The same with files beside it.
 fn run_with(files: &[(&str, &str)], text: &str) -> Seen {
+    play(files, text, false)
+}
+
+fn play(files: &[(&str, &str)], text: &str, trace: bool) -> Seen {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder = scratch(&format!("kubelet-{number}"));
@@ -85,6 +101,7 @@ fn run_with(files: &[(&str, &str)], text: &str) -> Seen {
     let plan = Arc::new(loaded.unwrap_or_else(|errors| panic!("{}\n{text}", errors[0])).plan);
     let mut seen = Seen::default();
     let mut session = Session::new(plan);
+    session.trace(trace);
     session.run(&mut [&mut seen], |_| {});
     seen.steps = session.steps();
     seen

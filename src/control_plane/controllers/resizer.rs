@@ -1,0 +1,141 @@
+//! The external resizer that a CSI driver brings along (source: kubernetes-csi `external-resizer`
+//! `pkg/controller/controller.go`): a claim that asks for more than it has gets a larger disk. What
+//! is in a file system grows where it is mounted: the kubelet does that, and tells the claim.
+
+use super::persistentvolume::{claim_at, volume_at};
+use super::support::{Reporter, put, put_status, reports, text};
+use crate::api::request::Outcome;
+use crate::api::storage::{ClaimPhase, DiskSource, PersistentVolume, PersistentVolumeClaim};
+use crate::api::versions::Change;
+use crate::api::{Kind, Obj, Uid};
+use crate::client::{Cache, Key, Next, Reconcile};
+use crate::engine::{Purpose, SimDuration, SimTime, Sym};
+use crate::event::Context;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// The resizer.
+#[derive(Debug, Clone)]
+pub struct Resizer {
+    reporter: Reporter,
+    /// When the storage is done with a claim, and the size that it was asked for.
+    due: FxHashMap<Uid, (SimTime, i64)>,
+}
+
+impl Default for Resizer {
+    fn default() -> Self {
+        let reporter = Reporter::new("csi-resizer", "csi-resizer");
+        Self { reporter, due: FxHashMap::default() }
+    }
+}
+
+/// A claim that asks for more than it has been given.
+fn asks(claim: &PersistentVolumeClaim) -> bool {
+    claim.phase == ClaimPhase::Bound
+        && claim.request > claim.status_capacity
+        && !claim.meta.terminating()
+}
+
+impl Resizer {
+    /// The time until the storage is done; zero once it is.
+    fn wait(
+        &mut self,
+        claim: &PersistentVolumeClaim,
+        volume: &PersistentVolume,
+        driver: Sym,
+        cx: &Context<'_>,
+    ) -> SimDuration {
+        let now = cx.now();
+        let known = self.due.get(&claim.meta.uid).filter(|(_, size)| *size == claim.request);
+        let due = known.map_or_else(
+            || {
+                let what = format!("External resizer is resizing volume {}", volume.meta.name);
+                let kind = Kind::PersistentVolumeClaim;
+                self.reporter.normal(kind, &claim.meta, "Resizing", text(&what), cx);
+                let entity = volume.meta.name.stable_hash();
+                let ordinal = u64::try_from(claim.request).unwrap_or_default();
+                let draw = &mut cx.draw(entity, Purpose("resize volume"), ordinal);
+                now + cx.driver(driver).resize.sample(draw)
+            },
+            |(due, _)| *due,
+        );
+        self.due.insert(claim.meta.uid, (due, claim.request));
+        if due <= now { SimDuration::ZERO } else { due.since(now) }
+    }
+}
+
+impl Reconcile for Resizer {
+    type State = ();
+
+    reports!(10);
+
+    fn on_change(
+        &mut self,
+        change: &Change,
+        _before: Option<&Obj>,
+        _caches: &Cache,
+        _cx: &mut Context<'_>,
+        wake: &mut Vec<(Key, SimDuration)>,
+    ) {
+        let Obj::PersistentVolumeClaim(claim) = &change.value else { return };
+        if change.deleted || !asks(claim) {
+            self.due.remove(&claim.meta.uid);
+        } else {
+            wake.push((Key::of(&change.value), SimDuration::ZERO));
+        }
+    }
+
+    fn sync(
+        &mut self,
+        key: Key,
+        _state: &mut (),
+        answers: &[Outcome],
+        caches: &Cache,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let Some((object, claim)) = claim_at((key.ns, key.name), caches, cx) else {
+            return Next::Done;
+        };
+        let Some((at, volume)) = volume_at(claim.volume, caches, cx) else { return Next::Done };
+        let (claim, volume) = (Arc::clone(claim), Arc::clone(volume));
+        let DiskSource::Csi(driver, _) = volume.source else { return Next::Done };
+        if !asks(&claim) {
+            return Next::Done;
+        }
+        let kind = Kind::PersistentVolumeClaim;
+        match answers.first() {
+            Some(Err(_)) => return Next::Retry,
+            Some(Ok(done)) if done.value.kind() == kind => {
+                let what = "Resize volume succeeded";
+                let reason = "VolumeResizeSuccessful";
+                self.reporter.normal(kind, &claim.meta, reason, text(what), cx);
+                return Next::Done;
+            }
+            Some(Ok(_)) if !claim.block => {
+                let what = "Require file system resize of volume on node";
+                let reason = "FileSystemResizeRequired";
+                self.reporter.normal(kind, &claim.meta, reason, text(what), cx);
+                return Next::Done;
+            }
+            Some(Ok(_)) => {
+                let mut new = PersistentVolumeClaim::clone(&claim);
+                new.status_capacity = claim.request;
+                return Next::Call(vec![put_status(
+                    Obj::PersistentVolumeClaim(Arc::new(new)),
+                    object,
+                )]);
+            }
+            None => {}
+        }
+        if volume.capacity >= claim.request {
+            return Next::Done;
+        }
+        let wait = self.wait(&claim, &volume, driver, cx);
+        if wait > SimDuration::ZERO {
+            return Next::Requeue(wait);
+        }
+        let mut new = PersistentVolume::clone(&volume);
+        new.capacity = claim.request;
+        Next::Call(vec![put(Obj::PersistentVolume(Arc::new(new)), at)])
+    }
+}
