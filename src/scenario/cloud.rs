@@ -38,8 +38,8 @@ pub struct CloudSection {
     pub failures: Option<f64>,
     /// Calls that the provider takes; 20 per second and 100 at once by default.
     pub limit: Option<Limit>,
-    /// Pods' traffic goes by the cloud's network, with a route per node (`--configure-cloud-routes`);
-    /// needs `cluster.podCIDR`. False by default.
+    /// Pods' traffic goes by the cloud's network, with a route per node
+    /// (`--configure-cloud-routes`); needs `cluster.podCIDR`. False by default.
     #[serde(default)]
     pub routes: bool,
     /// Node groups replace machines that have lost their power; true by default.

@@ -31,8 +31,8 @@ pub struct Traffic {
     /// Of an Ingress or HTTPRoute: the path that is asked for; `/` by default.
     pub path: Option<String>,
     /// Of an Ingress or HTTPRoute: the Service of its controller,
-    /// `service/ingress-nginx/ingress-nginx-controller`. Without one, a load balancer outside of the
-    /// cluster sends to the pods themselves.
+    /// `service/ingress-nginx/ingress-nginx-controller`. Without one, a load balancer outside of
+    /// the cluster sends to the pods themselves.
     pub via: Option<String>,
     /// Who sends: `outside` (through a load balancer; the default), or a workload's pods.
     #[serde(default)]
