@@ -585,6 +585,8 @@ workload:
         pods("web", 9, "600m")
     );
     holds(GROUP, &rest);
+    // Nobody replaces machines that are not the cloud's.
+    let faults = faults.replace("30}, at: 12m}", "30}, at: 12m, for: 3m}");
     let rest = format!(
         "until: 45m\ncloud:{TYPES}  failures: 0.1\n  zones: [a, b]\n  autoscaler:
     kind: karpenter
