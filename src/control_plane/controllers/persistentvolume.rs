@@ -302,8 +302,12 @@ impl VolumeBinder {
         if new != **claim {
             return Next::Call(vec![put(Obj::PersistentVolumeClaim(Arc::new(new)), at_claim)]);
         }
+        new.status_modes = volume.modes;
+        // One that is bound already has what its file system has (source: `updateClaimStatus`).
+        if new.phase != ClaimPhase::Bound {
+            new.status_capacity = volume.capacity;
+        }
         new.phase = ClaimPhase::Bound;
-        (new.status_modes, new.status_capacity) = (volume.modes, volume.capacity);
         self.told.remove(&claim.meta.uid);
         if new == **claim {
             return Next::Done;
