@@ -195,7 +195,8 @@ mod tests {
         (1..=1000).for_each(|ms| all.add(f64::from(ms) / 1000.0, 1.0));
         for (share, truth) in [(0.5, 0.5), (0.95, 0.95), (0.99, 0.99)] {
             let found = all.quantile(share).unwrap();
-            assert!((found / truth - 1.0).abs() < 0.04, "{share}: {found}");
+            // A span is 14 % wide.
+            assert!((found / truth - 1.0).abs() < 0.07, "{share}: {found}");
         }
         assert_eq!(Latencies::default().quantile(0.5), None);
     }
@@ -207,6 +208,6 @@ mod tests {
         let late = all.cut(0.9);
         assert!((late - 100.0).abs() < 15.0, "{late}");
         assert!((late + all.total() - 1000.0).abs() < 1e-6);
-        assert!(all.quantile(1.0).unwrap() <= 0.95);
+        assert!(all.quantile(1.0).unwrap() <= 0.9 * 1.14);
     }
 }

@@ -232,7 +232,7 @@ pin:
         assert!(
             matches!(&plan.steps[0].action, Action::Apply(o) if o.kind().name() == "Namespace")
         );
-        assert_eq!(plan.not_modelled, [("Service".to_owned(), 1)]);
+        assert!(plan.not_modelled.is_empty(), "{:?}", plan.not_modelled);
     }
 
     #[test]

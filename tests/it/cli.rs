@@ -260,7 +260,7 @@ fn small_commands() {
     assert_eq!(valid.code, Some(0));
     assert!(valid.out.contains("fine. 33 nodes, 13 steps"), "{}", valid.out);
     let file = scratch("cli-validate").join("policy.yaml");
-    let text = "apiVersion: wavetank.dev/v1\nkind: Scenario\nuntil: 1m\ncluster: {nodes: [{name: n, cpu: 1, memory: 1Gi}]}\nobjects:\n  - {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}\n";
+    let text = "apiVersion: wavetank.dev/v1\nkind: Scenario\nuntil: 1m\ncluster: {nodes: [{name: node, count: 1, cpu: 1, memory: 1Gi}]}\nobjects:\n  - {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}\n";
     fs::write(&file, text).unwrap();
     let valid = wave(&["validate", &file.display().to_string()]);
     assert!(valid.out.contains("accepted, not modelled: NetworkPolicy (1)"), "{}", valid.out);
