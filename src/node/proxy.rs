@@ -14,7 +14,7 @@ use crate::api::service::{Endpoint, EndpointSlice, Service};
 use crate::api::versions::Change;
 use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
-use crate::engine::{Purpose, SimDuration, SimTime, Sym, num};
+use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::traffic::Latencies;
 use crate::event::{Context, Event, ProxyEvent};
 use rustc_hash::FxHashMap;
@@ -490,12 +490,6 @@ impl Proxies {
         }
     }
 
-    /// True while no change reaches the proxy of a node.
-    #[must_use]
-    pub fn is_cut(&self, node: u32) -> bool {
-        self.proxies[node as usize].cut
-    }
-
     /// What the rules of a node say of a Service that somebody sends to; none while it has none.
     #[must_use]
     pub fn view(&self, node: u32, service: u32) -> Option<&Arc<View>> {
@@ -514,12 +508,6 @@ impl Proxies {
         Some(&self.services[service as usize].versions.back()?.1)
     }
 
-    /// The Service itself, as the proxies have been told last.
-    #[must_use]
-    pub fn known(&self, service: u32) -> Option<&Arc<Service>> {
-        self.services[service as usize].service.as_ref()
-    }
-
     /// Rules of Services on each node at present: ports and endpoints.
     #[must_use]
     pub const fn rules(&self) -> [u64; 2] {
@@ -536,12 +524,6 @@ impl Proxies {
             Mode::Ipvs | Mode::Nftables => 1e-6,
             Mode::Userspace => 200e-6,
         }
-    }
-
-    /// A stable phase for what repeats on a node.
-    #[must_use]
-    pub fn phase(&self, node: u32, purpose: Purpose, period: SimDuration, cx: &Context<'_>) -> u64 {
-        cx.draw(self.names[node as usize], purpose, 0).below(period.0.max(1))
     }
 }
 

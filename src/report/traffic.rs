@@ -36,6 +36,14 @@ impl Piece {
         self.offered / self.to.since(self.from).secs_f64().max(1e-9)
     }
 
+    /// Share of requests that failed; what was lost at an instant is held against a second.
+    #[must_use]
+    pub fn failing(&self) -> f64 {
+        let seconds = self.to.since(self.from).secs_f64();
+        let rates = self.offered / seconds.max(1e-9);
+        self.lost() / (rates * seconds.max(1.0)).max(1e-9)
+    }
+
     /// Requests that failed.
     #[must_use]
     pub fn lost(&self) -> f64 {
@@ -245,13 +253,13 @@ impl Row {
             match all.last_mut().filter(|last| piece.from.since(last.1) <= PAUSE) {
                 Some(last) => {
                     last.1 = piece.to;
-                    last.3 = last.3.max(piece.lost() / piece.offered);
+                    last.3 = last.3.max(piece.failing());
                     for (sum, more) in last.2.iter_mut().zip(piece.failed) {
                         *sum += more;
                     }
                 }
                 None => {
-                    let worst = piece.lost() / piece.offered;
+                    let worst = piece.failing();
                     all.push((piece.from, piece.to, piece.failed, worst));
                 }
             }

@@ -212,7 +212,7 @@ impl Row {
     }
 
     /// Something is cut, or nothing is any more.
-    pub(super) fn apart(&mut self, cut: bool, _proxies: &Proxies) {
+    pub(super) fn apart(&mut self, cut: bool) {
         if cut || self.cut {
             self.stale = true;
         }

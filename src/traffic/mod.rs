@@ -327,7 +327,7 @@ impl Traffic {
             // What reaches whom is asked anew: cuts are rare.
             self.cut = world.cuts();
             for row in 0..num::u32_of(self.rows.len()) {
-                self.rows[row as usize].apart(self.cut, proxies);
+                self.rows[row as usize].apart(self.cut);
                 self.dirty.insert(row);
             }
         }
