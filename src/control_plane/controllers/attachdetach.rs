@@ -719,7 +719,14 @@ impl Reconcile for AttachDetach {
     ) {
         if let Some(pod) = change.value.as_pod() {
             self.look_at_pod(pod, change.deleted, caches, cx, wake);
-        } else if change.value.as_node().is_some() {
+        } else if let Some(node) = change.value.as_node() {
+            // A Node that has come anew tells nothing of what is attached (source:
+            // `attach_detach_controller.go` `nodeAdd`); whoever lists may hear of that as a change.
+            let another = before.and_then(Obj::as_node).is_none_or(|w| w.meta.uid != node.meta.uid);
+            let name = node.meta.name.sym();
+            if another && !change.deleted && self.world.attached_to(name).next().is_some() {
+                self.tell(name, cx);
+            }
             for pod in self.on_node(change, before, caches, cx, wake) {
                 self.look_at_pod(&pod, false, caches, cx, wake);
             }
