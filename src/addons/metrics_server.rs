@@ -28,8 +28,6 @@ struct Running {
     since: Stamp,
     /// The scrape before has seen it: usage is the difference of two looks.
     seen: bool,
-    /// Core-seconds that it had spent on requests then.
-    spent: f64,
 }
 
 /// The metrics server.
@@ -92,8 +90,7 @@ impl MetricsServer {
                 pods.remove(&(slot, generation));
                 continue;
             }
-            let known = pods.get(&(slot, generation));
-            let (seen, spent) = known.map_or((false, 0.0), |p| (p.seen, p.spent));
+            let seen = pods.get(&(slot, generation)).is_some_and(|p| p.seen);
             let first = pod.spec.containers.first().map(|c| c.name).unwrap_or_default();
             let container = if load.container.is_empty() { first } else { load.container };
             let status = pod.status.containers.iter().find(|c| c.name == container);
@@ -104,7 +101,6 @@ impl MetricsServer {
                 container,
                 since: status.map_or(Stamp::NONE, started),
                 seen,
-                spent,
             };
             pods.insert((slot, generation), running);
         }
@@ -130,6 +126,7 @@ impl MetricsServer {
                 cx.usage_mut().add(load.ns, load.metric, sample);
             }
         }
+        cx.traffic_mut().spent.clear();
         cx.schedule(self.grid.after(now), Event::Scrape);
     }
 
@@ -166,8 +163,6 @@ fn samples(
     let mut samples = Vec::with_capacity(pods.len());
     for pod in pods.values_mut() {
         let seen = std::mem::replace(&mut pod.seen, true);
-        let spent = cx.traffic().spent.get(&pod.uid).copied().unwrap_or(0.0);
-        let served = (spent - std::mem::replace(&mut pod.spent, spent)).max(0.0);
         if resource && !seen {
             continue;
         }
@@ -175,7 +170,8 @@ fn samples(
             (true, true) => share,
             (true, false) => 0,
             (false, _) if load.course == Course::Served => {
-                num::round(served * 1000.0 / f64::from(metric.window_s.max(1)))
+                let spent = cx.traffic().spent.get(&pod.uid).copied().unwrap_or(0.0);
+                num::round(spent * 1000.0 / f64::from(metric.window_s.max(1)))
             }
             (false, _) if matches!(load.course, Course::Growth { .. }) => {
                 load.course.piece(cx.time_of(pod.since), cx.now()).amount

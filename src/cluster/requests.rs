@@ -6,11 +6,12 @@ use super::links::{CONTROL, Links};
 use super::spec::Plan;
 use crate::api::Uid;
 use crate::api::versions::Change;
+use crate::engine::digest::mix;
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Address, ProxyEvent, Role, Shared, TrafficEvent};
 use crate::node::proxy::{Proxies, WATCHES};
 use crate::node::{NodeAgent, Serving};
-use crate::traffic::{CLIENTS, Touch, Traffic, World};
+use crate::traffic::{CLIENTS, Traffic, World};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 
@@ -23,8 +24,6 @@ pub(super) struct Requests {
     traffic: Traffic,
     /// Nodes whose proxies no change reaches.
     cut: BTreeSet<u32>,
-    /// By node: the first node of its zone.
-    zones: Vec<u32>,
 }
 
 /// The machines as they are.
@@ -33,7 +32,6 @@ struct Ground<'c> {
     by_name: &'c FxHashMap<Sym, u32>,
     links: &'c Links,
     plan: &'c Plan,
-    zones: &'c [u32],
 }
 
 impl World for Ground<'_> {
@@ -53,11 +51,9 @@ impl World for Ground<'_> {
         self.by_name.get(&name).copied()
     }
 
-    fn place(&self, node: u32) -> (Sym, Sym, u32) {
+    fn place(&self, node: u32) -> (Sym, Sym) {
         let agent = &self.nodes[node as usize];
-        let zone = agent.labels().get(Sym::new(ZONE)).unwrap_or_default();
-        let first = self.zones.get(node as usize).copied().unwrap_or(node);
-        (agent.name(), zone, first)
+        (agent.name(), agent.labels().get(Sym::new(ZONE)).unwrap_or_default())
     }
 
     fn takes(&self, node: u32) -> bool {
@@ -65,8 +61,9 @@ impl World for Ground<'_> {
         !control.is_some_and(|c| c.nodes.contains(&self.nodes[node as usize].name()))
     }
 
-    fn cuts(&self) -> bool {
-        !self.links.cuts.is_empty()
+    fn cuts(&self) -> Option<u64> {
+        let cuts = &self.links.cuts;
+        (!cuts.is_empty()).then(|| cuts.iter().fold(0, |all, cut| mix(all, u64::from(cut.row))))
     }
 }
 
@@ -88,10 +85,7 @@ impl Requests {
         let names = plan.cluster.nodes.iter().map(|n| n.name);
         let mut proxies = Proxies::new(plan.cluster.proxy, names);
         let traffic = Traffic::new(&plan.traffic, &mut proxies);
-        let nodes = &plan.cluster.nodes;
-        let first = |zone: Sym| nodes.iter().position(|n| n.zone == zone).map_or(0, num::u32_of);
-        let zones = nodes.iter().map(|n| first(n.zone)).collect();
-        Some(Box::new(Self { proxies, traffic, cut: BTreeSet::new(), zones }))
+        Some(Box::new(Self { proxies, traffic, cut: BTreeSet::new() }))
     }
 }
 
@@ -99,8 +93,8 @@ impl Cluster {
     /// Proxies, traffic, the machines, and what all share.
     fn requests(&mut self) -> Option<Parts<'_>> {
         let Self { requests, nodes, by_name, links, plan, shared, .. } = self;
-        let Requests { proxies, traffic, cut, zones } = requests.as_deref_mut()?;
-        let ground = Ground { nodes, by_name, links, plan, zones };
+        let Requests { proxies, traffic, cut } = requests.as_deref_mut()?;
+        let ground = Ground { nodes, by_name, links, plan };
         Some(Parts { proxies, traffic, cut, ground, shared })
     }
 
@@ -120,13 +114,9 @@ impl Cluster {
 
     /// A machine more; its kubelet has not started yet.
     pub(super) fn add_to_requests(&mut self, node: u32) {
-        let zone = |agent: &NodeAgent| agent.labels().get(Sym::new(ZONE));
-        let zones: Vec<_> = self.nodes.iter().map(zone).collect();
-        let Some(requests) = self.requests.as_deref_mut() else { return };
-        let own = zones[node as usize];
-        let first = zones.iter().position(|z| *z == own).map_or(node, num::u32_of);
-        requests.zones.push(first);
-        requests.proxies.add_node(self.nodes[node as usize].name());
+        if let Some(requests) = self.requests.as_deref_mut() {
+            requests.proxies.add_node(self.nodes[node as usize].name());
+        }
     }
 
     /// The first requests.
@@ -157,8 +147,7 @@ impl Cluster {
                 parts.traffic.endpoints_changed(service, parts.proxies);
             }
         } else {
-            let mut touch = Touch { proxies: parts.proxies, cx };
-            parts.traffic.on_pod(change, &parts.ground, &mut touch);
+            parts.traffic.on_pod(change, (&parts.ground, parts.proxies), cx);
         }
     }
 

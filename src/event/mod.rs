@@ -184,8 +184,6 @@ pub enum TrafficEvent {
     Listens {
         /// Identity of its pod.
         pod: crate::api::Uid,
-        /// The node.
-        node: u32,
     },
     /// The checks of a load balancer come to another verdict of a node.
     Checked {

@@ -181,7 +181,7 @@ pub struct Traffic {
     pub struck: Vec<u32>,
     /// By row of traffic: the present rates.
     pub flows: Vec<Flow>,
-    /// Core-seconds that pods have spent on requests, up to the last scrape.
+    /// Core-seconds that pods have spent on requests since the last scrape.
     pub spent: FxHashMap<Uid, f64>,
 }
 

@@ -17,8 +17,8 @@ use crate::engine::digest::mix;
 use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::traffic::Latencies;
 use crate::event::{Context, Event, ProxyEvent};
-use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// How rules are kept (`mode` of a `KubeProxyConfiguration`).
@@ -36,17 +36,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// As it is spelt in a configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Iptables => "iptables",
-            Self::Ipvs => "ipvs",
-            Self::Nftables => "nftables",
-            Self::Userspace => "userspace",
-        }
-    }
-
     /// The default of `minSyncPeriod`: 1 s, and none for ipvs.
     #[must_use]
     pub const fn min_sync(self) -> SimDuration {
@@ -185,6 +174,8 @@ pub struct Proxies {
     by_name: FxHashMap<(Sym, Name), u32>,
     /// Those that somebody sends to.
     watched: Vec<u32>,
+    /// Proxies that somebody sends through, and that have nothing to do.
+    idle: BTreeSet<u32>,
     log: VecDeque<Entry>,
     /// The log is looked through again at this length.
     full: usize,
@@ -211,6 +202,7 @@ impl Proxies {
             services: Vec::new(),
             by_name: FxHashMap::default(),
             watched: Vec::new(),
+            idle: BTreeSet::new(),
             log: VecDeque::new(),
             full: KEEP,
             base: 0,
@@ -308,10 +300,8 @@ impl Proxies {
         }
         let times = [committed, cx.now()];
         self.log.push_back(Entry { times, service: row, own, all: self.all });
-        for node in 0..num::u32_of(self.proxies.len()) {
-            if self.proxies[node as usize].used {
-                self.arm(node, cx);
-            }
+        for node in std::mem::take(&mut self.idle) {
+            self.arm(node, cx);
         }
         if self.log.len() > self.full {
             self.forget(cx);
@@ -423,7 +413,11 @@ impl Proxies {
         if proxy.armed {
             return;
         }
-        let Some(start) = self.begins(&proxy) else { return };
+        let Some(start) = self.begins(&proxy) else {
+            self.idle.insert(node);
+            return;
+        };
+        self.idle.remove(&node);
         let proxy = &mut self.proxies[node as usize];
         proxy.armed = true;
         proxy.number = proxy.number.wrapping_add(1);
@@ -529,14 +523,9 @@ impl Proxies {
 
 impl Known {
     fn view(&self, at: u64) -> View {
-        let mut seen: Vec<Uid> = Vec::new();
-        let mut endpoints = Vec::new();
-        for endpoint in self.slices.iter().flat_map(|(_, s)| s.iter()) {
-            if !seen.contains(&endpoint.uid) {
-                seen.push(endpoint.uid);
-                endpoints.push(*endpoint);
-            }
-        }
+        let mut seen: FxHashSet<Uid> = FxHashSet::default();
+        let all = self.slices.iter().flat_map(|(_, slice)| slice.iter());
+        let endpoints = all.filter(|e| seen.insert(e.uid)).copied().collect();
         View { at, service: self.service.clone(), endpoints }
     }
 }

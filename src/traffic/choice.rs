@@ -21,7 +21,8 @@ pub const fn is_local(service: &Service, outside: bool) -> bool {
     if outside { service.external_local } else { service.internal_local }
 }
 
-/// The endpoints among which the rules choose, each with the same probability, by their position.
+/// The endpoints among which the rules choose, by their position. Each has the same probability:
+/// rule `i` of `n` takes `1 / (n - i)` of what came past the rules before it.
 #[must_use]
 pub fn choose(service: &Service, endpoints: &[Endpoint], at: At) -> Vec<usize> {
     let local = is_local(service, at.outside);
@@ -51,13 +52,6 @@ fn hinted(endpoints: &[Endpoint], ready: Vec<usize>, at: At) -> Vec<usize> {
     ready
 }
 
-/// The probability with which rule `i` of `n` takes a connection that came past the rules before
-/// it, as it is printed.
-#[must_use]
-pub fn probability(i: usize, n: usize) -> f64 {
-    1.0 / crate::engine::num::float(crate::engine::num::i64_of(n - i))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,17 +74,6 @@ mod tests {
 
     fn at(node: &str, zone: &str) -> At {
         At { node: Sym::new(node), zone: Sym::new(zone), outside: false }
-    }
-
-    #[test]
-    fn each_rule_takes_its_share_of_what_is_left() {
-        let mut left = 1.0;
-        for i in 0..7 {
-            let taken = left * probability(i, 7);
-            assert!((taken - 1.0 / 7.0).abs() < 1e-12, "uniform over all");
-            left -= taken;
-        }
-        assert!(left.abs() < 1e-12, "the last rule takes all");
     }
 
     #[test]

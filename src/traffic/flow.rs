@@ -13,7 +13,7 @@ use crate::event::traffic::{CAUSES, Cause, Flow, Latencies};
 use crate::event::{Context, Event, TrafficEvent, What};
 use crate::node::proxy::{Proxies, View};
 use crate::node::{Answers, Serving};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,8 +33,8 @@ struct Key {
 enum Near {
     /// Nothing.
     All,
-    /// Its zone.
-    Zone(u32),
+    /// Its zone, by the stable hash of its name.
+    Zone(u64),
     /// The node itself.
     Node(u32),
 }
@@ -89,8 +89,8 @@ pub(super) struct Row {
     pub(super) rate: f64,
     /// Requests sent per second.
     pub(super) offered: f64,
-    /// Clients whose programs run, and their nodes.
-    pub(super) counted: FxHashMap<Uid, u32>,
+    /// Clients whose programs run.
+    pub(super) counted: FxHashSet<Uid>,
     station: Station,
     service: u32,
     /// Clients by node, and the group that they are in; none until they are placed.
@@ -113,8 +113,8 @@ pub(super) struct Row {
 }
 
 /// Name and zone of a node; of a sender outside, none.
-fn place(node: u32, world: &impl World) -> (Sym, Sym, u32) {
-    if node == OUTSIDE { (Sym::EMPTY, Sym::EMPTY, node) } else { world.place(node) }
+fn place(node: u32, world: &impl World) -> (Sym, Sym) {
+    if node == OUTSIDE { (Sym::EMPTY, Sym::EMPTY) } else { world.place(node) }
 }
 
 impl Row {
@@ -124,7 +124,7 @@ impl Row {
             spec: spec.clone(),
             rate: 0.0,
             offered: 0.0,
-            counted: FxHashMap::default(),
+            counted: FxHashSet::default(),
             service,
             sources: BTreeMap::new(),
             unplaced: BTreeSet::new(),
@@ -211,17 +211,13 @@ impl Row {
         }
     }
 
-    /// Something is cut, or nothing is any more.
+    /// Something else is cut, or nothing is any more.
     pub(super) fn apart(&mut self, cut: bool) {
-        if cut || self.cut {
-            self.stale = true;
-        }
-        if self.cut != cut {
-            self.cut = cut;
-            self.groups.clear();
-            self.sources.values_mut().for_each(|source| source.1 = None);
-            self.unplaced = self.sources.keys().copied().collect();
-        }
+        self.cut = cut;
+        self.stale = true;
+        self.groups.clear();
+        self.sources.values_mut().for_each(|source| source.1 = None);
+        self.unplaced = self.sources.keys().copied().collect();
     }
 
     /// Puts clients that have no group into theirs.
@@ -248,14 +244,13 @@ impl Row {
     }
 
     fn key(&self, node: u32, view: Option<&View>, world: &impl World) -> Key {
-        let (_, _, zone) = place(node, world);
         let ruled = view.filter(|_| !self.spec.direct);
         let near = ruled.map_or(Near::All, |view| {
             let local = view.service.as_ref().is_some_and(|s| is_local(s, self.outside()));
             if local || view.endpoints.iter().any(|e| !e.hint_node.is_empty()) {
                 Near::Node(node)
             } else if view.endpoints.iter().any(|e| !e.hint_zone.is_empty()) {
-                Near::Zone(zone)
+                Near::Zone(place(node, world).1.stable_hash())
             } else {
                 Near::All
             }
@@ -264,7 +259,7 @@ impl Row {
     }
 
     fn group(&mut self, node: u32, clients: u64, view: Option<&View>, world: &impl World) -> Group {
-        let (name, zone, _) = place(node, world);
+        let (name, zone) = place(node, world);
         let at = At { node: name, zone, outside: self.outside() };
         let view = view.and_then(|v| Some((v.service.clone()?, &v.endpoints)));
         let Some((service, endpoints)) = view else {
@@ -346,13 +341,12 @@ impl Row {
             self.lose(row, place, serving, cx);
         }
         let Some(end) = self.ends.get_mut(&place) else { return false };
-        let changed = (old.answers, old.slow, old.drains)
-            != (serving.answers, serving.slow, serving.drains)
+        let changed = (old.answers, old.slow) != (serving.answers, serving.slow)
             || old.cores.to_bits() != serving.cores.to_bits();
         end.serving = Serving { until: None, ..serving };
         if let Some(at) = serving.until.filter(|at| end.armed != Some(*at)) {
             end.armed = Some(at);
-            let event = TrafficEvent::Listens { pod: uid, node };
+            let event = TrafficEvent::Listens { pod: uid };
             cx.schedule(at.max(now), Event::Traffic(event));
         }
         self.stale |= changed;

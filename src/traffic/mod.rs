@@ -90,21 +90,13 @@ pub trait World {
     fn stands(&self, node: u32) -> bool;
     /// The node of a name.
     fn node(&self, name: Sym) -> Option<u32>;
-    /// Name and zone of a node, and a number that all nodes of that zone share.
-    fn place(&self, node: u32) -> (Sym, Sym, u32);
+    /// Name and zone of a node.
+    fn place(&self, node: u32) -> (Sym, Sym);
     /// True unless load balancers are kept from a node: those of a control plane are, by their
     /// label (source: kubeadm, `node.kubernetes.io/exclude-from-external-load-balancers`).
     fn takes(&self, node: u32) -> bool;
-    /// True while something is cut.
-    fn cuts(&self) -> bool;
-}
-
-/// A client pod.
-#[derive(Debug, Clone, Copy)]
-struct Client {
-    row: u32,
-    node: u32,
-    uid: Uid,
+    /// What is cut, as a number that changes with it; none while nothing is.
+    fn cuts(&self) -> Option<u64>;
 }
 
 /// All traffic of a cluster.
@@ -115,11 +107,12 @@ pub struct Traffic {
     by_service: FxHashMap<u32, Vec<u32>>,
     /// Rows whose endpoints include a pod.
     by_pod: FxHashMap<Uid, Vec<u32>>,
-    clients: FxHashMap<Uid, Vec<Client>>,
+    /// Pods that are clients: rows and nodes.
+    clients: FxHashMap<Uid, SmallVec<[(u32, u32); 1]>>,
     /// By row and node: its clients.
     on_node: BTreeMap<(u32, u32), BTreeSet<Uid>>,
     dirty: BTreeSet<u32>,
-    cut: bool,
+    cut: Option<u64>,
 }
 
 impl Traffic {
@@ -132,7 +125,7 @@ impl Traffic {
             clients: FxHashMap::default(),
             on_node: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            cut: false,
+            cut: None,
         };
         for (i, spec) in rows.iter().enumerate() {
             let service = proxies.service(spec.ns, spec.service);
@@ -141,12 +134,6 @@ impl Traffic {
             traffic.rows.push(Row::new(spec, service));
         }
         traffic
-    }
-
-    /// True if there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// True if it must know which pods are clients.
@@ -191,7 +178,7 @@ impl Traffic {
     pub fn handle(&mut self, event: TrafficEvent, world: &impl World, cx: &mut Context<'_>) {
         match event {
             TrafficEvent::Rate { row } => self.rate(row, cx),
-            TrafficEvent::Listens { pod, .. } => self.look(pod, world, cx),
+            TrafficEvent::Listens { pod } => self.look(pod, world, cx),
             TrafficEvent::Checked { row, node, number } => {
                 let this = &mut self.rows[row as usize];
                 if this.checked(node, number) {
@@ -231,38 +218,42 @@ impl Traffic {
     }
 
     /// A pod has changed, as its clients' owner is told.
-    pub fn on_pod(&mut self, change: &Change, world: &impl World, cx: &mut Touch<'_, '_>) {
+    pub fn on_pod(
+        &mut self,
+        change: &Change,
+        (world, proxies): (&impl World, &mut Proxies),
+        cx: &mut Context<'_>,
+    ) {
         let Obj::Pod(pod) = &change.value else { return };
         let uid = pod.meta.uid;
         let runs = !change.deleted && pod.status.phase == Phase::Running;
-        let known = self.clients.get(&uid).map_or(0, Vec::len);
         if !runs {
             for client in self.clients.remove(&uid).into_iter().flatten() {
-                self.leave(client);
+                self.leave(client, uid);
             }
             return;
         }
-        if known > 0 {
+        if self.clients.contains_key(&uid) {
             return;
         }
         let Some(node) = world.node(pod.node) else { return };
         for row in 0..num::u32_of(self.rows.len()) {
             let Clients::Pods(ns, selector) = &self.rows[row as usize].spec.from else { continue };
             if *ns == pod.meta.ns && selector.matches(pod.meta.labels) {
-                self.clients.entry(uid).or_default().push(Client { row, node, uid });
+                self.clients.entry(uid).or_default().push((row, node));
                 self.on_node.entry((row, node)).or_default().insert(uid);
-                cx.proxies.use_node(node, cx.cx);
-                self.count(row, node, world, cx.cx.now());
+                proxies.use_node(node, cx);
+                self.count(row, node, world, cx.now());
             }
         }
     }
 
-    fn leave(&mut self, client: Client) {
-        if let Some(here) = self.on_node.get_mut(&(client.row, client.node)) {
-            here.remove(&client.uid);
+    fn leave(&mut self, (row, node): (u32, u32), uid: Uid) {
+        if let Some(here) = self.on_node.get_mut(&(row, node)) {
+            here.remove(&uid);
         }
-        if self.rows[client.row as usize].counted.remove(&client.uid).is_some() {
-            self.enters(client.row, client.node, false);
+        if self.rows[row as usize].counted.remove(&uid) {
+            self.enters(row, node, false);
         }
     }
 
@@ -287,15 +278,10 @@ impl Traffic {
             let this = &mut self.rows[row as usize];
             let runs = world.stands(node)
                 && world.serving(node, uid, now).answers == crate::node::Answers::Program;
-            let was = this.counted.contains_key(&uid);
-            if runs && !was {
-                this.counted.insert(uid, node);
-            } else if !runs && was {
-                this.counted.remove(&uid);
-            } else {
-                continue;
+            let turned = if runs { this.counted.insert(uid) } else { this.counted.remove(&uid) };
+            if turned {
+                self.enters(row, node, runs);
             }
-            self.enters(row, node, runs);
         }
     }
 
@@ -306,8 +292,8 @@ impl Traffic {
                 self.dirty.insert(row);
             }
         }
-        for client in self.clients.get(&pod).cloned().unwrap_or_default() {
-            self.count(client.row, client.node, world, cx.now());
+        for (row, node) in self.clients.get(&pod).cloned().unwrap_or_default() {
+            self.count(row, node, world, cx.now());
         }
     }
 
@@ -323,11 +309,11 @@ impl Traffic {
         for node in std::mem::take(&mut cx.traffic_mut().struck) {
             self.struck(node, (world, proxies), cx);
         }
-        if world.cuts() || self.cut {
-            // What reaches whom is asked anew: cuts are rare.
-            self.cut = world.cuts();
+        let cut = world.cuts();
+        if cut != self.cut {
+            self.cut = cut;
             for row in 0..num::u32_of(self.rows.len()) {
-                self.rows[row as usize].apart(self.cut);
+                self.rows[row as usize].apart(cut.is_some());
                 self.dirty.insert(row);
             }
         }
@@ -447,15 +433,6 @@ impl Traffic {
             row.fold(cx);
         }
     }
-}
-
-/// Proxies and context together.
-#[derive(Debug)]
-pub struct Touch<'a, 'c> {
-    /// All proxies.
-    pub proxies: &'a mut Proxies,
-    /// The context.
-    pub cx: &'a mut Context<'c>,
 }
 
 /// The row of queries for names, for clusters with a DNS Service.

@@ -98,7 +98,7 @@ fn twice_as_many_requests_are_no_more_events() {
         let rate = |factor: f64| {
             let mut plan = (*plan(name)).clone();
             for row in &mut plan.traffic {
-                row.rate = scaled(&row.rate, factor);
+                row.rate = row.rate.times(factor);
             }
             Arc::new(plan)
         };
@@ -107,15 +107,6 @@ fn twice_as_many_requests_are_no_more_events() {
         let (a, b) = (once.2[0].requests, twice.2[0].requests);
         assert!((b / a - 2.0).abs() < 1e-6, "{name}: {a} and {b} requests");
     }
-}
-
-fn scaled(rate: &wavetank::event::usage::Course, factor: f64) -> wavetank::event::usage::Course {
-    use wavetank::event::usage::Course;
-    let times = |n: i64| wavetank::engine::num::round(wavetank::engine::num::float(n) * factor);
-    if let Course::Series(steps) = rate {
-        return Course::Series(steps.iter().map(|(at, n)| (*at, times(*n))).collect());
-    }
-    if let Course::Constant(n) = rate { Course::Constant(times(*n)) } else { rate.clone() }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! range; the lower part is for those who choose theirs, and is given away when the upper one is
 //! full. Sources: behaviour reference §4.16; `registry/core/service/{ipallocator,portallocator}`;
 //! `registry/core/service/storage/alloc.go`. `IPAddress` objects, which 1.33 and later write beside
-//! each address, are not made.
+//! each address, are not made; what was given to a request that is refused later (a quota, a race for
+//! the name) stays taken, where upstream's repair loop frees it after some minutes.
 
-use super::ApiServer;
-use crate::api::request::ApiError;
+use super::{ApiServer, handlers};
+use crate::api::request::{ApiError, Op};
 use crate::api::{Kind, Obj};
 use crate::control_plane::controllers::nodeipam::Cidr;
 use crate::engine::digest::mix;
@@ -164,6 +165,27 @@ fn needs_ports(doc: &Value) -> bool {
 }
 
 impl ApiServer {
+    /// A PUT of a Service, with what it needs and has not; any other request as it is.
+    ///
+    /// # Errors
+    /// As of [`ApiServer::address`], or the Service has changed meanwhile.
+    pub(super) fn addressed(
+        &mut self,
+        about: Op,
+        old: &Obj,
+        cx: &Context<'_>,
+    ) -> Result<Op, ApiError> {
+        if let Op::Update(mut new) = about {
+            if new.kind() == Kind::Service {
+                handlers::fresh(old, &new, cx)?;
+                keep(old, &mut new);
+                self.address(&mut new, Some(old), cx)?;
+            }
+            return Ok(Op::Update(new));
+        }
+        Ok(about)
+    }
+
     /// Gives a new or changed Service what it needs and has not.
     ///
     /// # Errors

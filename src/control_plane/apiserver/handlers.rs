@@ -99,8 +99,8 @@ impl ApiServer {
                 Err(_absent) => (object, false),
                 Ok((found, old)) => {
                     let mut new = patch::apply(old, object);
-                    self.address(&mut new, Some(old), cx)?;
                     update::validate(old, &new, cx)?;
+                    self.address(&mut new, Some(old), cx)?;
                     return Ok(changed(found, old, new));
                 }
             },
@@ -133,6 +133,7 @@ impl ApiServer {
                     let old = old.clone();
                     return self.evict(found, &old, cx);
                 }
+                let about = self.addressed(about, old, cx)?;
                 return existing(about, found, old, cx);
             }
         };
@@ -350,7 +351,7 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
 }
 
 /// Optimistic concurrency: a resource version, if given, must be the present one.
-fn fresh(old: &Obj, new: &Obj, cx: &Context<'_>) -> Result<(), ApiError> {
+pub(super) fn fresh(old: &Obj, new: &Obj, cx: &Context<'_>) -> Result<(), ApiError> {
     let (Some(old), Some(new)) = (old.meta(), new.meta()) else { return Ok(()) };
     let stale = new.resource_version != 0 && new.resource_version != old.resource_version;
     let other = new.uid != Uid::default() && new.uid != old.uid;
