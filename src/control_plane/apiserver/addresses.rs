@@ -2,8 +2,8 @@
 //! range; the lower part is for those who choose theirs, and is given away when the upper one is
 //! full. Sources: behaviour reference §4.16; `registry/core/service/{ipallocator,portallocator}`;
 //! `registry/core/service/storage/alloc.go`. `IPAddress` objects, which 1.33 and later write beside
-//! each address, are not made; what was given to a request that is refused later (a quota, a race for
-//! the name) stays taken, where upstream's repair loop frees it after some minutes.
+//! each address, are not made; what was given to a request that is refused later (a quota, a race
+//! for the name) stays taken, where upstream's repair loop frees it after some minutes.
 
 use super::{ApiServer, handlers};
 use crate::api::request::{ApiError, Op};
