@@ -2,9 +2,10 @@
 //! how long things take.
 
 use super::super::cloud::autoscaler::AutoscalerConfig;
-use crate::api::node::Node;
+use crate::api::node::{Node, keys};
 use crate::api::resources::Resources;
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
+use crate::event::cloud::Offer;
 use std::sync::Arc;
 
 /// Whose cloud it is: what its latencies are by default.
@@ -199,6 +200,18 @@ impl CloudConfig {
     #[must_use]
     pub fn kind(&self, row: u16) -> &MachineType {
         &self.types[usize::from(row)]
+    }
+
+    /// Writes onto a Node what a machine of an offer is and where it stands.
+    pub fn label(&self, node: &mut Node, offer: Offer) {
+        let pairs = [
+            (keys::INSTANCE_TYPE, self.kind(offer.kind).name),
+            (keys::ZONE, offer.zone),
+            (keys::REGION, self.region),
+        ];
+        for (key, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
+            node.meta.labels = node.meta.labels.with(key.into(), value);
+        }
     }
 
     /// The group or pool of a row.

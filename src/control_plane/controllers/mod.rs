@@ -65,7 +65,7 @@ pub mod volumeprotection;
 pub(in crate::control_plane) use daemonplan::{
     tolerations as daemon_tolerations, verdict as daemon_verdict,
 };
-pub(in crate::control_plane) use support::Reporter;
+pub(in crate::control_plane) use support::{Reporter, reports};
 
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;

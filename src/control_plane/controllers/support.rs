@@ -205,11 +205,11 @@ impl Reporter {
 macro_rules! reports {
     ($($workers:literal)?) => {
         fn name(&self) -> $crate::engine::Sym {
-            self.reporter.account
+            self.reporter.account()
         }
 
         fn outbox(&mut self) -> Option<&mut $crate::client::Outbox> {
-            Some(&mut self.reporter.outbox)
+            Some(self.reporter.outbox())
         }
 
         $(fn workers(&self) -> usize {
@@ -217,7 +217,7 @@ macro_rules! reports {
         })?
     };
 }
-pub(super) use reports;
+pub(crate) use reports;
 
 /// The owner reference a controller puts into what it makes.
 pub(super) fn owned_by(kind: Kind, meta: &Meta) -> Arc<[Owner]> {

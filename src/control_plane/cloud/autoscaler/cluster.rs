@@ -10,6 +10,7 @@
 use super::super::config::CloudConfig;
 use super::config::ClusterFlags;
 use super::drain::{Drained, Drains};
+use super::rearm;
 use super::scaledown::ScaleDown;
 use super::simulation::{Mirror, News, Profiles, ready};
 use crate::api::node::{Node, keys};
@@ -21,7 +22,7 @@ use crate::client::RateLimiter;
 use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym, num};
 use crate::event::cloud::{CloudAnswer, CloudCall, CloudOp, Customer, Listing, Machine, Phase};
-use crate::event::{AutoscalerEvent, Context, Event, What};
+use crate::event::{AutoscalerEvent, Context, What};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,13 +113,7 @@ impl ClusterAutoscaler {
             .get_or_insert_with(|| Grid::drawn(cx.draws(), 0, Purpose("autoscaler-scan"), period));
         let at = grid.after(SimTime(at.max(cx.now()).0.saturating_sub(1)));
         let at = if at <= cx.now() { grid.after(cx.now()) } else { at };
-        match self.armed {
-            Some((armed, _)) if armed <= at => return,
-            Some((_, seq)) => cx.cancel(seq),
-            None => {}
-        }
-        let scan = Event::Autoscaler(AutoscalerEvent::Scan);
-        self.armed = Some((at, cx.schedule(at, scan)));
+        rearm(&mut self.armed, at, cx);
     }
 
     pub(super) fn handle(&mut self, event: AutoscalerEvent, cx: &mut Context<'_>) {

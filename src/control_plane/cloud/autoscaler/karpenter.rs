@@ -8,7 +8,7 @@ use super::cluster::event;
 use super::config::{KarpenterOptions, NodePool};
 use super::drain::{Drained, Drains};
 use super::simulation::{Mirror, News, Pending, Profiles, Trial, ready};
-use super::template;
+use super::{rearm, template};
 use crate::api::node::keys;
 use crate::api::request::{Op, Outcome, User};
 use crate::api::resources::Resources;
@@ -160,13 +160,7 @@ impl Karpenter {
 
     pub(super) fn arm(&mut self, at: SimTime, cx: &mut Context<'_>) {
         let at = Grid::new(SimTime::ZERO, POLL).after(at.max(cx.now()));
-        match self.armed {
-            Some((armed, _)) if armed <= at => return,
-            Some((_, seq)) => cx.cancel(seq),
-            None => {}
-        }
-        let scan = Event::Autoscaler(AutoscalerEvent::Scan);
-        self.armed = Some((at, cx.schedule(at, scan)));
+        rearm(&mut self.armed, at, cx);
     }
 
     pub(super) fn handle(&mut self, event: AutoscalerEvent, cx: &mut Context<'_>) {

@@ -17,9 +17,9 @@ use crate::api::node::{Node, keys};
 use crate::api::request::Outcome;
 use crate::api::versions::Change;
 use crate::control_plane::scheduler::config::SchedulerConfig;
-use crate::engine::Sym;
+use crate::engine::{SimTime, Sym};
 use crate::event::cloud::{CloudAnswer, Offer};
-use crate::event::{AutoscalerEvent, Context};
+use crate::event::{AutoscalerEvent, Context, Event};
 use std::sync::Arc;
 
 /// The autoscaler of a cluster.
@@ -97,21 +97,24 @@ fn template(config: &CloudConfig, group: u16, offer: Offer, name: Sym) -> Arc<No
     let kind = config.kind(offer.kind);
     let mut node = Node::clone(&config.group(group).template);
     node.meta.name = crate::api::Name::new(name.as_str());
-    let pairs = [
-        (keys::HOSTNAME, name),
-        (keys::ZONE, offer.zone),
-        (keys::REGION, config.region),
-        (keys::INSTANCE_TYPE, kind.name),
-    ];
-    for (key, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
-        node.meta.labels = node.meta.labels.with(key.into(), value);
-    }
+    node.meta.labels = node.meta.labels.with(keys::HOSTNAME.into(), name);
+    config.label(&mut node, offer);
     if config.group(group).kind.is_none() {
         node.meta.labels = node.meta.labels.with(CAPACITY_TYPE.into(), capacity_type(offer.spot));
         node.status.capacity = Arc::clone(&kind.capacity);
         node.status.allocatable = Arc::clone(&kind.allocatable);
     }
     Arc::new(node)
+}
+
+/// Sees to it that the next scan comes no later than `at`.
+fn rearm(armed: &mut Option<(SimTime, u64)>, at: SimTime, cx: &mut Context<'_>) {
+    match *armed {
+        Some((before, _)) if before <= at => return,
+        Some((_, seq)) => cx.cancel(seq),
+        None => {}
+    }
+    *armed = Some((at, cx.schedule(at, Event::Autoscaler(AutoscalerEvent::Scan))));
 }
 
 /// Karpenter's label of the price a machine has.

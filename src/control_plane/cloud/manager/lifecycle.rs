@@ -9,8 +9,8 @@ use crate::api::pod::{ConditionType, Effect, Taint, Truth};
 use crate::api::request::{Op, Outcome};
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
-use crate::client::{Cache, Key, Next, Outbox, Reconcile};
-use crate::control_plane::controllers::Reporter;
+use crate::client::{Cache, Key, Next, Reconcile};
+use crate::control_plane::controllers::{Reporter, reports};
 use crate::engine::{Grid, SimDuration, SimTime, Sym};
 use crate::event::cloud::{CloudAnswer, CloudError, CloudOp, Phase};
 use crate::event::{Context, ControllerEvent, Event};
@@ -111,17 +111,7 @@ impl CloudNodeLifecycle {
 impl Reconcile for CloudNodeLifecycle {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account()
-    }
-
-    fn workers(&self) -> usize {
-        1
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.reporter.outbox())
-    }
+    reports!(1);
 
     fn on_change(
         &mut self,

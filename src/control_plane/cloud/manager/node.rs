@@ -10,8 +10,8 @@ use crate::api::pod::ConditionType;
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
-use crate::control_plane::controllers::Reporter;
+use crate::client::{Cache, Call, Key, Next, Reconcile};
+use crate::control_plane::controllers::{Reporter, reports};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 use crate::event::cloud::{CloudAnswer, CloudOp, Machine};
@@ -66,17 +66,8 @@ impl CloudNode {
 
     fn initialized(&self, node: &Node, machine: &Machine) -> Node {
         let mut node = node.clone();
-        let kind = self.config.kind(machine.offer.kind);
-        let zone = machine.offer.zone;
-        let pairs = [
-            (keys::INSTANCE_TYPE, kind.name),
-            (keys::ZONE, zone),
-            (keys::REGION, self.config.region),
-        ];
-        for (key, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
-            node.meta.labels = node.meta.labels.with(key.into(), value);
-        }
-        node.provider_id = provider_id(&self.config, zone, machine.name);
+        self.config.label(&mut node, machine.offer);
+        node.provider_id = provider_id(&self.config, machine.offer.zone, machine.name);
         let kept = node.taints.iter().filter(|t| t.key.as_str() != keys::UNINITIALIZED);
         node.taints = kept.copied().collect();
         node
@@ -86,17 +77,7 @@ impl CloudNode {
 impl Reconcile for CloudNode {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account()
-    }
-
-    fn workers(&self) -> usize {
-        1
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.reporter.outbox())
-    }
+    reports!(1);
 
     fn on_change(
         &mut self,

@@ -8,8 +8,8 @@ use crate::api::pod::{Condition, ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::Change;
 use crate::api::{Kind, Obj};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
-use crate::control_plane::controllers::Reporter;
+use crate::client::{Cache, Call, Key, Next, Reconcile};
+use crate::control_plane::controllers::{Reporter, reports};
 use crate::engine::{Grid, SimDuration, SimTime, Sym};
 use crate::event::Context;
 use crate::event::cloud::{CloudAnswer, CloudOp};
@@ -76,18 +76,8 @@ impl RouteController {
 impl Reconcile for RouteController {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account()
-    }
-
-    /// Routes that are made at one time (source: `maxConcurrentRouteOperations`).
-    fn workers(&self) -> usize {
-        200
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.reporter.outbox())
-    }
+    // Routes that are made at one time (source: `maxConcurrentRouteOperations`).
+    reports!(200);
 
     fn on_change(
         &mut self,

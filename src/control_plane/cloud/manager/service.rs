@@ -8,8 +8,8 @@ use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
-use crate::client::{Cache, Call, Key, Next, Outbox, Reconcile};
-use crate::control_plane::controllers::Reporter;
+use crate::client::{Cache, Call, Key, Next, Reconcile};
+use crate::control_plane::controllers::{Reporter, reports};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 use crate::event::cloud::{CloudAnswer, CloudOp};
@@ -209,18 +209,8 @@ impl ServiceController {
 impl Reconcile for ServiceController {
     type State = State;
 
-    fn name(&self) -> Sym {
-        self.reporter.account()
-    }
-
-    /// `--concurrent-service-syncs`.
-    fn workers(&self) -> usize {
-        1
-    }
-
-    fn outbox(&mut self) -> Option<&mut Outbox> {
-        Some(self.reporter.outbox())
-    }
+    // `--concurrent-service-syncs`.
+    reports!(1);
 
     fn on_change(
         &mut self,
