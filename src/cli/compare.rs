@@ -4,6 +4,8 @@ use super::load::input;
 use super::{Format, Source, terminal};
 use crate::cluster::spec::Plan;
 use crate::report::metrics::Metrics;
+use crate::report::plots::beside::{self, Course};
+use crate::report::rundir::RunDir;
 use crate::report::summary::Summary;
 use crate::scenario::{InputError, InputErrors};
 use crate::session::Session;
@@ -36,6 +38,9 @@ pub(super) struct Options {
     /// Runs at a time (0: one per core). It changes nothing but the time it takes.
     #[arg(long, default_value_t = 0)]
     jobs: usize,
+    /// Directory for the table and a picture of all runs of the first seed, one beside the other.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// How to print the table.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -48,6 +53,7 @@ pub(super) struct Options {
 struct Variant {
     name: String,
     plan: Arc<Plan>,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// Compares.
@@ -62,25 +68,31 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let seeds = seeds(&options.seeds).map_err(|e| vec![e])?;
     let jobs: Vec<(usize, u64)> =
         (0..variants.len()).flat_map(|v| seeds.iter().map(move |&s| (v, s))).collect();
+    let dir = options.out.as_deref().map(RunDir::begin).transpose().map_err(|e| vec![e])?;
     let bar = terminal::progress(jobs.len() as u64, options.quiet, "runs");
+    if options.out.is_some() && variants.len() > beside::MOST {
+        let problem = format!("--out: a picture tells at most {} apart", beside::MOST);
+        return Err(vec![InputError::new("", problem).hint("compare fewer at once")]);
+    }
     let results = runs::parallel(options.jobs, &jobs, |&(variant, seed)| {
-        let done = one(&variants[variant].plan, seed);
+        let drawn = options.out.is_some() && seed == seeds[0];
+        let done = one(&variants[variant].plan, seed, drawn);
         bar.inc(1);
         done
     });
     bar.finish_and_clear();
     let per = seeds.len();
-    let chunks: Vec<&[(Summary, String)]> = results.chunks(per).collect();
+    let chunks: Vec<&[Done]> = results.chunks(per).collect();
     let policies: Vec<Policy> = variants
         .iter()
         .zip(&chunks)
         .map(|(variant, runs)| {
-            let summaries: Vec<Summary> = runs.iter().map(|r| r.0.clone()).collect();
+            let summaries: Vec<Summary> = runs.iter().map(|r| r.summary.clone()).collect();
             Policy::new(&variant.name, &summaries)
         })
         .collect();
     let table = Table::new(&policies);
-    let same = |runs: &[(Summary, String)]| runs.iter().zip(chunks[0]).all(|(a, b)| a.1 == b.1);
+    let same = |runs: &[Done]| runs.iter().zip(chunks[0]).all(|(a, b)| a.digest == b.digest);
     let identical: Vec<&str> = variants
         .iter()
         .zip(&chunks)
@@ -88,7 +100,13 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         .filter(|(_, runs)| same(runs))
         .map(|(variant, _)| variant.name.as_str())
         .collect();
+    if let Some(dir) = dir {
+        leave(dir, &table, &variants, &chunks)?;
+    }
     show(options.format, &table, &identical, per);
+    if let Some(dir) = options.out.as_ref().filter(|_| options.format == Format::Text) {
+        terminal::line(&format!("comparison.svg and the table are in {}", dir.display()));
+    }
     Ok(0)
 }
 
@@ -108,14 +126,52 @@ fn show(format: Format, table: &Table, identical: &[&str], seeds: usize) {
     }
 }
 
-fn one(plan: &Arc<Plan>, seed: u64) -> (Summary, String) {
+/// A run that has ended.
+struct Done {
+    summary: Summary,
+    digest: String,
+    course: Option<Course>,
+}
+
+/// Writes the table and the picture.
+fn leave(
+    dir: RunDir,
+    table: &Table,
+    variants: &[Variant],
+    chunks: &[&[Done]],
+) -> Result<(), InputErrors> {
+    let runs: Vec<(&str, &Course)> = variants
+        .iter()
+        .zip(chunks)
+        .filter_map(|(variant, runs)| Some((variant.name.as_str(), runs[0].course.as_ref()?)))
+        .collect();
+    let title = format!("{} on the same waves", table.policies.join(", "));
+    let pictures = [("comparison", beside::draw(&title, &runs))];
+    let json = format!("{:#}\n", table.json());
+    let text = table.render(terminal::WIDTH);
+    let files = [("compare.json", json.into_bytes()), ("compare.txt", text.into_bytes())];
+    let mut inputs: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, bytes) in variants.iter().flat_map(|v| &v.files) {
+        if !inputs.iter().any(|known| known.0 == *name) {
+            inputs.push((name.clone(), bytes.clone()));
+        }
+    }
+    let about = serde_json::json!({
+        "tool": "wavetank", "version": env!("CARGO_PKG_VERSION"), "compare": table.policies,
+    });
+    dir.leave(&files, &pictures, (about, &inputs)).map_err(|e| vec![e])
+}
+
+fn one(plan: &Arc<Plan>, seed: u64, drawn: bool) -> Done {
     let mut plan = Plan::clone(plan);
     plan.seed = seed;
     let mut metrics = Metrics::new(&plan, None);
     let mut session = Session::new(Arc::new(plan));
     session.run(&mut [&mut metrics], |_| {});
     let digest = session.digest();
-    (Summary::new(&metrics, &digest), digest)
+    let summary = Summary::new(&metrics, &digest);
+    let course = drawn.then(|| Course::of(&metrics, &summary));
+    Done { summary, digest, course }
 }
 
 fn variants(options: &Options) -> Result<Vec<Variant>, InputErrors> {
@@ -145,7 +201,8 @@ fn variants(options: &Options) -> Result<Vec<Variant>, InputErrors> {
     list.into_iter()
         .map(|(name, scenario, sets)| {
             let source = Source { scenario, ..options.source.clone() };
-            Ok(Variant { name, plan: input(&source, &sets)?.plan })
+            let read = input(&source, &sets)?;
+            Ok(Variant { name, plan: read.plan, files: read.inputs })
         })
         .collect()
 }

@@ -100,6 +100,7 @@ impl Cluster {
             Deed::Stops(row) => self.machine_stops(row, seq),
             Deed::Ends(row) | Deed::Taken(row) => self.machine_is_gone(row, seq),
             Deed::Notice(row) => self.machine_noticed(row, seq),
+            Deed::Balances(balancer) => self.balancer_told(balancer, seq),
         }
     }
 
@@ -177,6 +178,14 @@ impl Cluster {
         let hop = cx.record(What::Noticed { who: "cloud".into(), node: machine.name, step });
         self.nodes[index as usize].retire();
         self.goes_down(index, hop);
+    }
+
+    /// A load balancer of a Service has been told its nodes.
+    fn balancer_told(&mut self, balancer: Sym, seq: u64) {
+        let Some(clouds) = &self.cloud else { return };
+        let names = clouds.provider.balanced(balancer).unwrap_or_default();
+        let nodes = names.iter().filter_map(|name| self.by_name.get(name).copied()).collect();
+        self.balance_requests(balancer, &nodes, seq);
     }
 
     /// The provider says that it will take a spot machine: where no autoscaler sees to that, the

@@ -8,6 +8,7 @@ use super::outages::Part;
 use super::spec::{Component, Fault, FaultKind, Whom};
 use crate::api::Kind;
 use crate::api::versions::Change;
+use crate::control_plane::apiserver::fairness::Crowd;
 use crate::control_plane::cloud::manager::FIRST_ROW;
 use crate::engine::digest::mix;
 use crate::engine::id::Id;
@@ -374,6 +375,8 @@ impl Cluster {
         }
         if fault.what == FaultKind::SpaceAlarm {
             self.space_alarm(row, true);
+        } else if let FaultKind::Overload(crowd) = fault.what {
+            self.flood(row, Some(crowd), seq);
         } else if let Whom::Process(process, which) = &fault.whom {
             struck = self.struck_hosts(*process, which);
             for &host in &struck {
@@ -395,6 +398,15 @@ impl Cluster {
             }
         }
         self.struck[row as usize] = struck;
+    }
+
+    /// Clients flood the API servers, or no longer do.
+    fn flood(&mut self, row: u32, crowd: Option<Crowd>, seq: u64) {
+        let step = if crowd.is_some() { "flood of requests" } else { "flood is over" };
+        let node = Sym::new("kube-apiserver");
+        let cx = &mut self.shared.context(seq);
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        cx.at_hop(hop, |cx| self.api.flood(row, crowd, cx));
     }
 
     /// A registry stops to answer, or answers again; empty text for all of them.
@@ -423,6 +435,8 @@ impl Cluster {
         let struck = std::mem::take(&mut self.struck[row as usize]);
         if fault.what == FaultKind::SpaceAlarm {
             self.space_alarm(row, false);
+        } else if matches!(fault.what, FaultKind::Overload(_)) {
+            self.flood(row, None, seq);
         } else if let Whom::Process(process, _) = fault.whom {
             for host in struck {
                 self.heal_process(row, (fault.what, process), host, seq);

@@ -45,6 +45,7 @@ pub(super) const fn blow(what: FaultKind) -> Blow {
         | FaultKind::SlowDisk(_)
         | FaultKind::LoseLog
         | FaultKind::SpaceAlarm
+        | FaultKind::Overload(_)
         | FaultKind::Partition { .. }
         | FaultKind::Freeze
         | FaultKind::Network(_)

@@ -85,6 +85,8 @@ pub(super) struct Frozen {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Links {
     busy: bool,
+    /// How often it may have changed whom no change reaches.
+    turns: u64,
     pub(super) cuts: Vec<Cut>,
     /// By node.
     pub(super) broken: BTreeMap<u32, Broken>,
@@ -124,6 +126,17 @@ impl Links {
     /// True while an event may have to be held or delayed.
     pub(super) const fn busy(&self) -> bool {
         self.busy
+    }
+
+    /// To be called when a connection breaks, is given up or is whole again, and when a machine
+    /// stands still or goes on.
+    pub(super) const fn turn(&mut self) {
+        self.turns += 1;
+    }
+
+    /// A number that changes with whom no change reaches.
+    pub(super) const fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// To be called after each change of what is wrong.

@@ -4,8 +4,8 @@
 use super::Cluster;
 use super::links::{CONTROL, Links};
 use super::spec::Plan;
-use crate::api::Uid;
 use crate::api::versions::Change;
+use crate::api::{Name, Uid};
 use crate::engine::digest::mix;
 use crate::engine::{SimTime, Sym, num};
 use crate::event::{Address, ProxyEvent, Role, Shared, TrafficEvent};
@@ -24,6 +24,8 @@ pub(super) struct Requests {
     traffic: Traffic,
     /// Nodes whose proxies no change reaches.
     cut: BTreeSet<u32>,
+    /// As the links were when that was found out.
+    turns: u64,
 }
 
 /// The machines as they are.
@@ -72,6 +74,7 @@ struct Parts<'c> {
     proxies: &'c mut Proxies,
     traffic: &'c mut Traffic,
     cut: &'c mut BTreeSet<u32>,
+    turns: &'c mut u64,
     ground: Ground<'c>,
     shared: &'c mut Shared,
 }
@@ -85,7 +88,7 @@ impl Requests {
         let names = plan.cluster.nodes.iter().map(|n| n.name);
         let mut proxies = Proxies::new(plan.cluster.proxy, names);
         let traffic = Traffic::new(&plan.traffic, &mut proxies);
-        Some(Box::new(Self { proxies, traffic, cut: BTreeSet::new() }))
+        Some(Box::new(Self { proxies, traffic, cut: BTreeSet::new(), turns: 0 }))
     }
 }
 
@@ -93,9 +96,9 @@ impl Cluster {
     /// Proxies, traffic, the machines, and what all share.
     fn requests(&mut self) -> Option<Parts<'_>> {
         let Self { requests, nodes, by_name, links, plan, shared, .. } = self;
-        let Requests { proxies, traffic, cut } = requests.as_deref_mut()?;
+        let Requests { proxies, traffic, cut, turns } = requests.as_deref_mut()?;
         let ground = Ground { nodes, by_name, links, plan };
-        Some(Parts { proxies, traffic, cut, ground, shared })
+        Some(Parts { proxies, traffic, cut, turns, ground, shared })
     }
 
     /// Watches are opened before anything is there.
@@ -151,6 +154,14 @@ impl Cluster {
         }
     }
 
+    /// The load balancer of a Service (`NAMESPACE/NAME`) sends to these nodes.
+    pub(super) fn balance_requests(&mut self, service: Sym, nodes: &BTreeSet<u32>, seq: u64) {
+        let Some(parts) = self.requests() else { return };
+        let Some((ns, name)) = service.as_str().split_once('/') else { return };
+        let service = (Sym::new(ns), Name::new(name));
+        parts.traffic.balanced(service, nodes, &mut parts.shared.context(seq));
+    }
+
     /// A proxy writes rules, or has written them.
     pub(super) fn proxy_event(&mut self, event: ProxyEvent, seq: u64) {
         let Some(parts) = self.requests() else { return };
@@ -168,7 +179,7 @@ impl Cluster {
     /// After each event, where there is traffic: what it has touched changes the rates.
     pub(super) fn settle_requests(&mut self, seq: u64) {
         let Some(parts) = self.requests() else { return };
-        let Parts { proxies, traffic, cut, ground, shared } = parts;
+        let Parts { proxies, traffic, cut, turns, ground, shared } = parts;
         let cx = &mut shared.context(seq);
         for node in cx.traffic().struck.clone() {
             if ground.nodes[node as usize].runs() {
@@ -179,7 +190,10 @@ impl Cluster {
             // A machine that comes back has no rules yet.
             traffic.programmed_all(node, proxies);
         }
-        if ground.links.busy() || !cut.is_empty() {
+        if *turns == ground.links.turns() {
+            debug_assert!(*cut == ground.links.deaf(), "someone is cut off, and nobody was told");
+        } else {
+            *turns = ground.links.turns();
             let deaf = ground.links.deaf();
             let turned: Vec<u32> = deaf.symmetric_difference(cut).copied().collect();
             for node in turned {

@@ -9,6 +9,7 @@ use crate::api::resources::Resources;
 use crate::api::version::KubeVersion;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, LabelSet, Name, Obj};
+use crate::control_plane::apiserver::fairness::Crowd;
 use crate::control_plane::scheduler::config::SchedulerConfig;
 pub use crate::engine::Packets;
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
@@ -694,6 +695,8 @@ pub enum FaultKind {
     SlowDisk(u32),
     /// An etcd member ends and its disk is lost; another one starts in its place.
     LoseLog,
+    /// Clients flood the API servers.
+    Overload(Crowd),
     /// etcd is out of space (NOSPACE alarm), until somebody has made room and disarmed it.
     SpaceAlarm,
     /// Nodes lose power together, the control plane among them.
@@ -787,6 +790,10 @@ pub enum Expect {
     LostWork(SimDuration),
     /// At most so many pods are Pending at the end.
     PendingAtEnd(u32),
+    /// At the end every claim is bound.
+    ClaimsBound,
+    /// At the end every Service with a selector has a ready endpoint.
+    ServicesReady,
     /// At least so many pods were bound in the run.
     Bound(u64),
     /// At least so many pods of the workload (or of all, if empty) were evicted.

@@ -301,6 +301,7 @@ impl Cluster {
         let heals = !up && !down && (broken.up || broken.down);
         let fails_again = (up || down) && !(broken.up || broken.down);
         let more = down && !broken.down;
+        let turns = (broken.up, broken.down) != (up, down);
         (broken.up, broken.down) = (up, down);
         if heals {
             broken.number += 1;
@@ -324,6 +325,9 @@ impl Cluster {
             self.shared.context(seq).schedule(at, event);
         } else if fails_again {
             broken.number += 1;
+        }
+        if turns {
+            self.links.turn();
         }
         if more {
             let address = self.nodes[node as usize].address();
@@ -355,6 +359,7 @@ impl Cluster {
             held: Vec::new(),
         };
         self.links.broken.insert(node, broken);
+        self.links.turn();
         if down {
             self.api.watches.cut(address, now);
         }
@@ -384,6 +389,7 @@ impl Cluster {
         broken.dead = true;
         // Both directions are gone from here on.
         (broken.up, broken.down) = (true, true);
+        self.links.turn();
         let agent = &self.nodes[node as usize];
         let (name, address) = (agent.name(), agent.address());
         self.shared.context(seq).leases_mut().stop(name, now, seq);
@@ -402,10 +408,12 @@ impl Cluster {
             // Nobody serves by now: whoever does so first will be tried.
             if let Some(broken) = self.links.broken.get_mut(&node) {
                 (broken.up, broken.down) = (true, true);
+                self.links.turn();
             }
             return;
         }
         let held = self.links.broken.remove(&node).map_or_else(Vec::new, |b| b.held);
+        self.links.turn();
         self.links.settle();
         self.hands_out(node, seq);
         let severed = self.away.holds(Part::Connection, node);
@@ -477,6 +485,7 @@ impl Cluster {
     /// A kubelet or its machine has ended: nothing waits for it any more.
     pub(super) fn forget_link(&mut self, node: u32, machine: bool) {
         let held = self.links.broken.remove(&node).map_or_else(Vec::new, |b| b.held);
+        self.links.turn();
         for (_, what) in held {
             let (Held::Request(id) | Held::Answer { request: id, .. }) = what;
             self.shared.context(0).take_request(id);

@@ -261,6 +261,7 @@ impl Links {
             | FaultKind::SlowDisk(_)
             | FaultKind::LoseLog
             | FaultKind::SpaceAlarm
+            | FaultKind::Overload(_)
             | FaultKind::Blackout(_)
             | FaultKind::Partition { .. }
             | FaultKind::Freeze

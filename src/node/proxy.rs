@@ -479,6 +479,11 @@ impl Proxies {
         self.catch_up(node, cx);
         let proxy = &mut self.proxies[node as usize];
         let back = std::mem::replace(&mut proxy.cut, off) && !off;
+        if back {
+            // What it was told while it was cut off comes to it now.
+            let begins = SimTime(cx.now().0.saturating_sub(self.config.min_sync.0));
+            proxy.last = proxy.last.max(begins);
+        }
         if back && proxy.used {
             self.arm(node, cx);
         }

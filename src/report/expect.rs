@@ -4,6 +4,7 @@ use super::downtime::Need;
 use super::metrics::Metrics;
 use super::pods::State;
 use super::service;
+use super::standing;
 use super::workloads::{WorkloadRow, longest_below};
 use crate::api::workload::IntOrPercent;
 use crate::cluster::spec::{EventMatch, Expect, Refusals};
@@ -50,6 +51,11 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
         }
         Expect::Recovery(bounds) => service::recovery(metrics, bounds),
         Expect::Requests(wanted) => super::traffic::judge(&metrics.traffic, wanted),
+        Expect::ClaimsBound => standing::judge(&metrics.standing.claims, "every claim bound"),
+        Expect::ServicesReady => {
+            let expected = "every Service with a selector has a ready endpoint";
+            standing::judge(&metrics.standing.services, expected)
+        }
         Expect::PendingTotal(most) => service::pending(metrics, *most),
         Expect::LostWork(most) => service::lost(metrics, *most),
         Expect::PendingAtEnd(most) => {

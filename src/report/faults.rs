@@ -82,6 +82,7 @@ impl FaultRow {
             name: fault.name.clone(),
             what: fault.what,
             component: match &fault.whom {
+                _ if matches!(fault.what, FaultKind::Overload(_)) => "kube-apiserver",
                 Whom::Component(component) => component.name(),
                 Whom::Registry(_) => "image registry",
                 Whom::Process(process, _) => process.name(),

@@ -14,6 +14,7 @@ use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
 use super::refusals::Refusals;
 use super::requests::Requests;
 use super::rows::{Line, RowSink, Stream};
+use super::standing::Standing;
 use super::strain::Strain;
 use super::timeseries::{Gauges, TimeSeries};
 use super::workloads::{Counts, WorkloadTable};
@@ -85,6 +86,8 @@ pub struct Metrics {
     /// How many ready replicas each workload needs by its disruption budget, in the order of the
     /// workloads: known at the end.
     pub needs: Vec<Option<Need>>,
+    /// Claims and Services: known at the end.
+    pub standing: Standing,
     /// Waiting time by reason and lost work, if somebody asks for them.
     pub strain: Option<Box<Strain>>,
     /// What machines of the cloud cost, if there are any.
@@ -150,6 +153,7 @@ impl Metrics {
             unscheduled: BTreeMap::new(),
             longest_wait: 0,
             needs: Vec::new(),
+            standing: Standing::default(),
             strain: plan.expect.iter().any(strains).then(Box::default),
             bills: None,
             sink,
@@ -659,6 +663,7 @@ impl Observer for Metrics {
         self.traffic.end(now);
         self.ended = now;
         self.needs = needs(&self.workloads.rows, versions);
+        self.standing = Standing::of(versions);
         if let Some(strain) = &mut self.strain {
             strain.end(now);
         }

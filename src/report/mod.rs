@@ -25,6 +25,7 @@ pub mod requests;
 pub mod rows;
 pub mod rundir;
 mod service;
+pub mod standing;
 pub mod strain;
 pub mod summary;
 pub mod text;

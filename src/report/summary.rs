@@ -52,6 +52,8 @@ pub struct Summary {
     pub batch: Vec<BatchSummary>,
     /// Requests to Services.
     pub traffic: Vec<super::traffic::TrafficSummary>,
+    /// Claims and Services at the end.
+    pub standing: super::standing::Standing,
     /// Pods without a node at the end, by the scheduler's message.
     pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
@@ -269,6 +271,7 @@ impl Summary {
                 .collect(),
             batch: metrics.workloads.rows.iter().filter(|w| !w.serves()).map(batch).collect(),
             traffic: metrics.traffic.summary(),
+            standing: metrics.standing.clone(),
             unscheduled: metrics
                 .unscheduled
                 .iter()
@@ -379,6 +382,7 @@ const fn unborn(what: FaultKind) -> Option<&'static str> {
         | FaultKind::Pause
         | FaultKind::SlowDisk(_)
         | FaultKind::LoseLog
+        | FaultKind::Overload(_)
         | FaultKind::SpaceAlarm => None,
     }
 }
@@ -437,6 +441,9 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
         (FaultKind::DiskFull(percent), _) => format!("Disks of {nodes} nodes {percent} % full"),
         (FaultKind::Interrupt(notice), _) => format!("{nodes} machines taken at {notice} notice"),
         (FaultKind::Upgrade(most), _) => format!("{nodes} nodes upgraded, {most} at a time"),
+        (FaultKind::Overload(crowd), _) => {
+            format!("API servers flooded ({} requests of {})", crowd.requests, crowd.level.name())
+        }
         (FaultKind::SpaceAlarm, _) => "etcd out of space".to_owned(),
         (FaultKind::Blackout(Restore::Log), _) => {
             format!("Blackout of {nodes} nodes, back from etcd's log")

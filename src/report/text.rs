@@ -34,6 +34,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
             .flat_map(super::traffic::TrafficSummary::lines),
     );
     lines.extend(fit(summary));
+    lines.extend(summary.standing.lines());
     lines.push(efficiency(summary));
     lines.extend(cost(summary));
     lines.extend(batch(summary));

@@ -179,18 +179,43 @@ impl Row {
         for (all, rate) in failed.iter_mut().zip(flow.failing) {
             *all += rate * seconds;
         }
-        // What is lost at work had been sent, and would have been answered.
-        let offered = (flow.offered * seconds).max(failed.iter().sum());
+        let offered = flow.offered * seconds;
         self.latency.add_all(&flow.latency, seconds);
         let quantiles = [0.5, 0.95, 0.99].map(|share| flow.latency.quantile(share));
         let latency = match quantiles {
             [Some(a), Some(b), Some(c)] => Some([a, b, c]),
             [_, _, _] => None,
         };
-        self.pieces.push(Piece { from, to: now, offered, failed, latency });
+        let piece = Piece { from, to: now, offered, failed, latency };
+        let piece = self.lend(piece);
+        self.pieces.push(piece);
         if self.pieces.len() > PIECES {
             self.fold();
         }
+    }
+
+    /// What is lost at work was sent before, and counted as answered there: a piece in which more is
+    /// lost than sent begins so much earlier, second by second.
+    fn lend(&mut self, mut piece: Piece) -> Piece {
+        while piece.lost() > piece.offered {
+            let Some(before) = self.pieces.last_mut().filter(|b| b.to == piece.from) else { break };
+            let length = before.to.since(before.from);
+            let take = length.min(SimDuration::from_secs(1));
+            let share = take.secs_f64() / length.secs_f64();
+            let kept = 1.0 - share;
+            piece.from = SimTime(piece.from.0 - take.0);
+            piece.offered += before.offered * share;
+            before.to = piece.from;
+            before.offered *= kept;
+            for (all, more) in piece.failed.iter_mut().zip(&mut before.failed) {
+                *all += *more * share;
+                *more *= kept;
+            }
+            if take == length {
+                self.pieces.pop();
+            }
+        }
+        piece
     }
 
     /// Folds two pieces each into one.

@@ -24,6 +24,20 @@ const KEYS: [&str; 10] = [
     "pre-stop",
 ];
 
+/// The annotation that says this of a container's program; or what is wrong, and a way out.
+pub(crate) fn check(word: &str, text: &str) -> Result<String, (String, String)> {
+    let plain = word.split_once('.').map_or(word, |(word, _)| word);
+    if !KEYS.contains(&plain) {
+        let hint = super::path::nearest(plain, KEYS)
+            .map(|near| format!("did you mean {near:?}?"))
+            .unwrap_or_else(|| format!("there are {}", KEYS.join(", ")));
+        return Err((format!("unknown behaviour {plain:?}"), hint));
+    }
+    behave(plain, text, &mut Behaviour::default(), &mut Probing::default())
+        .map_err(|why| (why, String::new()))?;
+    Ok(format!("{}{word}", PREFIXES[0]))
+}
+
 /// The behaviour of a pod whose containers are known already.
 pub(crate) fn read(
     spec: &PodSpec,

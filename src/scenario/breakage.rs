@@ -43,6 +43,8 @@ pub struct Fault {
     /// etcd is out of space until somebody has made room and disarmed the alarm, after `for`. Needs
     /// `cluster.controlPlane`.
     pub space_alarm: Option<bool>,
+    /// Clients flood the API servers.
+    pub overload: Option<Overload>,
     /// All nodes of the control plane (or of the cluster) lose power together. Needs
     /// `cluster.controlPlane`.
     pub blackout: Option<Blackout>,
@@ -80,6 +82,41 @@ pub struct Fault {
     /// For how long; for the rest of the run by default.
     #[serde(rename = "for")]
     pub lasts: Option<Span>,
+}
+
+/// Clients that ask for more than the API servers can give.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Overload {
+    /// Requests of theirs that each server would serve at a time: 600 seats are all it has.
+    #[schemars(range(min = 1))]
+    pub requests: u32,
+    /// Their priority level; by default `global-default`, that of people.
+    #[serde(default)]
+    pub priority_level: PriorityLevel,
+    /// All requests take so many times as long meanwhile, for the servers are short of CPU; 1 by
+    /// default.
+    #[schemars(range(min = 1))]
+    pub slow: Option<u32>,
+}
+
+/// Priority levels that clients may flood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PriorityLevel {
+    /// Kubelets' requests about pods.
+    System,
+    /// Kubelets' requests about their nodes.
+    NodeHigh,
+    /// Elections.
+    LeaderElection,
+    /// Controllers and scheduler.
+    WorkloadHigh,
+    /// Other service accounts.
+    WorkloadLow,
+    /// People.
+    #[default]
+    GlobalDefault,
 }
 
 /// A network that is cut between two sets of nodes.

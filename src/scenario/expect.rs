@@ -10,6 +10,9 @@ use crate::api::Kind;
 use crate::cluster::spec::{EventMatch, Expect, Pin, RecoveryBounds, Refusals};
 use crate::engine::{SimDuration, Sym, num};
 
+/// What can be expected alone, never its contrary.
+const UNWISHED: &str = "nothing can be expected not to come true";
+
 /// The assertions of one item: exactly one, unless something is wrong.
 pub(crate) fn expect(
     from: &file::Expect,
@@ -18,14 +21,18 @@ pub(crate) fn expect(
     report: &mut Report,
 ) -> Option<Expect> {
     let mut all = Vec::new();
-    match from.converged {
-        Some(true) => all.push(Expect::Converged),
-        Some(false) => report.error(
-            &at.key("converged"),
-            "nothing can be expected not to converge",
-            "leave it out",
-        ),
-        None => {}
+    let wishes = [
+        ("converged", from.converged, Expect::Converged),
+        ("claimsBound", from.claims_bound, Expect::ClaimsBound),
+        ("servicesReady", from.services_ready, Expect::ServicesReady),
+    ];
+    let denied = wishes.iter().any(|(_, wish, _)| *wish == Some(false));
+    for (field, wish, expect) in wishes {
+        match wish {
+            Some(true) => all.push(expect),
+            Some(false) => report.error(&at.key(field), UNWISHED, "leave it out"),
+            None => {}
+        }
     }
     if let Some(available) = &from.available {
         all.extend(self::available(available, known, &at.key("available"), report));
@@ -59,11 +66,11 @@ pub(crate) fn expect(
     all.extend(from.cost.as_ref().and_then(|c| cost(c, &at.key("cost"), report)));
     if all.len() > 1 {
         report.error(at, "more than one assertion in one item", "give each a dash of its own");
-    } else if all.is_empty() && from.converged != Some(false) && from.available.is_none() {
+    } else if all.is_empty() && !denied && from.available.is_none() {
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, available, downtime, shortReplicas, recovery, requests, cost, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
+            "possible here: converged, claimsBound, servicesReady, available, downtime, shortReplicas, recovery, requests, cost, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
         );
     }
     all.pop()

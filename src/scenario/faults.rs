@@ -91,6 +91,7 @@ fn strikes(
         .chain(components.iter().filter(|c| c.1.is_some()).map(|c| c.2))
         .chain(from.device_failure.as_ref().map(|_| "deviceFailure"))
         .chain(from.registry_down.as_ref().map(|_| "registryDown"))
+        .chain(from.overload.as_ref().map(|_| "overload"))
         .chain(planes::given(from))
         .chain(ailments::given(from))
         .collect();
@@ -131,6 +132,10 @@ fn strikes(
         let host = if host == "all" { "" } else { host.as_str() };
         return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
     }
+    if let Some(flood) = &from.overload {
+        let crowd = planes::crowd(flood, &at.key("overload"), report);
+        return Some((FaultKind::Overload(crowd), Whom::ControlPlane));
+    }
     if ailments::given(from).next().is_some() {
         return ailments::strikes(from, known, at, report);
     }
@@ -139,7 +144,7 @@ fn strikes(
     }
     let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
                 terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
-                registryDown:, slowDisk:, loseLog:, spaceAlarm:, blackout:, partition:, freeze:, \
+                registryDown:, overload:, slowDisk:, loseLog:, spaceAlarm:, blackout:, partition:, freeze:, \
                 network:, slowNode:, diskFull:, interrupt:, upgrade:";
     report.error(at, "says not what happens", hint);
     None

@@ -3,7 +3,7 @@
 
 pub use super::breakage::{
     After, Blackout, BlackoutOf, ComponentName, DeviceFailure, DiskFull, Fault, Interrupt, Network,
-    Outages, Partition, Record, RestoreFrom, SlowNode, Upgrade, Whom,
+    Outages, Overload, Partition, PriorityLevel, Record, RestoreFrom, SlowNode, Upgrade, Whom,
 };
 pub use super::breakage::{PresetName, Together};
 use super::value::{DistSpec, Quantity, Rate, Span, Taint};
@@ -37,10 +37,13 @@ pub struct ScenarioFile {
     /// Files of Kubernetes objects, relative to this file; `${shared}/…` lies in the shared data
     /// directory.
     #[serde(default)]
-    pub manifests: Vec<String>,
+    pub manifests: Vec<ManifestFile>,
     /// Kubernetes objects, inline.
     #[serde(default)]
     pub objects: Vec<Document>,
+    /// How the programs of workloads behave, in place of annotations of their pods.
+    #[serde(default)]
+    pub programs: Vec<Program>,
     /// Namespaces to make, besides those declared as objects and the four that always exist.
     #[serde(default)]
     pub namespaces: Vec<String>,
@@ -74,6 +77,38 @@ pub struct ScenarioFile {
     /// Placement taken from a recording instead of the scheduler's choice.
     #[serde(default)]
     pub pin: Vec<Pin>,
+}
+
+/// A file of Kubernetes objects.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ManifestFile {
+    /// Path, relative to the scenario.
+    Path(String),
+    /// A file and labels.
+    Labelled(LabelledFile),
+}
+
+/// A file whose objects get labels, as `commonLabels` of a kustomization gives them: on the object,
+/// its selector and its template.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabelledFile {
+    /// Path, relative to the scenario.
+    pub file: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How the programs of a workload behave.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Program {
+    /// `job/migrate` or `job/NAMESPACE/migrate`; any object with a pod template, or a pod.
+    pub workload: String,
+    /// What annotations `wavetank.dev/…` of its pods would say: `{exit-after: 30s}`, with
+    /// `.CONTAINER` behind the word of that container alone.
+    pub behaviour: BTreeMap<String, String>,
 }
 
 /// What the scenario is called.
@@ -756,6 +791,10 @@ pub struct Expect {
     pub lost_work: Option<Span>,
     /// At most so many pods are pending at the end.
     pub pending_at_end: Option<u32>,
+    /// At the end every claim is bound.
+    pub claims_bound: Option<bool>,
+    /// At the end every Service with a selector has a ready endpoint.
+    pub services_ready: Option<bool>,
     /// At least so many pods were bound.
     pub bound: Option<u64>,
     /// So many pods were evicted.

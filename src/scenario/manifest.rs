@@ -1,5 +1,6 @@
 //! Manifests and dumps: documents to objects, with every mistake of a file told at once.
 
+use super::added::Additions;
 use super::error::{InputError, InputErrors};
 use super::kinds::{self, Resolved, resolve};
 use super::lines::Wanted;
@@ -72,10 +73,21 @@ fn read_file(path: &Path, mode: Mode) -> Result<Manifests, InputErrors> {
 /// # Errors
 /// Everything that is wrong with the text.
 pub fn parse_manifests(file_label: &str, text: &str, mode: Mode) -> Result<Manifests, InputErrors> {
+    parse_with(file_label, text, mode, &Additions::default())
+}
+
+/// Parses the text of a file and adds to what it holds.
+pub(crate) fn parse_with(
+    file_label: &str,
+    text: &str,
+    mode: Mode,
+    added: &Additions,
+) -> Result<Manifests, InputErrors> {
     let (documents, errors) = source::documents(file_label, text);
     let mut reader = Reader {
         label: file_label,
         mode,
+        added,
         loaded: Manifests::default(),
         errors,
         counted: BTreeMap::new(),
@@ -218,6 +230,7 @@ struct Pending {
 struct Reader<'l> {
     label: &'l str,
     mode: Mode,
+    added: &'l Additions,
     loaded: Manifests,
     errors: InputErrors,
     /// Warnings of dumps repeat with every item: kept once per field, with a count.
@@ -245,6 +258,9 @@ impl Reader<'_> {
                     todo.push((at, item));
                 }
                 continue;
+            }
+            if !self.added.none() {
+                self.added.put(&mut value);
             }
             self.object(&prefix, &value, &mut pending, &mut placed);
         }

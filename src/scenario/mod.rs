@@ -13,6 +13,7 @@ mod schema;
 mod set;
 pub mod value;
 
+mod added;
 mod ailments;
 mod arrivals;
 mod behaviour;

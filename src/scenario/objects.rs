@@ -1,9 +1,10 @@
 //! Kubernetes objects of a scenario: read from manifests and from the file itself, put into the
 //! order in which they are applied, and known by name to everything that refers to them.
 
+use super::added::Additions;
 use super::arrivals::nested;
 use super::error::{InputError, InputErrors};
-use super::file::{Document, ScenarioFile};
+use super::file::{Document, ManifestFile, Program, ScenarioFile};
 use super::files::Files;
 use super::manifest;
 use super::names;
@@ -396,32 +397,36 @@ pub(crate) fn read(
     report: &mut Report,
 ) -> Objects {
     let mut all = Objects { known, ..Objects::default() };
+    let added = &Additions::read(&file.programs, report);
     let mut at_start = Vec::new();
     for (i, written) in file.manifests.iter().enumerate() {
         let place = Place::default().key("manifests").item(i);
-        at_start.extend(from_file(written, &place, files, report));
+        at_start.extend(manifests(written, (added, &place), files, report));
     }
     for (i, document) in file.objects.iter().enumerate() {
         let place = Place::default().key("objects").item(i);
-        at_start.extend(inline(document, &place, report));
+        at_start.extend(inline(document, (added, &place), report));
     }
     let mut later: Vec<(usize, Vec<Found>)> = Vec::new();
     for (i, step) in file.workload.iter().enumerate() {
         let place = Place::default().key("workload").item(i);
         let found = match (&step.apply, &step.create, &step.replace) {
             (Some(super::file::Applied::Path(written)), _, _) => {
-                from_file(written, &place.key("apply"), files, report)
+                from_file(written, (added, &place.key("apply")), files, report)
             }
             (Some(super::file::Applied::Object(document)), _, _) => {
-                inline(document, &place.key("apply"), report)
+                inline(document, (added, &place.key("apply")), report)
             }
-            (None, Some(document), _) => inline(document, &place.key("create"), report),
-            (None, None, Some(document)) => inline(document, &place.key("replace"), report),
+            (None, Some(document), _) => inline(document, (added, &place.key("create")), report),
+            (None, None, Some(document)) => {
+                inline(document, (added, &place.key("replace")), report)
+            }
             (None, None, None) => continue,
         };
         later.push((i, found));
     }
     all.declare(file, &at_start, &later, report);
+    all.check_programs(&file.programs, report);
     all.sort_out(at_start, report);
     for (i, found) in later {
         all.check_all(&found, report);
@@ -431,6 +436,16 @@ pub(crate) fn read(
 }
 
 impl Objects {
+    /// Whoever is said to behave must be there.
+    fn check_programs(&self, programs: &[Program], report: &mut Report) {
+        for (i, program) in programs.iter().enumerate() {
+            let place = Place::default().key("programs").item(i).key("workload");
+            if let Ok(target) = Target::parse(&program.workload) {
+                self.known.check_target(&target, &place, report);
+            }
+        }
+    }
+
     /// Makes names known before anything refers to them.
     fn declare(
         &mut self,
@@ -560,10 +575,30 @@ fn kind_name(found: &Found) -> String {
     )
 }
 
-fn from_file(written: &str, place: &Place, files: &mut Files, report: &mut Report) -> Vec<Found> {
+fn manifests(
+    written: &ManifestFile,
+    (added, place): (&Additions, &Place),
+    files: &mut Files,
+    report: &mut Report,
+) -> Vec<Found> {
+    match written {
+        ManifestFile::Path(path) => from_file(path, (added, place), files, report),
+        ManifestFile::Labelled(given) => {
+            let added = added.with_labels(&given.labels);
+            from_file(&given.file, (&added, &place.key("file")), files, report)
+        }
+    }
+}
+
+fn from_file(
+    written: &str,
+    (added, place): (&Additions, &Place),
+    files: &mut Files,
+    report: &mut Report,
+) -> Vec<Found> {
     let read = files.text(written);
     let Some((label, text)) = report.take_all(place, read) else { return Vec::new() };
-    let read = manifest::parse_manifests(&label, &text, mode_of(&text));
+    let read = manifest::parse_with(&label, &text, mode_of(&text), added);
     let read = match read {
         Ok(read) => read,
         Err(errors) => {
@@ -592,7 +627,7 @@ pub(crate) fn pods_of(
     let mut pods = Vec::new();
     for (i, written) in list.iter().enumerate() {
         let place = at.item(i);
-        for found in from_file(written, &place, files, report) {
+        for found in from_file(written, (&Additions::default(), &place), files, report) {
             if let Obj::Pod(pod) = &found.obj {
                 pods.push(Arc::clone(pod));
             } else {
@@ -609,8 +644,12 @@ fn mode_of(text: &str) -> manifest::Mode {
     if dump { manifest::Mode::Dump } else { manifest::Mode::Strict }
 }
 
-fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found> {
-    match parse(document) {
+fn inline(
+    document: &Document,
+    (added, place): (&Additions, &Place),
+    report: &mut Report,
+) -> Vec<Found> {
+    match parse(document, added) {
         Ok(read) => {
             for warning in &read.warnings {
                 let below = Place::parse(&warning.field).unwrap_or_default();
@@ -628,9 +667,9 @@ fn inline(document: &Document, place: &Place, report: &mut Report) -> Vec<Found>
     }
 }
 
-fn parse(document: &Document) -> Result<manifest::Manifests, InputErrors> {
+fn parse(document: &Document, added: &Additions) -> Result<manifest::Manifests, InputErrors> {
     let text = serde_json::to_string(document).unwrap_or_default();
-    manifest::parse_manifests("", &text, manifest::Mode::Strict)
+    manifest::parse_with("", &text, manifest::Mode::Strict, added)
 }
 
 fn found(loaded: manifest::Loaded, origin: Origin) -> Found {
@@ -671,7 +710,7 @@ pub(crate) fn pod_template(document: &Document, ends: bool) -> Result<PodTemplat
     if let Some(spec) = spec.filter(|_| ends) {
         spec.entry("restartPolicy").or_insert_with(|| "Never".into());
     }
-    let read = parse(&pod)?;
+    let read = parse(&pod, &Additions::default())?;
     let pod = read.objects.iter().find_map(|l| l.obj.as_pod());
     pod.map(|pod| PodTemplate {
         labels: pod.meta.labels,

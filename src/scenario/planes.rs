@@ -7,8 +7,13 @@ use super::pools;
 use super::report::Report;
 use super::value::{self, QUANTITY_HINT, Quantity, SPAN_HINT};
 use crate::cluster::spec::{ControlPlane, FaultKind, NodeSpec, Restore, StaticPod, Which, Whom};
+use crate::control_plane::apiserver::fairness::{Crowd, Level};
 use crate::engine::{SimTime, Sym};
 use std::sync::Arc;
+
+/// Requests of a crowd, and times that requests may take as long: what goes beyond is a slip.
+const MOST_REQUESTS: u32 = 1_000_000;
+const MOST_SLOW: u32 = 10_000;
 
 /// Label of the nodes that run the control plane.
 const ROLE: &str = crate::api::node::keys::CONTROL_PLANE;
@@ -181,6 +186,32 @@ pub(crate) fn strikes(
         }
     }
     Some((what, Whom::Process(StaticPod::Etcd, which(StaticPod::Etcd, from, known, at, report)?)))
+}
+
+/// Who floods the API servers.
+pub(crate) fn crowd(from: &file::Overload, at: &Place, report: &mut Report) -> Crowd {
+    let slow = from.slow.unwrap_or(1);
+    for (field, number) in [("requests", from.requests), ("slow", slow)] {
+        if number == 0 {
+            report.error(&at.key(field), "0 is no flood", "write a number from 1");
+        }
+    }
+    if from.requests > MOST_REQUESTS {
+        let problem = format!("{} requests at a time", from.requests);
+        report.error(&at.key("requests"), problem, format!("at most {MOST_REQUESTS}"));
+    }
+    if slow > MOST_SLOW {
+        report.error(&at.key("slow"), format!("{slow} times"), format!("at most {MOST_SLOW}"));
+    }
+    let level = match from.priority_level {
+        file::PriorityLevel::System => Level::System,
+        file::PriorityLevel::NodeHigh => Level::NodeHigh,
+        file::PriorityLevel::LeaderElection => Level::LeaderElection,
+        file::PriorityLevel::WorkloadHigh => Level::WorkloadHigh,
+        file::PriorityLevel::WorkloadLow => Level::WorkloadLow,
+        file::PriorityLevel::GlobalDefault => Level::GlobalDefault,
+    };
+    Crowd { level, requests: from.requests, slow }
 }
 
 fn blackout(from: &file::Blackout, at: &Place, report: &mut Report) -> Option<(FaultKind, Whom)> {

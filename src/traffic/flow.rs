@@ -77,7 +77,12 @@ struct Class {
 /// A node's place behind a load balancer.
 #[derive(Debug, Clone, Copy)]
 struct Behind {
+    /// The load balancer sends to it.
     inside: bool,
+    /// The load balancer has been told of it.
+    listed: bool,
+    /// It passes the checks.
+    healthy: bool,
     /// The verdict to come, if one is.
     number: u32,
 }
@@ -537,27 +542,59 @@ impl Row {
 
     /// A node is behind the load balancer.
     pub(super) fn stands_behind(&mut self, node: u32) {
-        self.behind.insert(node, Behind { inside: true, number: 0 });
+        let behind = Behind { inside: true, listed: true, healthy: true, number: 0 };
+        self.behind.insert(node, behind);
         self.enter(node, 1);
     }
 
-    /// A node has gone down or come back: the checks of the load balancer will see it.
+    /// Whether a node passes the checks: it stands, and if nobody but endpoints of its own may be sent
+    /// to (`externalTrafficPolicy: Local`), its proxy says that it has a ready one.
+    /// Source: `proxy/healthcheck/service_health.go`.
+    fn passes(&self, node: u32, world: &impl World, proxies: &Proxies) -> bool {
+        let local = |view: &View| {
+            view.service.as_ref().is_none_or(|s| !s.external_local) || {
+                let name = world.place(node).0;
+                view.endpoints.iter().any(|e| e.ready && e.node == name)
+            }
+        };
+        world.stands(node) && self.view(node, proxies).is_none_or(|view| local(view))
+    }
+
+    /// Something has happened to a node that the load balancer's checks may see.
     pub(super) fn check(
         &mut self,
         row: u32,
         node: u32,
-        (checks, stands): (Checks, bool),
+        (checks, world, proxies): (Checks, &impl World, &Proxies),
         cx: &mut Context<'_>,
     ) {
+        let passes = self.passes(node, world, proxies);
         // A machine that has come later passes the checks first.
-        let behind = self.behind.entry(node).or_insert(Behind { inside: false, number: 0 });
+        let new = Behind { inside: false, listed: true, healthy: false, number: 0 };
+        let behind = self.behind.entry(node).or_insert(new);
+        if behind.healthy == passes {
+            return;
+        }
+        behind.healthy = passes;
+        // A load balancer of local endpoints came with its Service, and began without any.
+        if behind.number == 0 && behind.inside && world.stands(node) {
+            (behind.number, behind.inside) = (1, false);
+            self.exit(node, 1);
+            return;
+        }
+        self.judge(row, node, checks, cx);
+    }
+
+    /// The verdict of a node changes after so many checks.
+    fn judge(&mut self, row: u32, node: u32, checks: Checks, cx: &mut Context<'_>) {
+        let Some(behind) = self.behind.get_mut(&node) else { return };
         behind.number += 1;
-        if behind.inside == stands {
+        if behind.inside == (behind.healthy && behind.listed) {
             return;
         }
         let entity = mix(self.spec.name.stable_hash(), u64::from(node));
         let grid = Grid::drawn(cx.draws(), entity, Purpose("load balancer"), checks.every);
-        let needed = if stands { checks.healthy } else { checks.unhealthy };
+        let needed = if behind.healthy { checks.healthy } else { checks.unhealthy };
         let at = grid.after(cx.now()) + checks.every.times(u64::from(needed.max(1) - 1));
         let number = behind.number;
         cx.schedule(at, Event::Traffic(TrafficEvent::Checked { row, node, number }));
@@ -575,5 +612,36 @@ impl Row {
             self.exit(node, 1);
         }
         true
+    }
+
+    /// The load balancer is told its nodes: no connection more comes to one that is not among them,
+    /// and one that is new passes the checks first. True if it sends to others at once.
+    pub(super) fn told(
+        &mut self,
+        row: u32,
+        nodes: &BTreeSet<u32>,
+        checks: Checks,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let mut others = false;
+        let known: Vec<u32> = self.behind.keys().copied().collect();
+        for node in known {
+            let Some(behind) = self.behind.get_mut(&node) else { continue };
+            let listed = nodes.contains(&node);
+            if behind.listed == listed {
+                continue;
+            }
+            behind.listed = listed;
+            if listed {
+                self.judge(row, node, checks, cx);
+            } else {
+                behind.number += 1;
+                if std::mem::take(&mut behind.inside) {
+                    self.exit(node, 1);
+                    others = true;
+                }
+            }
+        }
+        others
     }
 }

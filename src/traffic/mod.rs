@@ -112,6 +112,8 @@ pub struct Traffic {
     /// By row and node: its clients.
     on_node: BTreeMap<(u32, u32), BTreeSet<Uid>>,
     dirty: BTreeSet<u32>,
+    /// Rows whose load balancer's checks may come to another end on a node.
+    checked: BTreeSet<(u32, u32)>,
     cut: Option<u64>,
 }
 
@@ -125,6 +127,7 @@ impl Traffic {
             clients: FxHashMap::default(),
             on_node: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            checked: BTreeSet::new(),
             cut: None,
         };
         for (i, spec) in rows.iter().enumerate() {
@@ -192,9 +195,30 @@ impl Traffic {
     pub fn programmed(&mut self, node: u32, services: &[u32], proxies: &Proxies) {
         for service in services {
             for &row in self.by_service.get(service).into_iter().flatten() {
-                if self.rows[row as usize].moved(node, proxies) {
+                let this = &mut self.rows[row as usize];
+                if matches!(this.spec.from, Clients::Outside(_)) {
+                    self.checked.insert((row, node));
+                }
+                if this.moved(node, proxies) {
                     self.dirty.insert(row);
                 }
+            }
+        }
+    }
+
+    /// The load balancer of a Service has been told its nodes.
+    pub fn balanced(
+        &mut self,
+        (ns, service): (Sym, Name),
+        nodes: &BTreeSet<u32>,
+        cx: &mut Context<'_>,
+    ) {
+        for row in 0..num::u32_of(self.rows.len()) {
+            let this = &mut self.rows[row as usize];
+            let Clients::Outside(checks) = this.spec.from else { continue };
+            let own = (this.spec.ns, this.spec.service) == (ns, service);
+            if own && this.told(row, nodes, checks, cx) {
+                self.dirty.insert(row);
             }
         }
     }
@@ -243,7 +267,7 @@ impl Traffic {
                 self.clients.entry(uid).or_default().push((row, node));
                 self.on_node.entry((row, node)).or_default().insert(uid);
                 proxies.use_node(node, cx);
-                self.count(row, node, world, cx.now());
+                self.count(row, node, world, cx);
             }
         }
     }
@@ -272,12 +296,17 @@ impl Traffic {
     }
 
     /// Counts the clients of a row on a node anew: those whose programs run.
-    fn count(&mut self, row: u32, node: u32, world: &impl World, now: SimTime) {
+    fn count(&mut self, row: u32, node: u32, world: &impl World, cx: &mut Context<'_>) {
         let here = self.on_node.get(&(row, node)).cloned().unwrap_or_default();
         for uid in here {
             let this = &mut self.rows[row as usize];
-            let runs = world.stands(node)
-                && world.serving(node, uid, now).answers == crate::node::Answers::Program;
+            let serving = world.serving(node, uid, cx.now());
+            let stands = world.stands(node);
+            let runs = stands && serving.answers == crate::node::Answers::Program;
+            // A program that listens later sends later.
+            if let Some(at) = serving.until.filter(|_| stands && !runs) {
+                cx.schedule(at, Event::Traffic(TrafficEvent::Listens { pod: uid }));
+            }
             let turned = if runs { this.counted.insert(uid) } else { this.counted.remove(&uid) };
             if turned {
                 self.enters(row, node, runs);
@@ -293,7 +322,7 @@ impl Traffic {
             }
         }
         for (row, node) in self.clients.get(&pod).cloned().unwrap_or_default() {
-            self.count(row, node, world, cx.now());
+            self.count(row, node, world, cx);
         }
     }
 
@@ -308,6 +337,14 @@ impl Traffic {
         }
         for node in std::mem::take(&mut cx.traffic_mut().struck) {
             self.struck(node, (world, proxies), cx);
+        }
+        while let Some((row, node)) = self.checked.pop_first() {
+            let this = &mut self.rows[row as usize];
+            if let Clients::Outside(checks) = this.spec.from
+                && world.takes(node)
+            {
+                this.check(row, node, (checks, world, proxies), cx);
+            }
         }
         let cut = world.cuts();
         if cut != self.cut {
@@ -336,12 +373,12 @@ impl Traffic {
                 && world.takes(node)
             {
                 proxies.use_node(node, cx);
-                this.check(row, node, (checks, world.stands(node)), cx);
+                this.check(row, node, (checks, world, proxies), cx);
             }
             if changed {
                 self.dirty.insert(row);
             }
-            self.count(row, node, world, cx.now());
+            self.count(row, node, world, cx);
         }
     }
 

@@ -11,6 +11,7 @@ use wavetank::api::{Kind, Obj};
 use wavetank::cluster::spec::{
     Action, Fault, FaultKind, Plan, Restore, StaticPod, Step, Which, Whom,
 };
+use wavetank::control_plane::apiserver::fairness::{Crowd, Level};
 use wavetank::engine::{SimDuration, SimTime, num};
 use wavetank::event::{Record, What};
 use wavetank::session::{Observer, Session};
@@ -286,6 +287,42 @@ fn a_full_etcd_refuses_writes_until_the_alarm_is_disarmed() {
     assert!(watcher.refused.iter().any(|(_, text)| text == full), "{:?}", watcher.refused.len());
     assert!(watcher.refused.iter().all(|(at, _)| *at < s(123)));
     whole(&session, 6);
+}
+
+/// Seconds from each scaling of `scenarios/api-overload` until all replicas are ready, with other
+/// floods than its own.
+fn scaled_under(level: Level, requests: u32, slow: u32) -> [f64; 2] {
+    let mut plan = Plan::clone(&plan_with("api-overload", &[]).unwrap());
+    for fault in &mut plan.faults {
+        fault.what = FaultKind::Overload(Crowd { level, requests, slow });
+    }
+    let mut session = Session::new(Arc::new(plan));
+    [(660, 16), (1260, 32)].map(|(from, replicas)| {
+        let web = |session: &Session| {
+            pods(session).iter().filter(|(name, ready)| *ready && name.starts_with("web-")).count()
+        };
+        while session.next_time().is_some_and(|t| t <= s(from)) || web(&session) < replicas {
+            session.step().expect("an event");
+        }
+        session.now().secs_f64() - num::float_u(from)
+    })
+}
+
+#[test]
+fn a_flood_of_one_level_leaves_the_others_their_seats() {
+    let calm = scaled_under(Level::WorkloadLow, 1, 1);
+    let flooded = scaled_under(Level::WorkloadLow, 100_000, 1);
+    for (calm, flooded) in calm.into_iter().zip(flooded) {
+        assert!((calm - flooded).abs() < 1.1, "{calm} and {flooded} s: nobody else notices");
+    }
+    // In their own level the controllers have to wait for a turn, and servers without CPU are slow
+    // for all.
+    let shared = scaled_under(Level::WorkloadHigh, 100_000, 300);
+    let slow = scaled_under(Level::WorkloadLow, 100_000, 300);
+    for i in 0..2 {
+        assert!(slow[i] > calm[i] + 0.5, "{} and {} s", calm[i], slow[i]);
+        assert!(shared[i] > slow[i] + 0.5, "{} and {} s", slow[i], shared[i]);
+    }
 }
 
 #[test]

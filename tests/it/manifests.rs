@@ -1,12 +1,17 @@
 //! Real manifests and dumps: what is accepted, and why the rest is refused.
 
-use crate::support::{files_below, shared_dir};
+use crate::support::{files_below, plan_of, shared_dir};
 use std::fmt::Write as _;
 use wavetank::api::Obj;
 use wavetank::report::export::{to_value, to_yaml};
+use wavetank::report::metrics::Metrics;
+use wavetank::report::standing::Share;
+use wavetank::report::summary::Summary;
 use wavetank::scenario::{Mode, obj_from_json, parse_manifests, read_dump, read_manifests};
+use wavetank::session::Session;
 
 const TALLY: &str = "results/manifests-tally.csv";
+const SETS: &str = "results/manifest-sets.csv";
 
 /// `file,accepted|refused,objects,reason` for every manifest.
 fn tally(folder: &std::path::Path) -> String {
@@ -34,13 +39,68 @@ fn tally(folder: &std::path::Path) -> String {
 #[test]
 fn the_tally_of_real_manifests_is_as_published() {
     let Some(shared) = shared_dir() else { return };
-    let now = tally(&shared.join("data/manifests"));
-    let published = std::fs::read_to_string(TALLY).unwrap_or_default();
+    assert_published(TALLY, &tally(&shared.join("data/manifests")));
+}
+
+/// A table that is made anew must be the one that is published.
+fn assert_published(table: &str, now: &str) {
+    let published = std::fs::read_to_string(table).unwrap_or_default();
     if now != published {
-        let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("manifests-tally.csv");
-        std::fs::write(&kept, &now).unwrap();
-        panic!("if the change is right: cp {} {TALLY}", kept.display());
+        let name = std::path::Path::new(table).file_name().expect("a file");
+        let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&kept, now).unwrap();
+        panic!("if the change is right: cp {} {table}", kept.display());
     }
+}
+
+/// What a set of manifests amounts to once it runs.
+fn row(name: &str, s: &Summary) -> String {
+    let of = |share: &Share| format!("{},{}", share.total - share.without.len(), share.total);
+    let lacks: Vec<&str> = s.standing.services.without.iter().map(String::as_str).collect();
+    let accepted: Vec<String> =
+        s.not_modelled.iter().map(|n| format!("{} x{}", n.what, n.count)).collect();
+    let full = s.workloads.iter().filter(|w| !w.short_at_end).count();
+    format!(
+        "{name},{full},{},{},{},{},{},{},\"{}\"\n",
+        s.workloads.len(),
+        s.pods.ready_at_end,
+        s.pods.created,
+        of(&s.standing.claims),
+        of(&s.standing.services),
+        lacks.join("; "),
+        accepted.join("; ").replace('"', "\"\"")
+    )
+}
+
+/// Runs every set of `scenarios/real-manifests` to its end.
+#[test]
+fn sets_of_real_manifests_come_up_with_claims_bound_and_services_resolved() {
+    if shared_dir().is_none() {
+        return;
+    }
+    let mut table = String::from(
+        "set,workloads_full,workloads,pods_ready,pods,claims_bound,claims,services_resolved,\
+         services,unresolved,accepted_not_modelled\n",
+    );
+    let mut sets = 0;
+    for path in files_below(std::path::Path::new("scenarios/real-manifests")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if !text.contains("kind: Scenario\n") {
+            continue;
+        }
+        let name = path.file_stem().expect("a file").display().to_string();
+        let plan = plan_of(&path, &[]).expect("a plan");
+        let mut metrics = Metrics::new(&plan, None);
+        let mut session = Session::new(plan);
+        session.run(&mut [&mut metrics], |_| {});
+        let summary = Summary::new(&metrics, &session.digest());
+        let failed: Vec<_> = summary.expectations.iter().filter(|v| !v.pass).collect();
+        assert!(failed.is_empty() && summary.expectations.len() >= 2, "{name}: {failed:#?}");
+        table.push_str(&row(&name, &summary));
+        sets += 1;
+    }
+    assert!(sets >= 20, "{sets} sets");
+    assert_published(SETS, &table);
 }
 
 #[test]

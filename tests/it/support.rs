@@ -52,14 +52,18 @@ pub(crate) fn scenario(name: &str) -> PathBuf {
 /// The plan of a shipped scenario with some values replaced; none if it needs data that is not
 /// there.
 pub(crate) fn plan_with(name: &str, overrides: &[(&str, &str)]) -> Option<Arc<Plan>> {
-    let path = scenario(name);
+    plan_of(&scenario(name), overrides)
+}
+
+/// The same of any file.
+pub(crate) fn plan_of(path: &Path, overrides: &[(&str, &str)]) -> Option<Arc<Plan>> {
     let mut options = LoadOptions::default();
-    if fs::read_to_string(&path).unwrap().contains("${shared}") {
+    if fs::read_to_string(path).unwrap().contains("${shared}") {
         options.shared = shared_dir()?;
     }
     options.overrides =
         overrides.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
-    let loaded = load_with(&path, &options).unwrap_or_else(|errors| {
+    let loaded = load_with(path, &options).unwrap_or_else(|errors| {
         let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
         panic!("{}", all.join("\n"));
     });

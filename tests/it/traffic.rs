@@ -268,6 +268,38 @@ fn local_traffic_stays_on_the_node_or_is_dropped() {
 }
 
 #[test]
+fn a_load_balancer_sends_local_traffic_only_where_endpoints_are() {
+    let service = ", type: LoadBalancer, externalTrafficPolicy: Local";
+    let traffic = "traffic:\n  - {name: t, to: service/web, from: outside, start: 2m, rate: 100}\n";
+    let steps = "workload:\n  - {at: 3m, scale: {target: deployment/web, replicas: 4}}\n";
+    let web = web(2, service, traffic);
+    let (told, _, _) = played(read(&format!("until: 6m\n{NODES}{steps}{web}")));
+    let failing = |s| told.at(0, s).failing.iter().sum::<f64>();
+    assert!(failing(121.0) < 1e-9, "{}: sent to nodes without an endpoint", failing(121.0));
+    assert!(failing(350.0) < 1e-9);
+}
+
+#[test]
+fn a_program_that_listens_late_sends_late() {
+    let client = "  - {apiVersion: apps/v1, kind: Deployment, metadata: {name: shy}, spec: {selector: {matchLabels: {app: shy}},
+      template: {metadata: {labels: {app: shy}, annotations: {wavetank.dev/listens-after: 30s}}, spec: {containers: [{name: c, image: i}]}}}}
+traffic:
+  - {name: t, to: service/web, from: {workload: deployment/shy}, rate: 100}
+";
+    let (told, session, rows) = played(read(&format!("until: 3m\n{NODES}{}", web(2, "", client))));
+    assert!(told.at(0, 25.0).offered < 1e-9);
+    between(told.at(0, 60.0).offered, 100.0 - 1e-9, 100.0 + 1e-9);
+    assert!(rows[0].requests > 10_000.0 && session.now() > SimTime::ZERO);
+}
+
+#[test]
+fn what_is_lost_at_an_instant_was_sent_before_it() {
+    let (_, _, rows) = played(plan("node-loss-under-load"));
+    // 600 per second for fourteen minutes, whatever is lost on the way.
+    between(rows[0].requests, 504_000.0 - 1e-3, 504_000.0 + 1e-3);
+}
+
+#[test]
 fn names_are_resolved_by_coredns_and_not_without_it() {
     let dns = "  - {apiVersion: apps/v1, kind: Deployment, metadata: {name: coredns, namespace: kube-system}, spec: {replicas: 2,
       selector: {matchLabels: {k8s-app: kube-dns}}, template: {metadata: {labels: {k8s-app: kube-dns}},

@@ -34,6 +34,7 @@ impl From<FaultKind> for Suffers {
             FaultKind::LoseLog => Self::Wiped,
             FaultKind::WatchLoss => Self::Unheard,
             FaultKind::SpaceAlarm
+            | FaultKind::Overload(_)
             | FaultKind::Restart
             | FaultKind::NodeCrash
             | FaultKind::Shutdown

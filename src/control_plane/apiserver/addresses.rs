@@ -153,6 +153,21 @@ pub(super) fn keep(old: &Obj, new: &mut Obj) {
     }
 }
 
+/// A Service that is no `LoadBalancer` any more has no address of one (source: service strategy,
+/// `dropTypeDependentStatus`).
+pub(super) fn forget_balancer(new: &mut Obj) {
+    const INGRESS: &str = "/status/loadBalancer/ingress";
+    let Obj::Generic(Kind::Service, generic) = new else { return };
+    let stays = text(&generic.doc, "/spec/type") == Some("LoadBalancer");
+    if stays || generic.doc.pointer(INGRESS).is_none() {
+        return;
+    }
+    let doc = Arc::make_mut(&mut Arc::make_mut(generic).doc);
+    if let Some(status) = doc.pointer_mut("/status/loadBalancer").and_then(Value::as_object_mut) {
+        status.remove("ingress");
+    }
+}
+
 /// True for Services that have a port on each node.
 fn needs_ports(doc: &Value) -> bool {
     match text(doc, "/spec/type") {

@@ -24,17 +24,52 @@ pub(super) const LONGEST_WAIT: SimDuration = SimDuration::from_secs(15);
 /// Requests that one queue holds.
 const QUEUE_LENGTH: usize = 50;
 
-/// A priority level.
+/// A priority level, as upstream's bootstrap configuration names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Level {
+pub enum Level {
+    /// `exempt`: it never waits.
     Exempt,
+    /// `system`: kubelets' requests about pods.
     System,
+    /// `node-high`: kubelets' requests about their nodes.
     NodeHigh,
+    /// `leader-election`.
     LeaderElection,
+    /// `workload-high`: controllers and scheduler.
     WorkloadHigh,
+    /// `workload-low`: other service accounts.
     WorkloadLow,
+    /// `global-default`: people.
     GlobalDefault,
+}
+
+impl Level {
+    /// As upstream names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exempt => "exempt",
+            Self::System => "system",
+            Self::NodeHigh => "node-high",
+            Self::LeaderElection => "leader-election",
+            Self::WorkloadHigh => "workload-high",
+            Self::WorkloadLow => "workload-low",
+            Self::GlobalDefault => "global-default",
+        }
+    }
+}
+
+/// Clients that ask for more than a server can give: requests of theirs are in service at all times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crowd {
+    /// Their level.
+    pub level: Level,
+    /// Requests of theirs that each server would serve at a time. They get the seats of their level
+    /// and those that others lend, but one: fair queuing gives other flows of the level their turn.
+    pub requests: u32,
+    /// All requests take so many times as long meanwhile, for the server is short of CPU.
+    pub slow: u32,
 }
 
 const LEVELS: usize = 7;
@@ -180,6 +215,8 @@ fn deal(mut hash: u64, deck: u64, hand: usize) -> Vec<usize> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fairness {
     in_use: [u32; LEVELS],
+    /// Of those, seats of a crowd.
+    crowd: [u32; LEVELS],
     queues: [Queues; LEVELS],
     /// Over all levels.
     pub(super) waiting: usize,
@@ -188,7 +225,32 @@ pub(super) struct Fairness {
 impl Fairness {
     /// Requests in service and waiting.
     pub(super) fn load(&self) -> usize {
-        self.in_use.iter().sum::<u32>() as usize + self.waiting
+        (self.in_use.iter().sum::<u32>() - self.crowd.iter().sum::<u32>()) as usize + self.waiting
+    }
+
+    /// Those who flood the server are these from now on.
+    pub(super) fn flood<'c>(&mut self, crowds: impl Iterator<Item = &'c Crowd>) {
+        let mut wanted = [0_u32; LEVELS];
+        for crowd in crowds {
+            let level = crowd.level as usize;
+            wanted[level] = wanted[level].saturating_add(crowd.requests);
+        }
+        for (level, wanted) in wanted.into_iter().enumerate() {
+            let others = (1..LEVELS).filter(|l| *l != level).map(lendable).sum::<u32>();
+            let most = if level == Level::Exempt as usize {
+                u32::MAX
+            } else {
+                nominal(level) + others - 1
+            };
+            let now = wanted.min(most);
+            self.in_use[level] = self.in_use[level] - self.crowd[level] + now;
+            self.crowd[level] = now;
+        }
+    }
+
+    /// The server starts anew: the crowd is back at once.
+    pub(super) fn emptied(&self) -> Self {
+        Self { in_use: self.crowd, crowd: self.crowd, ..Self::default() }
     }
 
     /// A request arrives. Its flow is looked at only if there is no seat.
@@ -330,6 +392,30 @@ mod tests {
             before += 1;
         }
         assert!(before < 7, "{before} requests of the flood went first");
+    }
+
+    #[test]
+    fn a_crowd_leaves_other_levels_their_seats_and_its_own_a_turn() {
+        let ids = ids(4);
+        let (admin, scheduler, alice) = (
+            &request(User::Admin, Kind::Pod),
+            &request(User::Scheduler, Kind::Pod),
+            &request(person("alice", ""), Kind::Pod),
+        );
+        let crowd = Crowd { level: Level::GlobalDefault, requests: 10_000, slow: 1 };
+        let mut fairness = Fairness::default();
+        fairness.flood([crowd].iter());
+        assert_eq!(fairness.load(), 0, "the crowd is not counted");
+        assert_eq!(fairness.arrive(admin, ids[0], 0), Verdict::Serve);
+        assert_eq!(fairness.arrive(scheduler, ids[1], 0), Verdict::Serve);
+        // What it borrowed at most is one seat less than there are; the scheduler has its own.
+        assert_eq!(fairness.arrive(alice, ids[2], 0), Verdict::Serve);
+        assert_eq!(fairness.arrive(alice, ids[3], 0), Verdict::Wait);
+        fairness.leave(Level::GlobalDefault);
+        assert_eq!(fairness.next().map(|next| next.0), Some(ids[3]));
+        fairness = fairness.emptied();
+        fairness.flood([].iter());
+        assert_eq!((fairness.load(), fairness.in_use), (0, [0; LEVELS]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod bootstrap;
 mod content;
 mod delete;
 mod eviction;
-mod fairness;
+pub mod fairness;
 pub(in crate::control_plane) mod handlers;
 pub(in crate::control_plane) mod patch;
 mod proposals;
@@ -41,7 +41,7 @@ use crate::engine::{Draws, Purpose, SimDuration, Sym};
 use crate::event::record::Stage;
 use crate::event::{Address, ApiEvent, Context, Event, What};
 use admission::serviceaccount;
-use fairness::{Fairness, Level, Verdict};
+use fairness::{Crowd, Fairness, Level, Verdict};
 use rbac::Access;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -95,6 +95,8 @@ pub struct ApiServer {
     pub watches: Watches,
     /// The seats of each server.
     fairness: Vec<Fairness>,
+    /// Who floods the servers, by fault.
+    crowds: Vec<(u32, Crowd)>,
     authorizer: rbac::Authorizer,
     admission: admission::Admission,
     names: handlers::NameOrdinals,
@@ -148,6 +150,7 @@ impl ApiServer {
             etcd,
             watches: Watches::default(),
             fairness: vec![Fairness::default(); servers],
+            crowds: Vec::new(),
             authorizer: rbac::Authorizer::default(),
             admission: admission::Admission::default(),
             names: handlers::NameOrdinals::default(),
@@ -276,7 +279,7 @@ impl ApiServer {
         }
         match verdict {
             Ok(hop) => {
-                let mut handed = cx.now() + self.config.work;
+                let mut handed = cx.now() + self.work();
                 let about = cx.in_flight(id).map_or((0, false), |f| subject(&f.request));
                 if makes && self.charges(id, cx) {
                     handed = self.charged(mix(about.0, 1), handed, cx);
@@ -289,6 +292,22 @@ impl ApiServer {
                     seats.leave(level);
                 }
             }
+        }
+    }
+
+    /// What a request takes before it comes to etcd.
+    fn work(&self) -> SimDuration {
+        let slow = self.crowds.iter().map(|(_, crowd)| crowd.slow).max().unwrap_or(1);
+        self.config.work.times(u64::from(slow))
+    }
+
+    /// Clients flood the servers because of a fault, or no longer do.
+    pub fn flood(&mut self, fault: u32, crowd: Option<Crowd>, cx: &mut Context<'_>) {
+        self.crowds.retain(|(row, _)| *row != fault);
+        self.crowds.extend(crowd.map(|crowd| (fault, crowd)));
+        for server in 0..self.fairness.len() {
+            self.fairness[server].flood(self.crowds.iter().map(|(_, crowd)| crowd));
+            self.serve_waiting(u8::try_from(server).unwrap_or(u8::MAX), cx);
         }
     }
 

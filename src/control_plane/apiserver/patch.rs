@@ -27,6 +27,7 @@ pub(super) fn replace(old: &Obj, mut new: Obj) -> Obj {
     }
     super::addresses::keep(old, &mut new);
     let mut new = status_of(&new, old);
+    super::addresses::forget_balancer(&mut new);
     let raised = spec_differs(old, &new);
     if let Some(meta) = new.meta_mut().filter(|m| raised && m.generation > 0) {
         meta.generation += 1;

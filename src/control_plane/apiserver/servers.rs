@@ -278,7 +278,7 @@ impl ApiServer {
     pub fn server_stop(&mut self, server: usize, found: SimTime, cx: &mut Context<'_>) {
         let Some(hosted) = &mut self.hosted else { return };
         hosted.ready[server] = false;
-        self.fairness[server] = fairness::Fairness::default();
+        self.fairness[server] = self.fairness[server].emptied();
         let at = num::u32_of(server);
         for id in cx.all_in_flight() {
             let Some(in_flight) = cx.in_flight(id) else { continue };

@@ -572,6 +572,41 @@ fn stateful_sets_classes_and_bindings_keep_what_they_were_made_with() {
 }
 
 #[test]
+fn a_claim_without_a_class_may_be_given_one_once() {
+    let mut kit = kit();
+    let claim = |class: Option<&str>| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+            "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    kit.make(claim(None)).unwrap();
+    kit.apply(claim(Some("standard"))).unwrap();
+    let said = kit.apply(claim(Some("fast"))).unwrap_err();
+    assert!(said.contains("spec is immutable after creation"), "{said}");
+}
+
+#[test]
+fn a_service_that_is_no_load_balancer_any_more_has_no_address_of_one() {
+    let mut kit = kit();
+    let service = |kind: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+            "spec": {"type": kind, "selector": {"app": "web"}, "ports": [{"port": 80}]}})
+    };
+    kit.make(service("LoadBalancer")).unwrap();
+    let mut balanced = kit.get(Kind::Service, "web").unwrap();
+    let Obj::Generic(_, generic) = &mut balanced else { panic!("not a Service") };
+    let doc = Arc::make_mut(&mut Arc::make_mut(generic).doc);
+    doc["status"] = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}});
+    let user = User::Controller("service-controller".into());
+    kit.ask(user, (Kind::Service, "web"), Op::UpdateStatus(balanced)).unwrap();
+    let address = |kit: &Kit| kit.doc(Kind::Service, "web")["status"]["loadBalancer"].clone();
+    kit.apply(service("LoadBalancer")).unwrap();
+    assert_eq!(address(&kit)["ingress"][0]["ip"], "203.0.113.1");
+    kit.apply(service("ClusterIP")).unwrap();
+    assert_eq!(address(&kit), json!({}));
+}
+
+#[test]
 fn a_claim_grows_only_if_bound_and_its_class_lets_it() {
     let mut kit = kit();
     let claim = |size: &str| {

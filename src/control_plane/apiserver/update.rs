@@ -5,7 +5,7 @@
 use super::admission::pvcresize;
 use crate::api::pod::{Pod, PodSpec};
 use crate::api::request::ApiError;
-use crate::api::storage::{PersistentVolumeClaim, StorageClass};
+use crate::api::storage::{PersistentVolumeClaim, StorageClass, keys};
 use crate::api::workload::Generic;
 use crate::api::{Kind, Obj};
 use crate::engine::Sym;
@@ -310,8 +310,11 @@ fn block_or_not(block: bool) -> Value {
 /// A bound claim may only grow; an unbound one may only be bound.
 fn claim(old: &PersistentVolumeClaim, new: &PersistentVolumeClaim, errors: &mut Vec<String>) {
     let rebound = !old.volume.is_empty() && old.volume != new.volume;
-    let fixed = |c: &PersistentVolumeClaim| (c.modes, c.block, c.class_name(), c.selector.clone());
-    if rebound || fixed(old) != fixed(new) {
+    let fixed = |c: &PersistentVolumeClaim| (c.modes, c.block, c.selector.clone());
+    // Source: `validateStorageClassUpgradeFromNil`: the binder gives it the default class later.
+    let classless = old.class.is_none() && old.meta.annotation(keys::BETA_CLASS).is_none();
+    let another = !classless && old.class_name() != new.class_name();
+    if rebound || another || fixed(old) != fixed(new) {
         errors.push(
             "spec: Forbidden: spec is immutable after creation except resources.requests and \
              volumeAttributesClassName for bound claims"

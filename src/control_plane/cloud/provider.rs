@@ -34,6 +34,8 @@ pub enum Deed {
     Notice(u32),
     /// A machine is taken.
     Taken(u32),
+    /// A load balancer sends to these nodes from now on: its name.
+    Balances(Sym),
 }
 
 /// A group as it is.
@@ -305,7 +307,7 @@ impl Cloud {
                 (found.map_or(none, CloudAnswer::Machine), Deed::None)
             }
             CloudOp::Balance { balancer, nodes } => {
-                (self.balance(*balancer, nodes, cx), Deed::None)
+                (self.balance(*balancer, nodes, cx), Deed::Balances(*balancer))
             }
             CloudOp::Route { .. } => done,
             CloudOp::Unbalance { balancer } => {

@@ -179,7 +179,12 @@ impl Provisioner {
 
     fn unmake(&mut self, key: Key, answers: &[Outcome], caches: &Cache, cx: &Context<'_>) -> Next {
         let Some((object, volume)) = volume_at(key.name, caches, cx) else { return Next::Done };
-        if !to_delete(volume) || !answers.is_empty() {
+        match answers.first() {
+            None => {}
+            Some(Ok(_) | Err(ApiError::NotFound)) => return Next::Done,
+            Some(Err(_)) => return Next::Retry,
+        }
+        if !to_delete(volume) {
             return Next::Done;
         }
         // Looked at again when it is detached; upstream tries each 1, 2, 4 s and so on.

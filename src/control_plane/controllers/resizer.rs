@@ -6,7 +6,7 @@ use super::persistentvolume::{claim_at, volume_at};
 use super::support::{Reporter, put, put_status, reports, text};
 use crate::api::request::Outcome;
 use crate::api::storage::{ClaimPhase, DiskSource, PersistentVolume, PersistentVolumeClaim};
-use crate::api::versions::Change;
+use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj, Uid};
 use crate::client::{Cache, Key, Next, Reconcile};
 use crate::engine::{Purpose, SimDuration, SimTime, Sym};
@@ -27,6 +27,13 @@ impl Default for Resizer {
         let reporter = Reporter::new("csi-resizer", "csi-resizer");
         Self { reporter, due: FxHashMap::default() }
     }
+}
+
+/// Writes down that a claim has what it asks for.
+fn raised(claim: &PersistentVolumeClaim, object: ObjRef) -> Next {
+    let mut new = PersistentVolumeClaim::clone(claim);
+    new.status_capacity = claim.request;
+    Next::Call(vec![put_status(Obj::PersistentVolumeClaim(Arc::new(new)), object)])
 }
 
 /// A claim that asks for more than it has been given.
@@ -118,16 +125,15 @@ impl Reconcile for Resizer {
                 return Next::Done;
             }
             Some(Ok(_)) => {
-                let mut new = PersistentVolumeClaim::clone(&claim);
-                new.status_capacity = claim.request;
-                return Next::Call(vec![put_status(
-                    Obj::PersistentVolumeClaim(Arc::new(new)),
-                    object,
-                )]);
+                return raised(&claim, object);
             }
             None => {}
         }
         if volume.capacity >= claim.request {
+            // A block volume has no file system whose kubelet would write it down.
+            if claim.block && claim.status_capacity < claim.request {
+                return raised(&claim, object);
+            }
             return Next::Done;
         }
         let wait = self.wait(&claim, &volume, driver, cx);

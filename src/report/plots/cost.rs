@@ -70,15 +70,7 @@ fn panel(
     frame.faults(picture, &marks(summary), false);
     let mut x = frame.left + 140.0;
     for (colour, words, values) in curves {
-        let mut points: Vec<(f64, f64)> = Vec::new();
-        for (at, value) in values {
-            let (px, py) = (frame.x(*at), frame.y(*value));
-            if let Some(&(_, before)) = points.last() {
-                points.push((px, before));
-            }
-            points.push((px, py));
-        }
-        picture.line(points, *colour, 1.8);
+        picture.line(steps(frame, values), *colour, 1.8);
         let y = frame.top - 11.0;
         picture.line(vec![(x, y), (x + 22.0, y)], *colour, 2.5);
         picture.text((x + 28.0, y + 4.0), 12.0, Anchor::Start, INK, words);
@@ -87,8 +79,21 @@ fn panel(
     frame.time_axis(picture, last);
 }
 
+/// The line of a step function: each value holds until the next one.
+pub(super) fn steps(frame: &Frame, values: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (at, value) in values {
+        let (px, py) = (frame.x(*at), frame.y(*value));
+        if let Some(&(_, before)) = points.last() {
+            points.push((px, before));
+        }
+        points.push((px, py));
+    }
+    points
+}
+
 /// Price of all machines together, whenever it changed.
-fn rates(bills: &Bills, end: f64) -> Vec<(f64, f64)> {
+pub(super) fn rates(bills: &Bills, end: f64) -> Vec<(f64, f64)> {
     let money = |micro: u64| num::float_u(micro) / 1e6;
     let mut points: Vec<(f64, f64)> =
         bills.rates.iter().map(|(at, micro)| (at.secs_f64(), money(*micro))).collect();

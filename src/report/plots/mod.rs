@@ -2,6 +2,7 @@
 //! those of Okabe and Ito, which colour-blind readers can tell apart.
 
 pub mod axes;
+pub mod beside;
 pub mod capacity;
 pub mod cost;
 pub mod gantt;

@@ -66,7 +66,10 @@ pub struct Damage {
 
 /// Assertions that are about the state at the end.
 const fn at_end(expect: &Expect) -> bool {
-    matches!(expect, Expect::Converged | Expect::PendingAtEnd(_))
+    matches!(
+        expect,
+        Expect::Converged | Expect::PendingAtEnd(_) | Expect::ClaimsBound | Expect::ServicesReady
+    )
 }
 
 impl Seen {

@@ -52,6 +52,8 @@ const fn whatever_happens(expect: &Expect) -> bool {
         | Expect::PendingTotal(_)
         | Expect::LostWork(_)
         | Expect::PendingAtEnd(_)
+        | Expect::ClaimsBound
+        | Expect::ServicesReady
         | Expect::PendingAtMost(_) => true,
         Expect::Bound(_)
         | Expect::Requests(_)

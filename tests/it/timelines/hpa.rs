@@ -1,6 +1,11 @@
 //! `10_hpa_kubelet`.
 
 use super::{Case, Did, Timeline, instants, order, table};
+use crate::support::plan_with;
+use wavetank::api::versions::Versions;
+use wavetank::api::{Kind, Obj};
+use wavetank::event::{Record, What};
+use wavetank::session::{Observer, Session};
 
 /// Replicas of the Deployment as the autoscaler sets them.
 fn steps(run: &Timeline) -> Vec<(f64, i64)> {
@@ -26,4 +31,55 @@ fn an_autoscaler_steps_as_recorded() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Replicas of the Deployment as they are written.
+#[derive(Debug, Default)]
+struct Sizes(Vec<(f64, i32)>);
+
+impl Observer for Sizes {
+    fn on(&mut self, record: &Record, versions: &Versions) {
+        let What::Committed { kind: Kind::Deployment, log, .. } = record.what else { return };
+        let change = versions.change(Kind::Deployment, log).expect("just committed");
+        let Obj::Deployment(deployment) = &change.value else { panic!("no Deployment") };
+        let written = (record.time.secs_f64(), deployment.replicas);
+        if deployment.meta.name.to_string() == "web"
+            && self.0.last().is_none_or(|(_, n)| *n != written.1)
+        {
+            self.0.push(written);
+        }
+    }
+}
+
+/// The recording's load as requests that cost 10 ms each: 10, 90 and 6 per second are its 100m,
+/// 900m and 60m.
+#[test]
+fn requests_move_an_autoscaler_as_the_recorded_load_did() {
+    let Some(case) = Case::load("10", "10_hpa_kubelet", "10-hpa") else { return };
+    let sets = [
+        ("usage", "[]"),
+        (
+            "objects",
+            r#"[{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "exp10"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}]"#,
+        ),
+        (
+            "traffic",
+            r#"[{"name": "load", "to": "service/exp10/web", "from": "outside", "request": {"cpu": "10ms", "latency": "10ms"},
+            "rate": {"series": [{"at": "0s", "value": 10}, {"at": "79.5s", "value": 90}, {"at": "199.5s", "value": 6}]}}]"#,
+        ),
+    ];
+    let plan = plan_with("timelines/10-hpa", &sets).expect("a plan");
+    let mut sizes = Sizes::default();
+    Session::new(plan).run(&mut [&mut sizes], |_| {});
+    let want: Vec<(f64, i64)> = steps(&case.recorded);
+    let got: Vec<(f64, i64)> = sizes.0[1..].iter().map(|(t, n)| (*t, i64::from(*n))).collect();
+    assert_eq!(
+        got.iter().map(|s| s.1).collect::<Vec<_>>(),
+        want.iter().map(|s| s.1).collect::<Vec<_>>(),
+        "{got:?}, recorded {want:?}"
+    );
+    for (w, g) in want.iter().zip(&got) {
+        assert!((w.0 - g.0).abs() < 15.1, "{got:?}, recorded {want:?}");
+    }
 }

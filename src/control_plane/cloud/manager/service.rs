@@ -185,7 +185,9 @@ impl ServiceController {
         };
         let entry = (key, Arc::clone(told));
         let before = self.balanced.insert(balancer(key).to_string(), entry);
-        if address(service).is_some() || before.is_some() {
+        let ip = Ipv4Addr::from(ip).to_string();
+        // By the status alone: it may be that the balancer is there and could not be written down.
+        if address(service) == Some(&ip) {
             if before.is_some_and(|(_, nodes)| nodes != *told) {
                 let words = "Updated load balancer with new hosts";
                 self.reporter.say(Kind::Service, &meta, "UpdatedLoadBalancer", words, cx);
@@ -196,7 +198,6 @@ impl ServiceController {
         self.reporter.say(Kind::Service, &meta, "EnsuredLoadBalancer", words, cx);
         let mut new = Generic::clone(service);
         let doc = Arc::make_mut(&mut new.doc);
-        let ip = Ipv4Addr::from(ip).to_string();
         if let Some(map) = doc.as_object_mut() {
             let status = json!({"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}});
             map.insert("status".to_owned(), status);
