@@ -50,6 +50,7 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
         }
         Expect::Recovery(bounds) => service::recovery(metrics, bounds),
         Expect::Requests(wanted) => super::traffic::judge(&metrics.traffic, wanted),
+        Expect::Logs(wanted) => super::logs::judge(&metrics.logs, wanted),
         Expect::PendingTotal(most) => service::pending(metrics, *most),
         Expect::LostWork(most) => service::lost(metrics, *most),
         Expect::PendingAtEnd(most) => {

@@ -72,6 +72,7 @@ impl FaultRow {
             | Whom::Count(_)
             | Whom::Component(_)
             | Whom::Registry(_)
+            | Whom::LogStore
             | Whom::Process(..)
             | Whom::ControlPlane
             | Whom::All
@@ -84,6 +85,7 @@ impl FaultRow {
             component: match &fault.whom {
                 Whom::Component(component) => component.name(),
                 Whom::Registry(_) => "image registry",
+                Whom::LogStore => "log store",
                 Whom::Process(process, _) => process.name(),
                 Whom::Names(_)
                 | Whom::Zone(_)

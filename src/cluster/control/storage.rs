@@ -38,6 +38,7 @@ impl From<FaultKind> for Suffers {
             | FaultKind::NodeCrash
             | FaultKind::Shutdown
             | FaultKind::RegistryDown
+            | FaultKind::LogStoreDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
             | FaultKind::Blackout(_)
@@ -214,6 +215,7 @@ impl Cluster {
             | Whom::Count(_)
             | Whom::Component(_)
             | Whom::Registry(_)
+            | Whom::LogStore
             | Whom::Process(..)
             | Whom::Share(..)
             | Whom::Between(_) => Vec::new(),
