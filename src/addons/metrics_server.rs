@@ -50,7 +50,12 @@ impl MetricsServer {
         let entity = Sym::new("metrics-server").stable_hash();
         let start = |load: &Load| match load.course {
             Course::Walk { start, .. } => start,
-            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } | Course::Served => 0,
+            Course::Constant(_)
+            | Course::Series(_)
+            | Course::Growth { .. }
+            | Course::Fill { .. }
+            | Course::Log(_)
+            | Course::Served => 0,
         };
         let scraped = |load: &&Load| !KUBELETS_ONLY.contains(&load.metric.as_str());
         let loads: Arc<[Load]> = loads.iter().filter(scraped).cloned().collect();
@@ -132,9 +137,12 @@ impl MetricsServer {
 
     fn amount(&mut self, i: usize, load: &Load, cx: &Context<'_>) -> i64 {
         match &load.course {
-            Course::Constant(_) | Course::Series(_) | Course::Growth { .. } | Course::Served => {
-                load.course.piece(cx.now(), cx.now()).amount
-            }
+            Course::Constant(_)
+            | Course::Series(_)
+            | Course::Growth { .. }
+            | Course::Fill { .. }
+            | Course::Log(_)
+            | Course::Served => load.course.piece(cx.now(), cx.now()).amount,
             Course::Walk { step, min, max, .. } => {
                 let names =
                     crate::engine::digest::mix(load.ns.stable_hash(), load.metric.stable_hash());

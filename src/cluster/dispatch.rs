@@ -179,6 +179,7 @@ impl Cluster {
             Event::Traffic(event) => self.traffic_event(event, entry.seq),
             Event::Cloud(event) => self.cloud_event(event, entry.seq),
             Event::Autoscaler(event) => self.autoscaler_event(event, entry.seq),
+            Event::LogStore => self.log_store(entry.seq),
         }
     }
 
@@ -386,6 +387,8 @@ impl Cluster {
             self.strike_component(row, fault.what, component);
         } else if let Whom::Registry(host) = fault.whom {
             self.switch_registry(row, host, false, seq);
+        } else if fault.what == FaultKind::LogStoreDown {
+            self.switch_log_store(row, false, seq);
         } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
             self.switch_devices(row, (resource, -i64::from(n)), &struck, seq);
         } else if ails(fault.what) {
@@ -420,6 +423,29 @@ impl Cluster {
         }
     }
 
+    /// The store of logs fails, or one of the faults that keep it away is over.
+    fn switch_log_store(&mut self, row: u32, up: bool, seq: u64) {
+        let store = &mut self.shared.log_store;
+        let was = store.down;
+        store.down = if up { was.saturating_sub(1) } else { was + 1 };
+        let step = match (up, self.shared.log_store.down) {
+            (false, _) => "log store fails",
+            (true, 0) => "log store takes logs again",
+            (true, _) => HELD,
+        };
+        let cx = &mut self.shared.context(seq);
+        let node = Sym::new("log store");
+        let hop = cx.hop(0, What::Fault { fault: row, node, step });
+        self.log_store(hop);
+    }
+
+    /// What each agent may ship has changed.
+    fn log_store(&mut self, seq: u64) {
+        for agent in &mut self.nodes {
+            agent.log_store(&mut self.shared.context(seq));
+        }
+    }
+
     /// Devices of nodes become well again, or unhealthy (a negative number).
     fn switch_devices(&mut self, row: u32, (what, more): (Sym, i64), nodes: &[u32], seq: u64) {
         let step = if more < 0 { "devices fail" } else { "devices are well again" };
@@ -443,6 +469,8 @@ impl Cluster {
             }
         } else if let Whom::Registry(host) = fault.whom {
             self.switch_registry(row, host, true, seq);
+        } else if fault.what == FaultKind::LogStoreDown {
+            self.switch_log_store(row, true, seq);
         } else if let FaultKind::DeviceFailure(resource, n) = fault.what {
             self.switch_devices(row, (resource, i64::from(n)), &struck, seq);
         } else if let Whom::Component(component) = fault.whom {

@@ -40,6 +40,7 @@ pub(super) const fn blow(what: FaultKind) -> Blow {
         | FaultKind::Restart
         | FaultKind::Terminate
         | FaultKind::RegistryDown
+        | FaultKind::LogStoreDown
         | FaultKind::DeviceFailure(..)
         | FaultKind::Pause
         | FaultKind::SlowDisk(_)
@@ -92,6 +93,7 @@ pub(super) fn victims(row: u32, fault: &Fault, nodes: &[NodeAgent], cx: &Context
         Whom::Component(_)
         | Whom::Between(_)
         | Whom::Registry(_)
+        | Whom::LogStore
         | Whom::Process(..)
         | Whom::ControlPlane => Vec::new(),
         Whom::All => all,

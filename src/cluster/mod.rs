@@ -33,9 +33,12 @@ use crate::control_plane::scheduler::timed::{Clock, Tally};
 use crate::engine::digest::Digest;
 use crate::engine::{Purpose, SimTime, Sym, Tabled, num};
 use crate::event::lease::{Beat, PERIOD};
+use crate::event::logs::{Logging, Tally as LogTally};
 use crate::event::usage::Load;
 use crate::event::{Address, Event, Record, Role, Shared};
-use crate::node::{Catalog, NodeAgent, NodeLatencies, Registry, RuntimeName, Setup};
+use crate::node::{
+    Catalog, KubeletConfig, NodeAgent, NodeLatencies, Registry, RuntimeName, Setup, log_loads,
+};
 use rustc_hash::FxHashMap;
 use spec::{Agent, ClusterSpec, Component, NodeSpec, Plan};
 use std::sync::Arc;
@@ -108,7 +111,13 @@ impl Cluster {
             default_bytes: i64::try_from(spec.latency.image_bytes).unwrap_or(i64::MAX),
         });
         let latencies = RUNTIMES.map(|runtime| Arc::new(latencies(spec, runtime)));
-        let world = World { latencies, loads: Arc::clone(&loads), catalog };
+        let logging = plan.logging.clone();
+        if let Some(logging) = logging.as_deref() {
+            shared.log_store.bytes_per_s = logging.store_bytes_per_s;
+            shared.log_store.agent_bytes_per_s =
+                logging.agent.as_ref().map_or(0, |agent| agent.bytes_per_s);
+        }
+        let world = World { latencies, loads: Arc::clone(&loads), logging, catalog };
         let nodes: Vec<NodeAgent> = spec
             .nodes
             .iter()
@@ -303,6 +312,11 @@ impl Cluster {
         std::mem::swap(into, &mut self.shared.records);
     }
 
+    /// What has become of the logs of each node that has had any, by an instant that is not past.
+    pub fn log_tallies(&self, now: SimTime) -> impl Iterator<Item = (Sym, LogTally)> + '_ {
+        self.nodes.iter().filter_map(move |n| Some((n.name(), n.log_tally(now)?)))
+    }
+
     /// Numbers for `--profile`.
     #[must_use]
     pub fn profile(&self) -> Profile {
@@ -368,7 +382,17 @@ struct World {
     /// By runtime.
     latencies: [Arc<NodeLatencies>; 3],
     loads: Arc<[Load]>,
+    logging: Option<Arc<Logging>>,
     catalog: Arc<Catalog>,
+}
+
+impl World {
+    /// What pods use on a node with this kubelet: what they log depends on how it rotates.
+    fn loads_on(&self, kubelet: &KubeletConfig) -> Arc<[Load]> {
+        let Some(logging) = self.logging.as_deref() else { return Arc::clone(&self.loads) };
+        let logs = log_loads(logging, kubelet);
+        self.loads.iter().cloned().chain(logs).collect()
+    }
 }
 
 const RUNTIMES: [RuntimeName; 3] =
@@ -405,7 +429,8 @@ fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
         latencies: Arc::clone(&world.latencies[node.runtime as usize]),
         kubelet: Arc::clone(&node.kubelet),
         statics: Arc::clone(&node.statics),
-        loads: Arc::clone(&world.loads),
+        loads: world.loads_on(&node.kubelet),
+        logging: world.logging.clone(),
         catalog: Arc::clone(&world.catalog),
         shared_registry: spec.registry_bytes_per_s.is_some(),
     }

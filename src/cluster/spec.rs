@@ -49,6 +49,8 @@ pub struct Plan {
     pub warm: Vec<Obj>,
     /// What pods use: the metrics server scrapes it, kubelets feel it.
     pub usage: Vec<crate::event::usage::Load>,
+    /// Logs of pods, their agent and their store; none if the scenario tells of none.
+    pub logging: Option<Arc<crate::event::logs::Logging>>,
     /// Requests to Services.
     pub traffic: Vec<crate::traffic::RowSpec>,
     /// Said in the report: accepted but not modelled, with counts.
@@ -556,6 +558,8 @@ pub enum Whom {
     Component(Component),
     /// The image registry of this name; empty for all of them.
     Registry(Sym),
+    /// The store of logs.
+    LogStore,
     /// A static pod of the control plane, on some of its nodes.
     Process(StaticPod, Which),
     /// Every node of the control plane; of one that runs on no nodes, the control plane itself.
@@ -684,6 +688,8 @@ pub enum FaultKind {
     WatchLoss,
     /// An image registry does not answer.
     RegistryDown,
+    /// The store of logs takes nothing.
+    LogStoreDown,
     /// So many devices of an extended resource are unhealthy: pods that have them run on, the node
     /// offers fewer.
     DeviceFailure(Sym, u32),
@@ -832,6 +838,8 @@ pub enum Expect {
         /// Greatest cost.
         at_most_micro: u64,
     },
+    /// Logs are lost, or wait in the buffers of agents, up to these amounts.
+    Logs(ExpectLogs),
     /// So many warnings of admission whose text holds this.
     Warned {
         /// Part of the text.
@@ -839,6 +847,15 @@ pub enum Expect {
         /// Least number.
         at_least: u64,
     },
+}
+
+/// What is asserted of logs, bytes: what is not given, is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectLogs {
+    /// Most that may be lost.
+    pub lost: Option<u64>,
+    /// Most that may wait in the buffer of one node.
+    pub backlog: Option<u64>,
 }
 
 /// What is asserted of requests: what is not given, is not asked.

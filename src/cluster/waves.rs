@@ -255,6 +255,7 @@ impl Links {
             | FaultKind::Restart
             | FaultKind::WatchLoss
             | FaultKind::RegistryDown
+            | FaultKind::LogStoreDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::Terminate
             | FaultKind::Pause

@@ -4,6 +4,7 @@
 use super::cloud::{CloudCall, CloudEvent};
 use super::drivers::{Driver, Drivers};
 use super::lease::Leases;
+use super::logs::LogStore;
 use super::record::{Record, What};
 use super::traffic::Traffic;
 use super::usage::Usage;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub traffic: Traffic,
     /// Storage drivers.
     pub drivers: Drivers,
+    /// Where log agents ship to.
+    pub log_store: LogStore,
     /// True while somebody wants every hop recorded.
     pub tracing: bool,
     /// A bug planted on purpose.
@@ -95,6 +98,7 @@ impl Shared {
             usage: Usage::default(),
             traffic: Traffic::default(),
             drivers: Drivers::default(),
+            log_store: LogStore::default(),
             tracing: false,
             planted: None,
             shuffle: None,
@@ -282,6 +286,24 @@ impl Context<'_> {
     #[must_use]
     pub fn drivers(&self) -> &Drivers {
         &self.shared.drivers
+    }
+
+    /// Where log agents ship to.
+    #[must_use]
+    pub fn log_store(&self) -> LogStore {
+        self.shared.log_store
+    }
+
+    /// A log agent has started to run, or runs no longer; all agents hear of it if that changes
+    /// what each may ship.
+    pub fn log_agent(&mut self, more: bool) {
+        let store = &mut self.shared.log_store;
+        let before = store.share();
+        store.agents = if more { store.agents + 1 } else { store.agents.saturating_sub(1) };
+        if store.share() != before {
+            let now = self.now();
+            self.schedule(now, Event::LogStore);
+        }
     }
 
     /// A storage driver.

@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod context;
 pub mod drivers;
 pub mod lease;
+pub mod logs;
 pub mod record;
 pub mod traffic;
 pub mod usage;
@@ -151,6 +152,8 @@ pub enum Event {
     Proxy(ProxyEvent),
     /// Something that changes what requests come to.
     Traffic(TrafficEvent),
+    /// What an agent may ship to the store of logs has changed: all of them hear of it.
+    LogStore,
 }
 
 /// Events of a kube-proxy. A number that is not the last one given is void.
@@ -529,6 +532,8 @@ pub enum NodeEvent {
         /// Which disk of the node.
         disk: u32,
     },
+    /// The buffer of the log agent is full or empty, or the disk that it lies on is full.
+    LogBuffer,
 }
 
 /// Events of the image registry.

@@ -38,6 +38,17 @@ pub enum Course {
         /// Greatest amount.
         max: i64,
     },
+    /// Goes from an amount to another one at a steady rate, up or down, and stays there.
+    Fill {
+        /// First amount.
+        start: i64,
+        /// Change per minute.
+        per_minute: i64,
+        /// Last amount.
+        end: i64,
+    },
+    /// The log of a container, as large as it may be by then with its rotated files.
+    Log(super::logs::Rotation),
 }
 
 /// What the pods of one workload use of one thing.
@@ -100,6 +111,13 @@ impl Course {
             &Self::Growth { start, per_minute, max } => {
                 Self::Growth { start: times(start), per_minute: times(per_minute), max: times(max) }
             }
+            &Self::Fill { start, per_minute, end } => {
+                Self::Fill { start: times(start), per_minute: times(per_minute), end: times(end) }
+            }
+            Self::Log(log) => {
+                let bytes_per_s = num::round(num::float_u(log.bytes_per_s) * factor);
+                Self::Log(super::logs::Rotation { bytes_per_s: num::u64_of(bytes_per_s), ..*log })
+            }
         }
     }
 
@@ -118,18 +136,31 @@ impl Course {
                 Piece { until: steps.get(next).map(|s| s.0), ..flat(amount) }
             }
             &Self::Growth { start, per_minute, max } => {
-                let room = i128::from(max - start).max(0) * i128::from(MINUTE.0);
-                let slope = i128::from(per_minute.max(1));
-                let full = since + SimDuration(wide((room + slope - 1) / slope));
-                if at >= full {
-                    return flat(max);
-                }
-                let grown = i128::from(at.since(since).0) * slope / i128::from(MINUTE.0);
-                let amount = start + i64::try_from(grown).unwrap_or(i64::MAX - start);
-                Piece { amount, per_minute, until: Some(full) }
+                toward((start, per_minute.max(1), max), since, at)
             }
+            &Self::Fill { start, per_minute, end } => toward((start, per_minute, end), since, at),
+            Self::Log(log) => log.piece(since, at),
         }
     }
+}
+
+/// The piece at an instant of what goes from `start`, which it had `since`, to `end`.
+fn toward((start, per_minute, end): (i64, i64, i64), since: SimTime, at: SimTime) -> Piece {
+    let flat = |amount| Piece { amount, per_minute: 0, until: None };
+    let way = i128::from(end) - i128::from(start);
+    let slope = i128::from(per_minute).abs();
+    if slope == 0 || (way > 0) != (per_minute > 0) {
+        return flat(start);
+    }
+    let there = since + SimDuration(wide((way.abs() * i128::from(MINUTE.0) + slope - 1) / slope));
+    if at >= there {
+        return flat(end);
+    }
+    let gone = i128::from(at.since(since).0) * slope / i128::from(MINUTE.0);
+    let gone = i64::try_from(gone).unwrap_or(i64::MAX);
+    let amount =
+        if per_minute > 0 { start.saturating_add(gone) } else { start.saturating_sub(gone) };
+    Piece { amount, per_minute, until: Some(there) }
 }
 
 fn wide(n: i128) -> u64 {

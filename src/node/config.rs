@@ -132,6 +132,10 @@ pub struct KubeletConfig {
     pub image_fs: i64,
     /// What the node uses beside its pods.
     pub system: Resources,
+    /// `containerLogMaxSize`, bytes, and `containerLogMaxFiles`.
+    pub log_files: (u64, u32),
+    /// `containerLogMonitorInterval`.
+    pub log_interval: SimDuration,
 }
 
 impl Default for KubeletConfig {
@@ -154,6 +158,8 @@ impl Default for KubeletConfig {
             pids: 4_194_304,
             image_fs: 0,
             system: Resources::default(),
+            log_files: (10 << 20, 5),
+            log_interval: SimDuration::from_secs(10),
         }
     }
 }

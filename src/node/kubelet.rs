@@ -10,7 +10,7 @@ use super::runs::Runs;
 use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
-    NodeAgent, admission, configs, critical, ending, hooks, memory, mounts, pressure, probes,
+    NodeAgent, admission, configs, critical, ending, hooks, logs, memory, mounts, pressure, probes,
     pulls, restarts, shutdown, statics, status,
 };
 use crate::api::Pod;
@@ -208,6 +208,7 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::NoMemoryLeft => memory::none_left(node, cx),
         NodeEvent::Pressure => pressure::look(node, cx),
         NodeEvent::ImageGc => pressure::gc(node, cx),
+        NodeEvent::LogBuffer => logs::turned(node, cx),
         NodeEvent::TellStatus => node.tell_status(cx),
         NodeEvent::Relist => relist(node, cx),
         NodeEvent::Reconcile { pod } => reconcile(node, pod, cx),
@@ -516,5 +517,6 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
     mounts::resume(node, cx);
     statics::start(node, cx);
     pressure::forget(node, cx);
+    logs::changed(node, cx);
     node.arm_relist(cx);
 }

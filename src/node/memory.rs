@@ -13,7 +13,7 @@ use crate::api::pod::{Pod, Qos};
 use crate::api::{Kind, Name};
 use crate::engine::intern::Known;
 use crate::engine::{SimTime, Sym, num};
-use crate::event::usage::{Load, Part, first_above};
+use crate::event::usage::{Course, Load, Part, first_above};
 use crate::event::{Context, NodeEvent};
 use smallvec::SmallVec;
 
@@ -23,9 +23,16 @@ static SYSTEM_OOM: Known = Known::new("SystemOOM");
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Use {
     /// Row in the plan's list of loads.
-    load: u16,
+    pub(super) load: u16,
     pub(super) container: u16,
     pub(super) of: Signal,
+}
+
+impl Use {
+    /// How it goes.
+    pub(super) fn course(self, loads: &[Load]) -> Option<&Course> {
+        loads.get(usize::from(self.load)).map(|load| &load.course)
+    }
 }
 
 /// What a load is for a kubelet, if anything.
@@ -43,7 +50,7 @@ fn felt(load: &Load) -> Option<Signal> {
 
 /// Notes what the scenario says of a pod that was just admitted.
 pub(super) fn meter(node: &mut NodeAgent, id: u32, pod: &Pod) {
-    if node.setup.loads.is_empty() {
+    if node.setup.loads.is_empty() && node.setup.logging.is_none() {
         return;
     }
     let n = pod.spec.init_containers.len();
@@ -59,6 +66,9 @@ pub(super) fn meter(node: &mut NodeAgent, id: u32, pod: &Pod) {
         let short = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
         uses.push(Use { load: short(row), container: short(container), of });
     }
+    let writes = |u: &Use| matches!(u.course(&node.setup.loads), Some(Course::Log(_)));
+    let writes = uses.iter().any(writes);
+    super::logs::meter(node, pod, writes);
     if !uses.is_empty()
         && let Some(worker) = node.workers.get_mut(id)
     {
@@ -80,7 +90,7 @@ pub(super) fn parts<'n>(
         if u.of != of || container.is_some_and(|c| c != i) {
             return None;
         }
-        let course = &loads.get(usize::from(u.load))?.course;
+        let course = u.course(loads)?;
         match worker.runs.get(i)?.state() {
             RunState::Running(since) => Some(Part { course, since, frozen: None }),
             // What was written stays until the pod is cleaned up.
@@ -92,10 +102,11 @@ pub(super) fn parts<'n>(
     })
 }
 
-/// The parts of all pods of a node.
+/// The parts of all pods of a node, and on its disk the buffer of the log agent.
 pub(super) fn all_parts(node: &NodeAgent, of: Signal) -> Vec<Part<'_>> {
     let loads = &node.setup.loads;
-    node.workers.active().flat_map(|w| parts(loads, w, of, None)).collect()
+    let buffer = super::logs::buffer(node).filter(|_| of == Signal::NodeFs);
+    node.workers.active().flat_map(|w| parts(loads, w, of, None)).chain(buffer).collect()
 }
 
 /// What a pod uses, thousandths.

@@ -13,6 +13,7 @@ mod fakelet;
 mod hooks;
 mod images;
 mod kubelet;
+mod logs;
 mod memory;
 mod mounts;
 mod overslept;
@@ -42,11 +43,14 @@ use crate::api::{Kind, LabelSet, Lease, Meta, Name, Obj, Pod, PodSpec, Uid};
 use crate::client::{Correlator, RateLimiter};
 use crate::engine::{Dist, Grid, Purpose, SimDuration, SimTime, Sym, Tabled};
 use crate::event::lease::Beat;
+use crate::event::logs::Logging;
 use crate::event::usage::Load;
 use crate::event::{Address, Canary, Context, Driver, Event, NodeEvent, Role, What};
 pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
+use logs::Logs;
+pub use logs::loads as log_loads;
 use mounts::Disks;
 use pressure::{Pressure, Short};
 use pulls::Pulls;
@@ -106,6 +110,8 @@ pub struct Setup {
     pub kubelet: Arc<KubeletConfig>,
     /// What pods use.
     pub loads: Arc<[Load]>,
+    /// Logs of pods, if the scenario tells of any.
+    pub logging: Option<Arc<Logging>>,
     /// What lies in its manifest directory: pods under their own names, without the node's.
     pub statics: Arc<[Arc<Pod>]>,
     /// What is known of images.
@@ -151,6 +157,8 @@ pub struct NodeAgent {
     metered: bool,
     /// The eviction manager, once there is something for it to see.
     pressure: Option<Box<Pressure>>,
+    /// Logs of its containers, once there are any.
+    logs: Option<Box<Logs>>,
     /// A report of what has changed about the node is on its way.
     status_armed: bool,
     /// The node goes down.
@@ -198,6 +206,7 @@ impl NodeAgent {
             next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
             metered: false,
             pressure: None,
+            logs: None,
             status_armed: false,
             shutdown: None,
             slow: 1,
@@ -373,10 +382,11 @@ impl NodeAgent {
         }
         self.machine = Machine::Down;
         self.incarnation += 1;
+        logs::crash(self, cx);
         self.workers = Workers::default();
         self.disks = None;
         self.pressure = None;
-        self.metered = false;
+        self.metered = self.logs.is_some();
         self.shutdown = None;
         pulls::crash(self, cx);
         cx.strikes_node(self.index);

@@ -2,7 +2,7 @@
 //! when it goes on, and whoever waits for that instant has to know.
 
 use super::NodeAgent;
-use super::{pressure, pulls};
+use super::{logs, pressure, pulls};
 use crate::engine::SimTime;
 use crate::event::NodeEvent;
 
@@ -16,6 +16,8 @@ impl NodeAgent {
             if let Some(rare) = rare.filter(|r| r.wake == Some(was)) {
                 rare.wake = Some(at);
             }
+        } else if event == NodeEvent::LogBuffer {
+            logs::overslept(self, was, (at, seq));
         } else {
             pressure::overslept(self, event, was, (at, seq));
         }

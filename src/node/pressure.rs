@@ -9,7 +9,7 @@ use super::ending::{End, over, terminate};
 use super::kubelet::event;
 use super::memory::{all_parts, node_ref, parts, runs_out, used, used_by, whole};
 use super::worker::Worker;
-use super::{NodeAgent, images};
+use super::{NodeAgent, images, logs};
 use crate::api::kevent::Text;
 use crate::api::pod::{ConditionType, Truth};
 use crate::api::quantity::Quantity;
@@ -109,7 +109,7 @@ impl NodeAgent {
 
 /// What the node has of a resource, less what it uses itself, in whole units; none if it is not
 /// known.
-fn room(node: &NodeAgent, signal: Signal) -> Option<i64> {
+pub(super) fn room(node: &NodeAgent, signal: Signal) -> Option<i64> {
     let (config, capacity) = (&node.setup.kubelet, &node.setup.capacity);
     let own_images = config.image_fs > 0;
     match signal {
@@ -143,12 +143,15 @@ fn counted(node: &NodeAgent, signal: Signal) -> Option<Signal> {
     }
 }
 
+/// What is used now, in whole units.
+pub(super) fn all_used(node: &NodeAgent, of: Signal, now: SimTime) -> i64 {
+    whole(all_parts(node, of).iter().map(|part| part.at(now)).sum())
+}
+
 /// What is available now, in whole units.
 fn available(node: &NodeAgent, signal: Signal, now: SimTime) -> Option<i64> {
     let room = room(node, signal)?;
-    let used = counted(node, signal)
-        .map_or(0, |of| all_parts(node, of).iter().map(|part| part.at(now)).sum::<i64>());
-    Some(room - whole(used))
+    Some(room - counted(node, signal).map_or(0, |of| all_used(node, of, now)))
 }
 
 /// A look that the machine has slept through comes later.
@@ -183,6 +186,7 @@ pub(super) fn to_fill(node: &NodeAgent, percent: u32, now: SimTime) -> i64 {
 /// Usage on the node has changed: the next look, and the end of all memory, are reckoned anew.
 pub(super) fn changed(node: &mut NodeAgent, cx: &mut Context<'_>) {
     if node.metered {
+        logs::changed(node, cx);
         rearm(node, cx);
     }
 }
@@ -190,6 +194,7 @@ pub(super) fn changed(node: &mut NodeAgent, cx: &mut Context<'_>) {
 /// Images have come: where the size of the disk is known, that may be too much.
 pub(super) fn disk_changed(node: &mut NodeAgent, cx: &mut Context<'_>) {
     if capacity(node, Signal::ImageFs) > 0 {
+        logs::changed(node, cx);
         rearm(node, cx);
     }
 }
@@ -356,16 +361,28 @@ fn arm_at(node: &mut NodeAgent, at: SimTime, cx: &mut Context<'_>) {
     state(node, cx).armed = Some((at, seq));
 }
 
-/// Which thresholds are met. One that was met stays so until its minimum has been reclaimed, too.
+/// Which thresholds are met.
 fn thresholds_met(node: &NodeAgent, now: SimTime) -> SmallVec<[bool; 3]> {
-    let was = node.pressure.as_ref().map(|p| &p.met);
-    let each = node.setup.kubelet.thresholds.iter().enumerate().map(|(row, t)| {
-        let whole = capacity(node, t.signal);
-        let held = was.is_some_and(|m| m[row].is_some());
-        let more = if held { t.reclaim.of(whole) } else { 0 };
-        available(node, t.signal, now).is_some_and(|left| left < t.level.of(whole) + more)
-    });
-    each.collect()
+    let rows = 0..node.setup.kubelet.thresholds.len();
+    rows.map(|row| lacking(node, row, now).is_some()).collect()
+}
+
+/// How much is missing until a threshold is not met; none if it is not. One that was met stays so
+/// until its minimum has been reclaimed, too.
+fn lacking(node: &NodeAgent, row: usize, now: SimTime) -> Option<i64> {
+    let t = &node.setup.kubelet.thresholds[row];
+    let whole = capacity(node, t.signal);
+    let held = node.pressure.as_ref().is_some_and(|p| p.met[row].is_some());
+    let more = if held { t.reclaim.of(whole) } else { 0 };
+    let wanted = t.level.of(whole) + more;
+    available(node, t.signal, now).filter(|left| *left < wanted).map(|left| wanted - left)
+}
+
+/// How much of the disk that pods use is missing until no threshold is met; none if none is.
+fn lacking_disk(node: &NodeAgent, now: SimTime) -> Option<i64> {
+    let rows = node.setup.kubelet.thresholds.iter().enumerate();
+    let disk = rows.filter(|(_, t)| counted(node, t.signal) == Some(Signal::NodeFs));
+    disk.filter_map(|(row, _)| lacking(node, row, now)).max()
 }
 
 /// Remembers since when thresholds are met, and turns the node's conditions: on at once, off when
@@ -373,6 +390,7 @@ fn thresholds_met(node: &NodeAgent, now: SimTime) -> SmallVec<[bool; 3]> {
 fn observe(node: &mut NodeAgent, met: &[bool], cx: &mut Context<'_>) {
     let now = cx.now();
     let setup = std::sync::Arc::clone(&node.setup);
+    let disk = lacking_disk(node, now);
     let state = state(node, cx);
     for ((since, is), threshold) in state.met.iter_mut().zip(met).zip(&setup.kubelet.thresholds) {
         *since = if *is { since.or(Some(now)) } else { None };
@@ -381,10 +399,12 @@ fn observe(node: &mut NodeAgent, met: &[bool], cx: &mut Context<'_>) {
         }
     }
     let is = state.seen.map(|seen| seen.is_some_and(|s| now.since(s) < setup.kubelet.transition));
-    if is != state.conditions {
-        state.conditions = is;
+    let was = std::mem::replace(&mut state.conditions, is);
+    if is != was {
         node.arm_status(cx);
     }
+    let disk_turns = is[Short::Disk as usize] && !was[Short::Disk as usize];
+    logs::pressed(node, disk, disk_turns, now);
 }
 
 /// Pods above their own limits of local storage are evicted, all of them.
@@ -442,6 +462,9 @@ fn reclaim(node: &mut NodeAgent, met: &[bool], cx: &mut Context<'_>) {
         };
         let message = message(node, worker, &threshold, now);
         if evict(node, id, &message, grace, cx) {
+            if Short::of(threshold.signal) == Short::Disk {
+                logs::evicted(node);
+            }
             return;
         }
     }

@@ -114,6 +114,15 @@ impl Run {
         }
     }
 
+    /// When the present run started, and when it ended if it has; none before the first one.
+    pub(super) fn spell(&self) -> Option<(SimTime, Option<SimTime>)> {
+        match self.state() {
+            RunState::Created => None,
+            RunState::Running(since) => Some((since, None)),
+            RunState::Exited(since, end, _) => Some((since, Some(end))),
+        }
+    }
+
     /// The present run comes to this state.
     pub(super) fn set_state(&mut self, state: RunState) {
         match state {

@@ -56,6 +56,7 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
             let expected = "every Service with a selector has a ready endpoint";
             standing::judge(&metrics.standing.services, expected)
         }
+        Expect::Logs(wanted) => super::logs::judge(&metrics.logs, wanted),
         Expect::PendingTotal(most) => service::pending(metrics, *most),
         Expect::LostWork(most) => service::lost(metrics, *most),
         Expect::PendingAtEnd(most) => {

@@ -72,6 +72,7 @@ impl FaultRow {
             | Whom::Count(_)
             | Whom::Component(_)
             | Whom::Registry(_)
+            | Whom::LogStore
             | Whom::Process(..)
             | Whom::ControlPlane
             | Whom::All
@@ -85,6 +86,7 @@ impl FaultRow {
                 _ if matches!(fault.what, FaultKind::Overload(_)) => "kube-apiserver",
                 Whom::Component(component) => component.name(),
                 Whom::Registry(_) => "image registry",
+                Whom::LogStore => "log store",
                 Whom::Process(process, _) => process.name(),
                 Whom::Names(_)
                 | Whom::Zone(_)

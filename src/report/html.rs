@@ -1,5 +1,6 @@
 //! `report.html`: one page with everything in it, in light and dark, that loads nothing.
 
+use super::logs::size;
 use super::plots::picture::Picture;
 use super::plots::svg::{escape, svg};
 use super::summary::Summary;
@@ -25,6 +26,7 @@ pub fn page(summary: &Summary, pictures: &[(&'static str, Picture)]) -> String {
     }
     faults(&mut out, summary);
     workloads(&mut out, summary);
+    logs(&mut out, summary);
     requests(&mut out, summary);
     not_modelled(&mut out, summary);
     out.push_str("</main>\n</body>\n</html>\n");
@@ -121,6 +123,25 @@ fn faults(out: &mut String, summary: &Summary) {
         "all replicas back after",
     ];
     table(out, &head, &rows);
+}
+
+fn logs(out: &mut String, summary: &Summary) {
+    let Some(logs) = &summary.logs else { return };
+    tag(out, "h2", "Logs");
+    let row = |what: &str, n: u64| vec![what.to_owned(), size(n)];
+    let mut rows = vec![row("written", logs.written_bytes), row("shipped", logs.shipped_bytes)];
+    rows.extend(logs.causes().iter().map(|(why, n)| row(&format!("lost: {why}"), *n)));
+    rows.push(row("in buffers at the end", logs.buffered_bytes));
+    rows.push(row("unread at the end", logs.unread_bytes));
+    rows.push(row("most in the buffer of one node", logs.peak_backlog_bytes));
+    table(out, &["logs", "amount"], &rows);
+    if logs.disk_pressure.is_empty() {
+        return;
+    }
+    let pressed = logs.disk_pressure.iter();
+    let rows: Vec<Vec<String>> =
+        pressed.map(|p| vec![p.node.clone(), span(p.at_s), p.evicted.to_string()]).collect();
+    table(out, &["short of disk for its logs", "first at", "pods evicted"], &rows);
 }
 
 fn workloads(out: &mut String, summary: &Summary) {

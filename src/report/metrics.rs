@@ -27,6 +27,7 @@ use crate::cluster::spec::{Agent, EventMatch, Expect, FaultKind, Plan, Scheduler
 use crate::cluster::{HELD, NETWORK};
 use crate::control_plane::cloud::config::Group;
 use crate::engine::{SimTime, Sym, num};
+use crate::event::logs::Tally as LogTally;
 use crate::event::traffic::Flow;
 use crate::event::{Record, What};
 use crate::session::Observer;
@@ -63,6 +64,8 @@ pub struct Metrics {
     pub refusals: Refusals,
     /// Requests to Services.
     pub traffic: super::traffic::Table,
+    /// Logs of containers.
+    pub logs: super::logs::Table,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -142,6 +145,7 @@ impl Metrics {
             workloads: WorkloadTable::default(),
             requests: Requests::default(),
             traffic: super::traffic::Table::new(&plan.traffic),
+            logs: super::logs::Table::default(),
             refusals: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
@@ -656,6 +660,10 @@ impl Observer for Metrics {
 
     fn flow(&mut self, now: SimTime, row: u32, flow: &Flow) {
         self.traffic.flow(now, row, flow);
+    }
+
+    fn logs(&mut self, node: Sym, tally: &LogTally) {
+        self.logs.node(node, tally);
     }
 
     fn end(&mut self, now: SimTime, versions: &Versions) {

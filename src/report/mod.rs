@@ -16,6 +16,7 @@ mod export_storage;
 pub mod faults;
 pub mod fits;
 pub mod html;
+pub mod logs;
 pub mod metrics;
 pub mod nodes;
 pub mod plots;

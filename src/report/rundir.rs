@@ -89,6 +89,9 @@ impl RunDir {
         if !metrics.traffic.rows.is_empty() {
             self.write("traffic.csv", &metrics.traffic.csv())?;
         }
+        if !metrics.logs.rows.is_empty() {
+            self.write("logs.csv", &metrics.logs.csv())?;
+        }
         self.write("summary.json", &pretty(&summary)?)?;
         let inputs = self.inputs(&facts.inputs)?;
         let run = json!({

@@ -54,6 +54,9 @@ pub struct Summary {
     pub traffic: Vec<super::traffic::TrafficSummary>,
     /// Claims and Services at the end.
     pub standing: super::standing::Standing,
+    /// Logs of containers; none without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<super::logs::LogSummary>,
     /// Pods without a node at the end, by the scheduler's message.
     pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
@@ -272,6 +275,7 @@ impl Summary {
             batch: metrics.workloads.rows.iter().filter(|w| !w.serves()).map(batch).collect(),
             traffic: metrics.traffic.summary(),
             standing: metrics.standing.clone(),
+            logs: metrics.logs.summary(),
             unscheduled: metrics
                 .unscheduled
                 .iter()
@@ -378,6 +382,7 @@ const fn unborn(what: FaultKind) -> Option<&'static str> {
         FaultKind::Upgrade(_) => Some("upgrade of nodes"),
         FaultKind::Restart
         | FaultKind::RegistryDown
+        | FaultKind::LogStoreDown
         | FaultKind::Terminate
         | FaultKind::Pause
         | FaultKind::SlowDisk(_)
@@ -422,6 +427,7 @@ fn fault_words(metrics: &Metrics, row: &FaultRow) -> String {
             format!("{n} x {resource} unhealthy on {nodes} nodes")
         }
         (FaultKind::RegistryDown, _) => "Image registry down".to_owned(),
+        (FaultKind::LogStoreDown, _) => "Log store down".to_owned(),
         (FaultKind::Terminate, _) => format!("{} told to stop", row.component),
         (FaultKind::Pause, _) => format!("{} paused", row.component),
         (FaultKind::SlowDisk(factor), _) => format!("Disk of etcd {factor} times as slow"),

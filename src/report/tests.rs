@@ -110,6 +110,7 @@ fn plan(nodes: u32) -> Plan {
         pins: Vec::new(),
         warm: Vec::new(),
         usage: Vec::new(),
+        logging: None,
         traffic: Vec::new(),
         not_modelled: vec![("spec.template.spec.dnsPolicy".into(), 3)],
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// A fault; exactly one of `crash`, `shutdown`, `kubeletStop`, `kubeletCrash`, `restart`,
-/// `terminate`, `pause`, `watchLoss`, `kubeletWatchLoss`, `deviceFailure`, `registryDown`, `slowDisk`, `loseLog`,
+/// `terminate`, `pause`, `watchLoss`, `kubeletWatchLoss`, `deviceFailure`, `registryDown`, `logStoreDown`, `slowDisk`, `loseLog`,
 /// `spaceAlarm`, `blackout`, `partition`, `freeze`, `network`, `slowNode`, `diskFull`, `interrupt` and
 /// `upgrade` is given, and one of `at` and `after`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -59,6 +59,8 @@ pub struct Fault {
     pub device_failure: Option<DeviceFailure>,
     /// An image registry does not answer: its host, or `all`.
     pub registry_down: Option<String>,
+    /// The store of logs takes nothing. Needs `logging`.
+    pub log_store_down: Option<bool>,
     /// Nothing passes between two sets of nodes.
     pub partition: Option<Partition>,
     /// Machines stand still, and go on after `for` as if nothing had been.

@@ -63,6 +63,11 @@ pub(crate) fn expect(
     if let Some(event) = &from.event {
         all.push(self::event(event, &at.key("event"), report));
     }
+    all.extend(
+        from.logs
+            .as_ref()
+            .map(|logs| Expect::Logs(super::logging::expect(logs, known, &at.key("logs"), report))),
+    );
     all.extend(from.cost.as_ref().and_then(|c| cost(c, &at.key("cost"), report)));
     if all.len() > 1 {
         report.error(at, "more than one assertion in one item", "give each a dash of its own");
@@ -70,7 +75,7 @@ pub(crate) fn expect(
         report.error(
             at,
             "asserts nothing",
-            "possible here: converged, claimsBound, servicesReady, available, downtime, shortReplicas, recovery, requests, cost, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
+            "possible here: converged, claimsBound, servicesReady, available, downtime, shortReplicas, recovery, requests, logs, cost, pendingTotal, lostWork, pendingAtEnd, bound, evicted, pendingAtMost, restarts, refused, warned, event",
         );
     }
     all.pop()

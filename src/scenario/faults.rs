@@ -92,6 +92,7 @@ fn strikes(
         .chain(from.device_failure.as_ref().map(|_| "deviceFailure"))
         .chain(from.registry_down.as_ref().map(|_| "registryDown"))
         .chain(from.overload.as_ref().map(|_| "overload"))
+        .chain(from.log_store_down.map(|_| "logStoreDown"))
         .chain(planes::given(from))
         .chain(ailments::given(from))
         .collect();
@@ -128,9 +129,8 @@ fn strikes(
         let n = failure.devices.unwrap_or(1);
         return Some((FaultKind::DeviceFailure(resource, n), whom));
     }
-    if let Some(host) = &from.registry_down {
-        let host = if host == "all" { "" } else { host.as_str() };
-        return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
+    if let Some(outside) = outside(from, known, at, report) {
+        return Some(outside);
     }
     if let Some(flood) = &from.overload {
         let crowd = planes::crowd(flood, &at.key("overload"), report);
@@ -144,10 +144,31 @@ fn strikes(
     }
     let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
                 terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
-                registryDown:, overload:, slowDisk:, loseLog:, spaceAlarm:, blackout:, partition:, freeze:, \
-                network:, slowNode:, diskFull:, interrupt:, upgrade:";
+                registryDown:, logStoreDown:, overload:, slowDisk:, loseLog:, spaceAlarm:, \
+                blackout:, partition:, freeze:, network:, slowNode:, diskFull:, interrupt:, upgrade:";
     report.error(at, "says not what happens", hint);
     None
+}
+
+/// What nodes need from outside the cluster does not answer: a registry, the store of logs.
+fn outside(
+    from: &file::Fault,
+    known: &Known,
+    at: &Place,
+    report: &mut Report,
+) -> Option<(FaultKind, Whom)> {
+    if let Some(host) = &from.registry_down {
+        let host = if host == "all" { "" } else { host.as_str() };
+        return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
+    }
+    let (down, place) = (from.log_store_down?, at.key("logStoreDown"));
+    if !down {
+        report.error(&place, "a fault that does nothing", "write true, or leave the fault out");
+    } else if !known.has_logging {
+        let hint = "write a section logging: with sources: and agent:";
+        report.error(&place, "there is no store of logs", hint);
+    }
+    Some((FaultKind::LogStoreDown, Whom::LogStore))
 }
 
 pub(super) fn whom(

@@ -62,6 +62,8 @@ pub struct ScenarioFile {
     /// What pods use, as a metrics server scrapes it for autoscalers.
     #[serde(default)]
     pub usage: Vec<super::usage::Usage>,
+    /// Logs of pods, the agent that ships them, and where to.
+    pub logging: Option<super::logging::LoggingSection>,
     /// Requests to Services.
     #[serde(default)]
     pub traffic: Vec<super::traffic::Traffic>,
@@ -783,6 +785,8 @@ pub struct Expect {
     pub recovery: Option<ExpectRecovery>,
     /// Requests of a row of traffic.
     pub requests: Option<super::traffic::ExpectRequests>,
+    /// Logs that are lost, or wait in the buffers of agents.
+    pub logs: Option<super::logging::ExpectLogsSection>,
     /// The machines of the cloud cost at most so much.
     pub cost: Option<super::cloud::ExpectCost>,
     /// Pods wait for nodes for at most so long, all waits added.

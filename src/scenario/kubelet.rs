@@ -63,6 +63,13 @@ pub struct Kubelet {
     /// What the node uses beside its pods: `memory`, `ephemeral-storage`; nothing by default.
     #[serde(default)]
     pub system_usage: BTreeMap<String, Quantity>,
+    /// Size from which on the log of a container is rotated; 10Mi by default.
+    pub container_log_max_size: Option<Quantity>,
+    /// Files of a container's log, the one in use among them; 5 by default.
+    #[schemars(range(min = 2))]
+    pub container_log_max_files: Option<u32>,
+    /// How often it is looked whether logs have to be rotated; 10s by default.
+    pub container_log_monitor_interval: Option<Span>,
 }
 
 /// Reads one section.
@@ -180,6 +187,11 @@ pub(crate) fn config(from: &Kubelet, at: &Place, report: &mut Report) -> Kubelet
         &from.shutdown_grace_period_critical_pods,
         SimDuration::ZERO,
     );
+    let log_interval = span(
+        "containerLogMonitorInterval",
+        &from.container_log_monitor_interval,
+        default.log_interval,
+    );
     if critical > whole {
         let place = at.key("shutdownGracePeriodCriticalPods");
         r.report.error(&place, "is longer than shutdownGracePeriod", "it is a part of it");
@@ -211,7 +223,42 @@ pub(crate) fn config(from: &Kubelet, at: &Place, report: &mut Report) -> Kubelet
         pids,
         image_fs,
         system: r.amounts("systemUsage", &from.system_usage),
+        log_files: log_files(from, at, r.report),
+        log_interval: interval(log_interval, at, r.report),
     }
+}
+
+/// Size and number of the files of a container's log (source: `container_log_manager.go`
+/// `NewContainerLogManager`, which takes no fewer than two).
+fn log_files(from: &Kubelet, at: &Place, report: &mut Report) -> (u64, u32) {
+    let (mut size, mut files) = KubeletConfig::default().log_files;
+    if let Some(text) = &from.container_log_max_size {
+        let place = at.key("containerLogMaxSize");
+        let amount = report.take(&place, value::amount(&text.0), QUANTITY_HINT);
+        size = amount.map_or(size, |a| u64::try_from(a.value()).unwrap_or(0));
+        if size == 0 {
+            report.error(&place, "a log of no size", "write 10Mi");
+        }
+    }
+    if let Some(number) = from.container_log_max_files {
+        files = number;
+        if number < 2 {
+            let hint = "write 2 or more: the kubelet does not start with fewer";
+            report.error(&at.key("containerLogMaxFiles"), format!("{number} files"), hint);
+        }
+    }
+    (size, files)
+}
+
+/// The kubelet looks no more often than every three seconds (source:
+/// `apis/config/validation/validation.go`).
+fn interval(interval: SimDuration, at: &Place, report: &mut Report) -> SimDuration {
+    const LEAST: SimDuration = SimDuration::from_secs(3);
+    if interval < LEAST {
+        let place = at.key("containerLogMonitorInterval");
+        report.error(&place, format!("{interval} is too short"), "write 3s or more");
+    }
+    interval
 }
 
 /// Pulls at one time. More than one need `serializeImagePulls: false` (source:

@@ -23,6 +23,7 @@ mod expect;
 mod faults;
 pub mod images;
 pub mod kubelet;
+pub mod logging;
 mod machines;
 mod names;
 mod objects;

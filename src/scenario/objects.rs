@@ -92,6 +92,8 @@ pub(crate) struct Known {
     pub(crate) nodes: Vec<NodeSpec>,
     /// Requests are sent to Services.
     pub(crate) has_traffic: bool,
+    /// Pods write logs.
+    pub(crate) has_logging: bool,
     /// Names of the nodes that run the control plane.
     pub(crate) control_plane: Vec<Sym>,
     node_names: BTreeSet<&'static str>,

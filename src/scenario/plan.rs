@@ -9,8 +9,8 @@ use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
 use super::{
-    ailments, expect, faults, machines, names, outages, planes, pools, scheduler, steps, traffic,
-    usage,
+    ailments, expect, faults, logging, machines, names, outages, planes, pools, scheduler, steps,
+    traffic, usage,
 };
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
@@ -55,6 +55,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     let mut known = Known::default();
     known.has_traffic = !file.traffic.is_empty();
+    known.has_logging = file.logging.is_some();
     let clouds = nodes(file, &latency, &mut known, files, report);
     let objects = objects::read(file, known, files, report);
     let known = &objects.known;
@@ -88,6 +89,10 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         expect: each(&file.expect, "expect", |e, at| expect::expect(e, known, at, report)),
         pins: each(&file.pin, "pin", |p, at| Some(expect::pin(p, known, at, report))),
         warm: objects.warm.clone(),
+        logging: file
+            .logging
+            .as_ref()
+            .map(|l| Arc::new(logging::logging(l, known, &top("logging"), report))),
         traffic: Vec::new(),
         not_modelled: not_modelled(&objects, shares),
         cluster: cluster(file, latency, known, report),

@@ -143,6 +143,9 @@ impl Session {
         }
         let (now, versions) = (self.now(), &self.cluster.shared().versions);
         for observer in observers.iter_mut() {
+            for (node, tally) in self.cluster.log_tallies(now) {
+                observer.logs(node, &tally);
+            }
             observer.end(now, versions);
         }
     }

@@ -1,8 +1,9 @@
 //! Observers see every record and may read the table of versions. They cannot change a run.
 
 use crate::api::versions::Versions;
-use crate::engine::SimTime;
+use crate::engine::{SimTime, Sym};
 use crate::event::Record;
+use crate::event::logs::Tally;
 use crate::event::traffic::Flow;
 
 /// Somebody who watches a run: metrics, timeline, recorder, checker.
@@ -13,6 +14,11 @@ pub trait Observer {
     /// What the requests of a row of traffic come to from now on.
     fn flow(&mut self, now: SimTime, row: u32, flow: &Flow) {
         let _: (SimTime, u32, &Flow) = (now, row, flow);
+    }
+
+    /// What became of the logs of a node, told before the end; nothing is told without logs.
+    fn logs(&mut self, node: Sym, tally: &Tally) {
+        let _: (Sym, &Tally) = (node, tally);
     }
 
     /// The run has ended at this instant.

@@ -105,7 +105,8 @@ fn event_words(event: Event) -> &'static str {
         | Event::Traffic(_)
         | Event::Trouble(_)
         | Event::Cloud(_)
-        | Event::Autoscaler(_) => "event",
+        | Event::Autoscaler(_)
+        | Event::LogStore => "event",
     }
 }
 

@@ -14,6 +14,7 @@ mod golden_objects;
 mod golden_read;
 mod heartbeats;
 mod kubelet;
+mod logs;
 mod manifests;
 mod often_wrong;
 mod outages;

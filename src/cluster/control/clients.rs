@@ -290,7 +290,8 @@ impl Cluster {
             | Event::Traffic(_)
             | Event::Trouble(_)
             | Event::Cloud(_)
-            | Event::Autoscaler(_) => return None,
+            | Event::Autoscaler(_)
+            | Event::LogStore => return None,
         };
         control.paused(component).then(|| self.resumes(component))
     }

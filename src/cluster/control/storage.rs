@@ -39,6 +39,7 @@ impl From<FaultKind> for Suffers {
             | FaultKind::NodeCrash
             | FaultKind::Shutdown
             | FaultKind::RegistryDown
+            | FaultKind::LogStoreDown
             | FaultKind::DeviceFailure(..)
             | FaultKind::KubeletStop
             | FaultKind::Blackout(_)
@@ -215,6 +216,7 @@ impl Cluster {
             | Whom::Count(_)
             | Whom::Component(_)
             | Whom::Registry(_)
+            | Whom::LogStore
             | Whom::Process(..)
             | Whom::Share(..)
             | Whom::Between(_) => Vec::new(),

@@ -96,6 +96,7 @@ fn slim(plan: &Plan, seed: u64) -> Plan {
         cluster: plan.cluster.clone(),
         expect: plan.expect.clone(),
         usage: Vec::new(),
+        logging: None,
         traffic: Vec::new(),
         not_modelled: Vec::new(),
         steps: Vec::new(),

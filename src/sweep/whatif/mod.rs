@@ -57,6 +57,7 @@ const fn whatever_happens(expect: &Expect) -> bool {
         | Expect::PendingAtMost(_) => true,
         Expect::Bound(_)
         | Expect::Requests(_)
+        | Expect::Logs(_)
         | Expect::Cost { .. }
         | Expect::Evicted { .. }
         | Expect::Restarts(_)

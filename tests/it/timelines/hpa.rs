@@ -66,7 +66,7 @@ fn requests_move_an_autoscaler_as_the_recorded_load_did() {
         (
             "traffic",
             r#"[{"name": "load", "to": "service/exp10/web", "from": "outside", "request": {"cpu": "10ms", "latency": "10ms"},
-            "rate": {"series": [{"at": "0s", "value": 10}, {"at": "79.5s", "value": 90}, {"at": "199.5s", "value": 6}]}}]"#,
+            "rate": {"series": [{"at": "0s", "perSecond": 10}, {"at": "79.5s", "perSecond": 90}, {"at": "199.5s", "perSecond": 6}]}}]"#,
         ),
     ];
     let plan = plan_with("timelines/10-hpa", &sets).expect("a plan");
