@@ -36,6 +36,8 @@ fn cost(metrics: &Metrics, pool: Option<&str>, at_most: u64) -> Verdict {
     verdict(spent <= most, format!("{whose} cost at most {}", money(most)), money(spent))
 }
 
+const SERVED: &str = "every Service with a selector has a ready endpoint";
+
 fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
     match expect {
         Expect::Converged => converged(metrics),
@@ -52,10 +54,7 @@ fn one(expect: &Expect, metrics: &Metrics) -> Verdict {
         Expect::Recovery(bounds) => service::recovery(metrics, bounds),
         Expect::Requests(wanted) => super::traffic::judge(&metrics.traffic, wanted),
         Expect::ClaimsBound => standing::judge(&metrics.standing.claims, "every claim bound"),
-        Expect::ServicesReady => {
-            let expected = "every Service with a selector has a ready endpoint";
-            standing::judge(&metrics.standing.services, expected)
-        }
+        Expect::ServicesReady => standing::judge(&metrics.standing.services, SERVED),
         Expect::Logs(wanted) => super::logs::judge(&metrics.logs, wanted),
         Expect::PendingTotal(most) => service::pending(metrics, *most),
         Expect::LostWork(most) => service::lost(metrics, *most),

@@ -24,7 +24,7 @@ pub struct Share {
 /// Claims and Services at the end of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// PersistentVolumeClaims; without: those that are not `Bound`.
+    /// `PersistentVolumeClaim`s; without: those that are not `Bound`.
     pub claims: Share,
     /// Services with a selector; without: those without a ready endpoint.
     pub services: Share,

@@ -132,10 +132,6 @@ fn strikes(
     if let Some(outside) = outside(from, known, at, report) {
         return Some(outside);
     }
-    if let Some(flood) = &from.overload {
-        let crowd = planes::crowd(flood, &at.key("overload"), report);
-        return Some((FaultKind::Overload(crowd), Whom::ControlPlane));
-    }
     if ailments::given(from).next().is_some() {
         return ailments::strikes(from, known, at, report);
     }
@@ -150,7 +146,8 @@ fn strikes(
     None
 }
 
-/// What nodes need from outside the cluster does not answer: a registry, the store of logs.
+/// What comes from outside the cluster: a registry or the store of logs that does not answer, clients
+/// that ask for too much.
 fn outside(
     from: &file::Fault,
     known: &Known,
@@ -160,6 +157,10 @@ fn outside(
     if let Some(host) = &from.registry_down {
         let host = if host == "all" { "" } else { host.as_str() };
         return Some((FaultKind::RegistryDown, Whom::Registry(Sym::new(host))));
+    }
+    if let Some(flood) = &from.overload {
+        let crowd = planes::crowd(flood, &at.key("overload"), report);
+        return Some((FaultKind::Overload(crowd), Whom::ControlPlane));
     }
     let (down, place) = (from.log_store_down?, at.key("logStoreDown"));
     if !down {

@@ -3,13 +3,14 @@
 //! its status says; one that is deleted stays until the disk is detached. How long the storage
 //! behind it takes is a fact of the driver.
 
+use super::due::Due;
 use super::support::{Reporter, put, put_status, reports};
 use crate::api::request::{Op, Outcome};
 use crate::api::storage::VolumeAttachment;
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, Name, Obj, Uid};
+use crate::api::{Kind, Name, Obj};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
-use crate::engine::{Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 pub struct Attacher {
     reporter: Reporter,
     /// When the storage is done with an attachment, and whether that is its end.
-    due: FxHashMap<Uid, (SimTime, bool)>,
+    due: Due<bool>,
     /// How often a volume has been attached or detached.
     times: FxHashMap<Name, u64>,
 }
@@ -27,7 +28,7 @@ pub struct Attacher {
 impl Default for Attacher {
     fn default() -> Self {
         let reporter = Reporter::new("csi-attacher", "csi-attacher");
-        Self { reporter, due: FxHashMap::default(), times: FxHashMap::default() }
+        Self { reporter, due: Due::default(), times: FxHashMap::default() }
     }
 }
 
@@ -50,21 +51,15 @@ fn attachment_at<'v>(
 impl Attacher {
     /// The time until the storage is done; zero once it is.
     fn wait(&mut self, of: &VolumeAttachment, end: bool, cx: &Context<'_>) -> SimDuration {
-        let now = cx.now();
-        let known = self.due.get(&of.meta.uid).copied().filter(|(_, was)| *was == end);
-        let due = known.map_or_else(
-            || {
-                let driver = cx.driver(of.attacher);
-                let span = if end { driver.detach } else { driver.attach };
-                let times = self.times.entry(of.meta.name).or_default();
-                *times += 1;
-                let purpose = Purpose(if end { "detach volume" } else { "attach volume" });
-                now + span.sample(&mut cx.draw(of.meta.name.stable_hash(), purpose, *times))
-            },
-            |(due, _)| due,
-        );
-        self.due.insert(of.meta.uid, (due, end));
-        if due <= now { SimDuration::ZERO } else { due.since(now) }
+        let times = &mut self.times;
+        self.due.wait(of.meta.uid, end, cx, || {
+            let driver = cx.driver(of.attacher);
+            let span = if end { driver.detach } else { driver.attach };
+            let times = times.entry(of.meta.name).or_default();
+            *times += 1;
+            let purpose = Purpose(if end { "detach volume" } else { "attach volume" });
+            span.sample(&mut cx.draw(of.meta.name.stable_hash(), purpose, *times))
+        })
     }
 }
 
@@ -84,7 +79,7 @@ impl Reconcile for Attacher {
     ) {
         let Obj::VolumeAttachment(attachment) = &change.value else { return };
         if change.deleted {
-            self.due.remove(&attachment.meta.uid);
+            self.due.forget(attachment.meta.uid);
         } else {
             wake.push((Key::of(&change.value), SimDuration::ZERO));
         }

@@ -41,6 +41,7 @@ pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
+mod due;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod ephemeralvolume;

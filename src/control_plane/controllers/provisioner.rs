@@ -3,6 +3,7 @@
 //! whose claim is gone. How long the storage behind it takes is a fact of the driver, drawn by the
 //! claim's name.
 
+use super::due::Due;
 use super::persistentvolume::{claim_at, class_at, volume_at};
 use super::support::{Reporter, delete, reports, text};
 use crate::api::labels::{Op as LabelOp, Requirement};
@@ -17,7 +18,7 @@ use crate::api::versions::Change;
 use crate::api::{Kind, LabelSet, Meta, Name, Obj, Uid};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::digest::mix;
-use crate::engine::{Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 pub struct Provisioner {
     reporter: Reporter,
     /// When the storage is done with a claim or volume, by identity.
-    due: FxHashMap<Uid, SimTime>,
+    due: Due<()>,
     /// How many attachments each volume has.
     attached: FxHashMap<Name, u32>,
 }
@@ -36,7 +37,7 @@ impl Default for Provisioner {
     fn default() -> Self {
         Self {
             reporter: Reporter::new("csi-provisioner", "csi-provisioner"),
-            due: FxHashMap::default(),
+            due: Due::default(),
             attached: FxHashMap::default(),
         }
     }
@@ -132,17 +133,16 @@ impl Provisioner {
         (driver, what): (&str, &'static str),
         cx: &Context<'_>,
     ) -> SimDuration {
-        let due = *self.due.entry(uid).or_insert_with(|| {
+        self.due.wait(uid, (), cx, || {
             let span = cx.driver(Sym::new(driver)).provision;
-            cx.now() + span.sample(&mut cx.draw(entity, Purpose(what), 0))
-        });
-        if due <= cx.now() { SimDuration::ZERO } else { due.since(cx.now()) }
+            span.sample(&mut cx.draw(entity, Purpose(what), 0))
+        })
     }
 
     fn make(&mut self, key: Key, answers: &[Outcome], caches: &Cache, cx: &Context<'_>) -> Next {
         let Some((_, claim)) = claim_at((key.ns, key.name), caches, cx) else { return Next::Done };
         let Some(driver) = asked(claim, caches, cx) else {
-            self.due.remove(&claim.meta.uid);
+            self.due.forget(claim.meta.uid);
             return Next::Done;
         };
         let Some(class) = class_at(claim.class_name(), caches, cx) else { return Next::Done };
@@ -161,7 +161,7 @@ impl Provisioner {
         if volume_at(volume.meta.name, caches, cx).is_some() {
             return Next::Done;
         }
-        if !self.due.contains_key(&claim.meta.uid) {
+        if !self.due.waits(claim.meta.uid) {
             let name = claim.meta.full_name();
             let what = format!("External provisioner is provisioning volume for claim \"{name}\"");
             self.reporter.normal(kind, &claim.meta, "Provisioning", text(&what), cx);
@@ -236,12 +236,12 @@ impl Reconcile for Provisioner {
         }
         let due = if let Obj::PersistentVolumeClaim(claim) = &change.value {
             if change.deleted || !claim.volume.is_empty() {
-                self.due.remove(&claim.meta.uid);
+                self.due.forget(claim.meta.uid);
             }
             asked(claim, caches, cx).is_some()
         } else if let Obj::PersistentVolume(volume) = &change.value {
             if change.deleted {
-                self.due.remove(&volume.meta.uid);
+                self.due.forget(volume.meta.uid);
             }
             to_delete(volume)
         } else {

@@ -2,16 +2,16 @@
 //! `pkg/controller/controller.go`): a claim that asks for more than it has gets a larger disk. What
 //! is in a file system grows where it is mounted: the kubelet does that, and tells the claim.
 
+use super::due::Due;
 use super::persistentvolume::{claim_at, volume_at};
 use super::support::{Reporter, put, put_status, reports, text};
 use crate::api::request::Outcome;
 use crate::api::storage::{ClaimPhase, DiskSource, PersistentVolume, PersistentVolumeClaim};
 use crate::api::versions::{Change, ObjRef};
-use crate::api::{Kind, Obj, Uid};
+use crate::api::{Kind, Obj};
 use crate::client::{Cache, Key, Next, Reconcile};
-use crate::engine::{Purpose, SimDuration, SimTime, Sym};
+use crate::engine::{Purpose, SimDuration, Sym};
 use crate::event::Context;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// The resizer.
@@ -19,13 +19,13 @@ use std::sync::Arc;
 pub struct Resizer {
     reporter: Reporter,
     /// When the storage is done with a claim, and the size that it was asked for.
-    due: FxHashMap<Uid, (SimTime, i64)>,
+    due: Due<i64>,
 }
 
 impl Default for Resizer {
     fn default() -> Self {
         let reporter = Reporter::new("csi-resizer", "csi-resizer");
-        Self { reporter, due: FxHashMap::default() }
+        Self { reporter, due: Due::default() }
     }
 }
 
@@ -52,22 +52,16 @@ impl Resizer {
         driver: Sym,
         cx: &Context<'_>,
     ) -> SimDuration {
-        let now = cx.now();
-        let known = self.due.get(&claim.meta.uid).filter(|(_, size)| *size == claim.request);
-        let due = known.map_or_else(
-            || {
-                let what = format!("External resizer is resizing volume {}", volume.meta.name);
-                let kind = Kind::PersistentVolumeClaim;
-                self.reporter.normal(kind, &claim.meta, "Resizing", text(&what), cx);
-                let entity = volume.meta.name.stable_hash();
-                let ordinal = u64::try_from(claim.request).unwrap_or_default();
-                let draw = &mut cx.draw(entity, Purpose("resize volume"), ordinal);
-                now + cx.driver(driver).resize.sample(draw)
-            },
-            |(due, _)| *due,
-        );
-        self.due.insert(claim.meta.uid, (due, claim.request));
-        if due <= now { SimDuration::ZERO } else { due.since(now) }
+        let reporter = &mut self.reporter;
+        self.due.wait(claim.meta.uid, claim.request, cx, || {
+            let what = format!("External resizer is resizing volume {}", volume.meta.name);
+            let kind = Kind::PersistentVolumeClaim;
+            reporter.normal(kind, &claim.meta, "Resizing", text(&what), cx);
+            let entity = volume.meta.name.stable_hash();
+            let ordinal = u64::try_from(claim.request).unwrap_or_default();
+            let draw = &mut cx.draw(entity, Purpose("resize volume"), ordinal);
+            cx.driver(driver).resize.sample(draw)
+        })
     }
 }
 
@@ -86,7 +80,7 @@ impl Reconcile for Resizer {
     ) {
         let Obj::PersistentVolumeClaim(claim) = &change.value else { return };
         if change.deleted || !asks(claim) {
-            self.due.remove(&claim.meta.uid);
+            self.due.forget(claim.meta.uid);
         } else {
             wake.push((Key::of(&change.value), SimDuration::ZERO));
         }
