@@ -529,6 +529,8 @@ pub enum NodeEvent {
         /// Which disk of the node.
         disk: u32,
     },
+    /// The kubelet looks whether pods have a network by now.
+    LookAtNetwork,
 }
 
 /// Events of the image registry.

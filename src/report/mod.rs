@@ -17,6 +17,7 @@ pub mod faults;
 pub mod fits;
 pub mod html;
 pub mod metrics;
+pub mod network;
 pub mod nodes;
 pub mod plots;
 pub mod pods;

@@ -33,6 +33,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
             .filter(|t| !t.derived || t.failed > 0.0)
             .flat_map(super::traffic::TrafficSummary::lines),
     );
+    lines.extend(summary.network.iter().flat_map(super::network::NetworkSummary::lines));
     lines.extend(fit(summary));
     lines.push(efficiency(summary));
     lines.extend(cost(summary));

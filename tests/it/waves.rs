@@ -186,6 +186,7 @@ fn the_scenarios_meet_their_expectations() {
         "statefulset-disk-on-a-dead-node",
         "zonal-disks",
         "notready-storm",
+        "address-exhaustion",
     ] {
         let plan = plan(name);
         let mut metrics = Metrics::new(&plan, None);
