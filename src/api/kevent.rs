@@ -39,6 +39,8 @@ pub enum Text {
     CreatedPod(Name),
     /// `Deleted pod: NAME`.
     DeletedPod(Name),
+    /// `Failed to create pod sandbox: … WHY`, and which attempt it was.
+    NoSandbox(Sym, u32),
 }
 
 impl Text {
@@ -56,6 +58,7 @@ impl Text {
             Self::Stopping(container) => (7, container.stable_hash()),
             Self::CreatedPod(pod) => (8, pod.stable_hash()),
             Self::DeletedPod(pod) => (9, pod.stable_hash()),
+            Self::NoSandbox(why, n) => (10, mix(why.stable_hash(), u64::from(n))),
         };
         mix(word, form)
     }
@@ -134,6 +137,7 @@ impl KEvent {
             Text::Stopping(container) => (7, (container, 0)),
             Text::CreatedPod(pod) => (8, pod.parts()),
             Text::DeletedPod(pod) => (9, pod.parts()),
+            Text::NoSandbox(why, n) => (10, (why, n)),
         };
         Self { words, forms: self.forms & !TEXT_FORM | form, ..self }
     }
@@ -152,6 +156,7 @@ impl KEvent {
             7 => Text::Stopping(word),
             8 => Text::CreatedPod(Name::of_parts(word, more)),
             9 => Text::DeletedPod(Name::of_parts(word, more)),
+            10 => Text::NoSandbox(word, more),
             _plain => Text::Plain(word),
         }
     }
@@ -192,6 +197,11 @@ impl KEvent {
             Text::Stopping(container) => format!("Stopping container {container}"),
             Text::CreatedPod(pod) => format!("Created pod: {pod}"),
             Text::DeletedPod(pod) => format!("Deleted pod: {pod}"),
+            Text::NoSandbox(why, n) => format!(
+                "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup \
+                 network for sandbox \"{}\": {why}",
+                sandbox(self.uid, n)
+            ),
         }
     }
 
@@ -204,6 +214,12 @@ impl KEvent {
             Source::Controller(name) => name,
         }
     }
+}
+
+/// The name that a runtime gives a pod's sandbox: 64 hexadecimal digits, others with each attempt.
+fn sandbox(pod: Uid, attempt: u32) -> String {
+    let part = |i| format!("{:016x}", mix(pod.0, u64::from(attempt) << 2 | i));
+    (0..4).map(part).collect()
 }
 
 #[cfg(test)]
@@ -224,6 +240,7 @@ mod tests {
             Text::Stopping(s("c")),
             Text::CreatedPod(Name::new("web-x7k2p")),
             Text::DeletedPod(Name::new("web-12")),
+            Text::NoSandbox(s("w"), 2),
         ];
         let about = (Kind::Pod, s("ns"), Name::new("web-1"), Uid(7));
         let sources = [Source::Scheduler, Source::Kubelet(s("n")), Source::Controller(s("c"))];

@@ -7,6 +7,7 @@ pub mod amounts;
 pub mod autoscaling;
 pub mod behaviour;
 pub mod by_object;
+mod cidr;
 pub mod conditions;
 pub mod cronjob;
 pub mod kevent;
@@ -33,6 +34,7 @@ pub mod versions;
 pub mod workload;
 
 pub use by_object::ByObject;
+pub use cidr::Cidr;
 pub use kind::Kind;
 pub use labels::{LabelSet, Selector};
 pub use lease::Lease;

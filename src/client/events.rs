@@ -97,12 +97,7 @@ impl Correlator {
         let kind = kind_of(event);
         let text = mix(kind, event.text().stable_hash());
         let folded = self.too_many_texts(kind, text, now);
-        let (key, text) = if folded {
-            let text = format!("(combined from similar events): {}", event.message());
-            (kind, Text::Plain(Sym::new(&text)))
-        } else {
-            (text, event.text())
-        };
+        let key = if folded { kind } else { text };
         let posted = self.posted.entry(key, || Posted { count: 0, last: now });
         posted.count = posted.count.saturating_add(1);
         posted.last = now;
@@ -110,6 +105,12 @@ impl Correlator {
         if !self.admit(object_of(event), now) {
             return None;
         }
+        let text = if folded {
+            let text = format!("(combined from similar events): {}", event.message());
+            Text::Plain(Sym::new(&text))
+        } else {
+            event.text()
+        };
         let mut event = event.with_text(text);
         event.count = count;
         let event = Arc::new(event);

@@ -269,7 +269,8 @@ impl Watches {
                 }
             }
         }
-        if matches!(kind, Kind::ConfigMap | Kind::Secret | Kind::PersistentVolume) {
+        let singles = matches!(kind, Kind::ConfigMap | Kind::Secret | Kind::PersistentVolume);
+        if singles || kind == Kind::Node && !self.by_object.is_empty() {
             self.notify_heeding(kind, log, cx);
         }
         if kind == Kind::Pod

@@ -23,8 +23,10 @@ pub use dispatch::HELD;
 pub use trouble::NETWORK;
 
 use crate::addons::metrics_server::MetricsServer;
+use crate::api::node::keys;
+use crate::api::pod::{Effect, Taint};
 use crate::api::workload::Namespace;
-use crate::api::{Kind, Meta, Name, Obj};
+use crate::api::{Cidr, Kind, Meta, Name, Obj, Stamp};
 use crate::control_plane::apiserver::{self, ApiServer, CommitLatency};
 use crate::control_plane::controllers::{ControllerManager, ManagerConfig};
 use crate::control_plane::scheduler::Scheduler;
@@ -221,6 +223,7 @@ impl Cluster {
     /// The nodes that are there from the start, and when the others join.
     fn start_nodes(&mut self, plan: &Plan) {
         let lag = plan.cluster.latency.watch;
+        let mut given = ranges(&plan.cluster);
         let cx = &mut self.shared.context(0);
         for node in &mut self.nodes {
             let joins = plan.cluster.nodes[node.index()].joins;
@@ -228,12 +231,7 @@ impl Cluster {
                 node.join_at(joins, cx);
                 continue;
             }
-            let mut object = crate::node::first_object(node, cx);
-            if let Some(meta) = object.meta_mut() {
-                meta.created = cx.stamp();
-                meta.uid = crate::api::Uid(node.name().stable_hash());
-            }
-            preload(&mut self.api, object, cx);
+            preload(&mut self.api, standing_node(node, given.next(), cx), cx);
             if let Some(mut object) = node.csi_node(cx) {
                 if let Some(meta) = object.meta_mut() {
                     let hash = crate::engine::digest::mix(
@@ -248,6 +246,10 @@ impl Cluster {
                 }
             }
             self.api.watches.open_node(node.name(), node.address(), lag);
+            node.heed_node();
+            for of in node.take_heeds() {
+                self.api.watches.heed(of, node.address(), lag);
+            }
             let entity = node.name().stable_hash();
             let first = cx.draw(entity, Purpose("lease-phase"), 0).below(PERIOD.0);
             let now = cx.now();
@@ -369,6 +371,36 @@ fn standing(kind: Kind, ns: Sym, cx: &crate::event::Context<'_>) -> Obj {
     object
 }
 
+/// The ranges of pod addresses that nodes of an old cluster have, in their order.
+fn ranges(spec: &ClusterSpec) -> impl Iterator<Item = Cidr> {
+    let whole = spec.pod_cidr.filter(|_| spec.cni.is_some());
+    let bits = spec.node_cidr_bits;
+    let n = whole.map_or(0, |cidr| cidr.parts(bits));
+    (0..n).filter_map(move |i| whole?.part(bits, i))
+}
+
+/// The Node of a machine that is there from the start.
+fn standing_node(node: &mut NodeAgent, range: Option<Cidr>, cx: &crate::event::Context<'_>) -> Obj {
+    if let Some(range) = range {
+        node.begin_with(range);
+    }
+    let mut object = crate::node::first_object(node, cx);
+    if let Some(meta) = object.meta_mut() {
+        meta.created = cx.stamp();
+        meta.uid = crate::api::Uid(node.name().stable_hash());
+    }
+    if let Obj::Node(it) = &mut object
+        && !node.network_ready()
+    {
+        // It has registered before, and was found not to be ready.
+        let (key, effect) = (keys::NOT_READY.into(), Effect::NoSchedule);
+        let taint = Taint { key, value: Sym::EMPTY, effect, added: Stamp::NONE };
+        let it = Arc::make_mut(it);
+        it.taints = it.taints.iter().copied().chain([taint]).collect();
+    }
+    object
+}
+
 /// Puts an object into the store before the run; two of one name were refused when the plan was
 /// made.
 fn preload(api: &mut ApiServer, object: Obj, cx: &mut crate::event::Context<'_>) {
@@ -407,6 +439,7 @@ fn latencies(spec: &ClusterSpec, runtime: RuntimeName) -> NodeLatencies {
     NodeLatencies {
         mount: Tabled::new(latency.mount, Purpose("mount")),
         sandbox: Tabled::new(sandbox, Purpose("sandbox")),
+        network: spec.cni.as_ref().map(|cni| Tabled::new(cni.setup, Purpose("cni add"))),
         container: Tabled::new(container, Purpose("container")),
         pull_bytes_per_s: latency.pull_bytes_per_s,
     }
@@ -433,6 +466,7 @@ fn setup(node: &NodeSpec, world: &World, spec: &ClusterSpec) -> Setup {
         logging: world.logging.clone(),
         catalog: Arc::clone(&world.catalog),
         shared_registry: spec.registry_bytes_per_s.is_some(),
+        cni: spec.cni.clone(),
     }
 }
 
@@ -466,5 +500,6 @@ fn manager_config(plan: &Plan) -> ManagerConfig {
         version: plan.cluster.version,
         monitor_grace: plan.cluster.monitor_grace,
         pod_cidr: plan.cluster.pod_cidr,
+        node_cidr_bits: plan.cluster.node_cidr_bits,
     }
 }

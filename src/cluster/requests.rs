@@ -87,7 +87,8 @@ impl Requests {
         }
         let names = plan.cluster.nodes.iter().map(|n| n.name);
         let mut proxies = Proxies::new(plan.cluster.proxy, names);
-        let traffic = Traffic::new(&plan.traffic, &mut proxies);
+        let between = plan.cluster.cni.as_ref().map_or(0.0, |cni| cni.latency.secs_f64());
+        let traffic = Traffic::new(&plan.traffic, between, &mut proxies);
         Some(Box::new(Self { proxies, traffic, cut: BTreeSet::new(), turns: 0 }))
     }
 }

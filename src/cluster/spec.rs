@@ -151,9 +151,13 @@ pub struct ClusterSpec {
     pub explicit_heartbeats: bool,
     /// Pod addresses of the whole cluster, of which each node gets a range; none: nobody hands them
     /// out.
-    pub pod_cidr: Option<crate::control_plane::controllers::nodeipam::Cidr>,
+    pub pod_cidr: Option<crate::api::Cidr>,
+    /// `--node-cidr-mask-size-ipv4`: bits of the prefix of a node's range.
+    pub node_cidr_bits: u8,
+    /// The network of pods; none: each pod has an address, and nothing of it costs anything.
+    pub cni: Option<Arc<crate::node::CniConfig>>,
     /// `--service-cluster-ip-range`.
-    pub service_cidr: crate::control_plane::controllers::nodeipam::Cidr,
+    pub service_cidr: crate::api::Cidr,
     /// Layers of images that the scenario describes.
     pub images: Vec<(Sym, Arc<[crate::node::Layer]>)>,
     /// Bandwidth of the registry for all nodes together; none: nodes do not feel each other.

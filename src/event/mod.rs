@@ -534,6 +534,8 @@ pub enum NodeEvent {
     },
     /// The buffer of the log agent is full or empty, or the disk that it lies on is full.
     LogBuffer,
+    /// The kubelet looks whether pods have a network by now.
+    LookAtNetwork,
 }
 
 /// Events of the image registry.

@@ -4,7 +4,7 @@
 //! recordings made with such an agent show it, and KWOK's stages, too, leave a pod alone that has
 //! been brought up once.
 
-use super::NodeAgent;
+use super::{NodeAgent, cni};
 use crate::api::pod::{
     Condition, ConditionType, ContainerState, ContainerStatus, Phase, Pod, PodStatus, Truth,
 };
@@ -37,8 +37,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
 
 fn running(node: &mut NodeAgent, pod: &Pod, cx: &Context<'_>) -> PodStatus {
     let stamp = cx.stamp();
-    let ip = node.next_ip;
-    node.next_ip = ip & !0xff | (((ip & 0xff) - 2 + 1) % 253 + 2);
+    let ip = cni::next_of_24(node);
     let containers = pod.spec.containers.iter().map(|c| ContainerStatus {
         name: c.name,
         image: c.image,

@@ -10,8 +10,8 @@ use super::runs::Runs;
 use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
-    NodeAgent, admission, configs, critical, ending, hooks, logs, memory, mounts, pressure, probes,
-    pulls, restarts, shutdown, statics, status,
+    NodeAgent, admission, cni, configs, critical, ending, hooks, logs, memory, mounts, pressure,
+    probes, pulls, restarts, shutdown, statics, status,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -29,7 +29,9 @@ static STARTED: Known = Known::new("Started");
 pub(super) static KILLING: Known = Known::new("Killing");
 
 /// Reasons of type Warning.
-static WARNINGS: [&Known; 7] = [
+static WARNINGS: [&Known; 9] = [
+    &cni::FAILED_SANDBOX,
+    &cni::NETWORK_NOT_READY,
     &restarts::BACK_OFF,
     &probes::UNHEALTHY,
     &hooks::FAILED_POST_START,
@@ -162,16 +164,25 @@ pub(super) fn admit(node: &mut NodeAgent, object: ObjRef, pod: &Arc<Pod>, cx: &m
         final_patch: false,
         rare: None,
     };
-    let entity = worker.name.stable_hash();
     let id = node.workers.insert(worker);
     memory::meter(node, id, pod);
+    cni::admitted(node, id, pod);
     trace(node, id, "kubelet admits the pod", cx);
     report(node, id, None, cx);
     ending::arm_deadline(node, id, cx);
+    if !cni::lacks_network(node, id, cx) {
+        volumes(node, id, cx);
+    }
+    mounts::begin(node, id, cx);
+}
+
+/// The pod waits for its volumes.
+pub(super) fn volumes(node: &NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let entity = worker.name.stable_hash();
     let mount = node.setup.latencies.mount.of(entity, 0, cx.draws());
     let mount = mount.times(u64::from(node.slow));
     node.schedule(mount, NodeEvent::Mounted { pod: id }, cx);
-    mounts::begin(node, id, cx);
 }
 
 /// An event of this node.
@@ -215,7 +226,12 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::Probe { which, pod, container, run, extra } => {
             probes::probed(node, pod, (container as usize, run), (which, extra), cx);
         }
-        NodeEvent::Sync { pod } => restarts::wake(node, pod, cx),
+        NodeEvent::Sync { pod } => {
+            if !cni::wake(node, pod, cx) {
+                restarts::wake(node, pod, cx);
+            }
+        }
+        NodeEvent::LookAtNetwork => cni::look(node, cx),
         NodeEvent::ContainerRestarted { pod, container, run } => {
             restarts::restarted(node, pod, (container as usize, run), cx);
         }
@@ -224,25 +240,37 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
 
 pub(super) fn mounted(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let Some(worker) = stage_is(node, id, Stage::Mounting) else { return };
-    if mounts::wanting(worker) {
+    if mounts::wanting(worker) || cni::held(worker) != cni::Held::No {
         return;
     }
     worker.stage = Stage::Sandbox;
     worker.probes_from(cx.now());
-    let entity = worker.name.stable_hash();
     trace(node, id, "volumes mounted, RunPodSandbox", cx);
-    let span = node.setup.latencies.sandbox.of(entity, 0, cx.draws());
+    run_sandbox(node, id, cx);
+}
+
+/// `RunPodSandbox`, with `CNI ADD` for a pod that has a network of its own.
+pub(super) fn run_sandbox(node: &NodeAgent, id: u32, cx: &mut Context<'_>) {
+    let Some(worker) = node.workers.get(id) else { return };
+    let entity = worker.name.stable_hash();
+    let attempt = worker.rare().map_or(0, |r| u64::from(r.sandboxes));
+    let latencies = &node.setup.latencies;
+    let mut span = latencies.sandbox.of(entity, attempt, cx.draws());
+    if let Some(network) = latencies.network.as_ref().filter(|_| !worker.spec.host_network) {
+        span = span + network.of(entity, attempt, cx.draws());
+    }
     let span = span.times(u64::from(node.slow));
     node.schedule(span, NodeEvent::SandboxReady { pod: id }, cx);
 }
 
 fn sandbox_ready(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
-    let ip = node.next_ip;
+    if stage_is(node, id, Stage::Sandbox).is_none() {
+        return;
+    }
+    let Some(ip) = cni::add(node, id) else { return cni::exhausted(node, id, cx) };
     let Some(worker) = stage_is(node, id, Stage::Sandbox) else { return };
     worker.ip = ip;
     worker.stage = Stage::Starting(0);
-    // 253 addresses of the node's /24, in turn.
-    node.next_ip = ip & !0xff | (((ip & 0xff) - 2 + 1) % 253 + 2);
     trace(node, id, "sandbox and network ready (CNI)", cx);
     next_container(node, id, cx);
 }
@@ -255,7 +283,7 @@ fn next_container(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
         if let Some(worker) = node.workers.get_mut(id) {
             worker.stage = Stage::Up;
         }
-        return;
+        return cni::came_up(node, id, cx);
     }
     let i = usize::from(i);
     match pulls::ensure(node, id, i, cx) {
@@ -515,6 +543,7 @@ pub(super) fn resume(node: &mut NodeAgent, cx: &mut Context<'_>) {
         }
     }
     mounts::resume(node, cx);
+    cni::resume(node, cx);
     statics::start(node, cx);
     pressure::forget(node, cx);
     logs::changed(node, cx);

@@ -5,6 +5,7 @@
 //! and reports their status (`status`); the `fakelet` is a minimal agent like KWOK's.
 
 mod admission;
+pub mod cni;
 mod config;
 mod configs;
 mod critical;
@@ -46,6 +47,7 @@ use crate::event::lease::Beat;
 use crate::event::logs::Logging;
 use crate::event::usage::Load;
 use crate::event::{Address, Canary, Context, Driver, Event, NodeEvent, Role, What};
+pub use cni::CniConfig;
 pub use config::{KubeletConfig, Level, RuntimeName, Signal, Threshold};
 use images::Images;
 pub use images::Layer;
@@ -69,8 +71,10 @@ const RELIST: SimDuration = SimDuration::from_secs(1);
 pub struct NodeLatencies {
     /// From a pod's arrival to its volumes being mounted.
     pub mount: Tabled,
-    /// `RunPodSandbox`, CNI included.
+    /// `RunPodSandbox`; without `network`, CNI included.
     pub sandbox: Tabled,
+    /// `CNI ADD`, where the scenario describes the network.
+    pub network: Option<Tabled>,
     /// `CreateContainer` and `StartContainer`.
     pub container: Tabled,
     /// Registry bandwidth, bytes per second.
@@ -118,6 +122,8 @@ pub struct Setup {
     pub catalog: Arc<Catalog>,
     /// True if the registry's bandwidth is shared by all nodes.
     pub shared_registry: bool,
+    /// The network of its pods, if the scenario describes one.
+    pub cni: Option<Arc<CniConfig>>,
 }
 
 /// State of the machine.
@@ -152,7 +158,10 @@ pub struct NodeAgent {
     pulls: Pulls,
     relist: Grid,
     relist_armed: bool,
+    /// The next address; the last one given, of a network that the scenario describes.
     next_ip: u32,
+    /// That network.
+    network: Option<Box<cni::Network>>,
     /// True once a pod came of which the scenario says what it uses.
     metered: bool,
     /// The eviction manager, once there is something for it to see.
@@ -186,6 +195,8 @@ impl NodeAgent {
         let relist = Grid::drawn(draws, setup.name.stable_hash(), Purpose("pleg"), RELIST);
         let limiter = RateLimiter::new(setup.limits.0, setup.limits.1);
         let images = Images::new(&setup.images, &setup.catalog);
+        let cni = setup.cni.as_ref().filter(|_| !setup.fake);
+        let network = cni.map(|config| Box::new(cni::Network::new(config, index)));
         Self {
             setup,
             index,
@@ -204,6 +215,7 @@ impl NodeAgent {
             relist,
             relist_armed: false,
             next_ip: 10 << 24 | (index & 0xffff) << 8 | 2,
+            network,
             metered: false,
             pressure: None,
             logs: None,
@@ -310,6 +322,7 @@ impl NodeAgent {
             meta,
             taints: Arc::clone(&self.setup.taints),
             provider_id: self.setup.provider_id,
+            pod_cidr: cni::pod_cidr(self),
             status: self.status(stamp, at),
             ..Node::default()
         }
@@ -326,6 +339,7 @@ impl NodeAgent {
             ..NodeStatus::default()
         };
         let ready = match self.shutdown {
+            None if !cni::ready(self) => (Truth::False, "KubeletNotReady", cni::NOT_READY),
             None => (Truth::True, "KubeletReady", "kubelet is posting ready status"),
             Some(_) => (Truth::False, "KubeletNotReady", "node is shutting down"),
         };
@@ -388,6 +402,7 @@ impl NodeAgent {
         self.pressure = None;
         self.metered = self.logs.is_some();
         self.shutdown = None;
+        cni::crash(self);
         pulls::crash(self, cx);
         cx.strikes_node(self.index);
         self.stop_kubelet(cause, cx);
@@ -465,6 +480,8 @@ impl NodeAgent {
         let reports = !self.setup.fake;
         cx.leases_mut().start(node, now, crate::event::lease::PERIOD, reports);
         let name = Name::new(node.as_str());
+        cni::start(self, shown_cidr(name, cx), cx);
+        self.heed_node();
         // A fakelet looks first, and reports only a node that is not ready.
         if cx.versions().find(Kind::Node, Sym::EMPTY, name).is_none() {
             self.create_node(name, cx);
@@ -666,13 +683,34 @@ impl NodeAgent {
         mounts::has_mounted(self, disk)
     }
 
+    /// `spec.podCIDR` that it has from the start.
+    pub fn begin_with(&mut self, range: crate::api::Cidr) {
+        cni::begin_with(self, range);
+    }
+
+    /// True unless pods have no network on it.
+    #[must_use]
+    pub fn network_ready(&self) -> bool {
+        cni::ready(self)
+    }
+
+    /// Its kubelet watches its Node for the range of its pods, if it has none yet.
+    pub fn heed_node(&mut self) {
+        if cni::wants_range(self) {
+            mounts::heed(self, (Kind::Node, Sym::EMPTY, Name::new(self.setup.name.as_str())));
+        }
+    }
+
     /// ConfigMaps and Secrets that its pods have mounted since it was asked last: it watches them.
     pub fn take_heeds(&mut self) -> Vec<(Kind, Sym, Name)> {
         self.disks.as_deref_mut().map(mounts::take_heeds).unwrap_or_default()
     }
 
-    /// A ConfigMap or Secret that it watches has changed.
+    /// A ConfigMap or Secret that it watches has changed, or its own Node.
     pub fn on_config(&mut self, change: &Change, cx: &mut Context<'_>) {
+        if let Some(node) = change.value.as_node() {
+            return cni::on_node(self, node.pod_cidr, cx);
+        }
         configs::on_change(self, change, cx);
     }
 
@@ -750,6 +788,13 @@ impl NodeAgent {
     pub fn knows(&self, object: ObjRef) -> bool {
         self.workers.find(object).is_some()
     }
+}
+
+/// The range of pod addresses that the store has for the node.
+fn shown_cidr(name: Name, cx: &Context<'_>) -> Option<Sym> {
+    let versions = cx.versions();
+    let object = versions.find(Kind::Node, Sym::EMPTY, name)?;
+    Some(versions.current(Kind::Node, object)?.as_node()?.pod_cidr)
 }
 
 /// True if the store has the node as ready.

@@ -111,12 +111,17 @@ fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     }
 }
 
-/// A sync has failed for want of an image: the worker wakes again after a while, if it does not
+/// A sync has failed, for want of an image or an address: the worker wakes again after a while, if it does not
 /// wake before.
 pub(super) fn failed_sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
+    wake_after(node, id, FAILED_SYNC, cx);
+}
+
+/// The worker wakes after this, and up to half as much more, if it does not wake before.
+pub(super) fn wake_after(node: &mut NodeAgent, id: u32, period: SimDuration, cx: &mut Context<'_>) {
     let (now, grid) = (cx.now(), sync_loop(node, cx));
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let span = jittered(FAILED_SYNC, worker.name, cx);
+    let span = jittered(period, worker.name, cx);
     let wake = grid.after(now + span);
     if worker.rare().and_then(|r| r.wake).is_some_and(|old| old > now && old <= wake) {
         return;

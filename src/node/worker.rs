@@ -1,6 +1,7 @@
 //! Pod workers: one per pod on the node, addressed by slot and generation in one number, so that an
 //! event meant for a pod that is gone finds nobody.
 
+use super::cni::Held;
 use super::ending::End;
 use super::hooks::Hooked;
 use super::memory::Use;
@@ -88,6 +89,10 @@ pub(super) struct Rare {
     pub(super) uses: SmallVec<[Use; 2]>,
     /// When its program is told to stop, if requests come to it.
     pub(super) quits: Option<SimTime>,
+    /// What it waits for, of the node's network.
+    pub(super) held: Held,
+    /// Sandboxes that could not be made.
+    pub(super) sandboxes: u16,
 }
 
 impl Worker {
@@ -107,7 +112,7 @@ impl Worker {
             || behaviour.exit_after_ns.is_some()
             || behaviour.ready_after_ns > 0
             || behaviour.probing.is_some()
-            || self.rare().is_some_and(|r| !r.wanting.is_empty())
+            || self.rare().is_some_and(|r| !r.wanting.is_empty() || r.held != Held::No)
     }
 
     /// The container with this number.

@@ -60,7 +60,7 @@ fn message(line: &mut Line, event: &KEvent) {
         }
         Text::CreatedPod(pod) => line.parts(&["Created pod: ", NAME], pod, false),
         Text::DeletedPod(pod) => line.parts(&["Deleted pod: ", NAME], pod, false),
-        Text::Pulled(..) => line.text(&event.message()),
+        Text::Pulled(..) | Text::NoSandbox(..) => line.text(&event.message()),
     };
 }
 

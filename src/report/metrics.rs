@@ -9,6 +9,7 @@ use super::disks::{OutOfReach, out_of_reach};
 use super::downtime::{Need, needs};
 use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
+use super::network::Network;
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
 use super::refusals::Refusals;
@@ -76,6 +77,8 @@ pub struct Metrics {
     pub decisions: Decisions,
     /// Kubernetes Events written, new or repeated.
     pub events: u64,
+    /// The network of pods, if the scenario describes one.
+    pub network: Option<Box<Network>>,
     /// Those that assertions ask for.
     pub expected_events: Vec<(EventMatch, u64)>,
     /// First creation of a pod and last end of one.
@@ -151,6 +154,7 @@ impl Metrics {
             totals: Counts::default(),
             decisions: Decisions::default(),
             events: 0,
+            network: Network::of(plan),
             expected_events: plan.expect.iter().filter_map(asked).collect(),
             work: (None, None),
             ended: SimTime::ZERO,
@@ -243,6 +247,9 @@ impl Metrics {
                 return;
             }
             self.events += 1;
+            if let Some(network) = &mut self.network {
+                network.event(event);
+            }
             for (wanted, count) in &mut self.expected_events {
                 *count += u64::from(fits(event, wanted));
             }

@@ -18,6 +18,7 @@ pub mod fits;
 pub mod html;
 pub mod logs;
 pub mod metrics;
+pub mod network;
 pub mod nodes;
 pub mod plots;
 pub mod pods;

@@ -4,6 +4,7 @@ use super::cost::{Bills, Cost};
 use super::expect::{Verdict, judge};
 use super::faults::FaultRow;
 use super::metrics::Metrics;
+use super::network::{Network, NetworkSummary};
 use super::pods::State;
 use super::refusals::{RefusalRow, WarningRow};
 use super::requests::RequestCount;
@@ -68,6 +69,9 @@ pub struct Summary {
     /// What the machines of the cloud have cost; none without a cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// The network of pods; none if the scenario describes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSummary>,
     /// Kubernetes Events written.
     pub events: u64,
     /// Accepted in the input, but not modelled, with counts.
@@ -285,6 +289,7 @@ impl Summary {
             refusals: metrics.refusals.table(),
             warnings: metrics.refusals.warnings(),
             cost: metrics.bills.as_deref().map(Bills::cost),
+            network: metrics.network.as_deref().map(Network::summary),
             events: metrics.events,
             not_modelled: plan
                 .not_modelled

@@ -34,6 +34,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
             .flat_map(super::traffic::TrafficSummary::lines),
     );
     lines.extend(summary.logs.iter().flat_map(super::logs::LogSummary::lines));
+    lines.extend(summary.network.iter().flat_map(super::network::NetworkSummary::lines));
     lines.extend(fit(summary));
     lines.extend(summary.standing.lines());
     lines.push(efficiency(summary));

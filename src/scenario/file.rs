@@ -195,9 +195,16 @@ pub struct Cluster {
     /// `--event-ttl`; 1h by default.
     #[serde(rename = "eventTTL")]
     pub event_ttl: Option<Span>,
-    /// Addresses of pods, of which each node gets a /24 (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
+    /// The network of pods: a plugin by name, or with what differs from what is known of it.
+    /// Without it each pod has an address, and the network costs nothing.
+    pub cni: Option<super::cni::Cni>,
+    /// Addresses of pods, of which each node gets a range (`--cluster-cidr` with `--allocate-node-cidrs`): `10.244.0.0/16`.
     #[serde(rename = "podCIDR")]
     pub pod_cidr: Option<String>,
+    /// Bits of the prefix of a node's range (`--node-cidr-mask-size-ipv4`); 24 by default.
+    #[serde(rename = "nodeCIDRMaskSize")]
+    #[schemars(range(min = 8, max = 30))]
+    pub node_cidr_mask_size: Option<u8>,
     /// Addresses of Services (`--service-cluster-ip-range`); `10.96.0.0/12` by default.
     #[serde(rename = "serviceCIDR")]
     pub service_cidr: Option<String>,
@@ -451,7 +458,7 @@ pub struct Latencies {
     pub schedule: Option<Span>,
     /// From a pod's arrival on a node to its volumes being mounted.
     pub mount: Option<DistSpec>,
-    /// Making a pod's sandbox, network included.
+    /// Making a pod's sandbox; its network included, unless `cni` is given.
     pub sandbox: Option<DistSpec>,
     /// Creating and starting a container.
     pub container: Option<DistSpec>,

@@ -18,6 +18,7 @@ mod ailments;
 mod arrivals;
 mod behaviour;
 pub mod cloud;
+pub mod cni;
 pub mod drivers;
 mod expect;
 mod faults;

@@ -12,12 +12,12 @@ use super::{
     ailments, expect, faults, logging, machines, names, outages, planes, pools, scheduler, steps,
     traffic, usage,
 };
+use crate::api::Cidr;
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, CloudPlan, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
     SchedulerSpec, Strategy, Ties,
 };
-use crate::control_plane::controllers::nodeipam::Cidr;
 use crate::engine::{Dist, SimDuration, SimTime, num};
 use crate::event::usage::Load;
 use crate::traffic::RowSpec;
@@ -37,6 +37,8 @@ const EVENT_TTL: SimDuration = SimDuration::from_secs(3_600);
 const UNFELT: &str = "memory, storage or processes as a total or a walk: no kubelet feels them";
 /// What the report says about two sources of one usage.
 const COUNTED: &str = "CPU that requests cost, of pods whose CPU `usage:` gives";
+/// A field that means something only where the network of pods is described.
+const HOST_NETWORK: &str = "spec.hostNetwork";
 /// What the report says about shares of GPUs.
 const GPU_NOTE: &str = "GPU sharing: alibabacloud.com/gpu-milli is summed per node, not per GPU";
 
@@ -48,7 +50,7 @@ fn top(field: &str) -> Place {
 pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report) -> Plan {
     header(file, report);
     let (until, until_idle) = until(&file.until, report);
-    let mut latency = latencies(&file.cluster.latencies, report);
+    let mut latency = latencies(file, report);
     let members = file.cluster.control_plane.as_ref().map_or(1, |c| c.nodes);
     if members > 1 && file.cluster.latencies.raft_rtt.is_none() {
         latency.raft_rtt = MEMBERS_RTT;
@@ -94,7 +96,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
             .as_ref()
             .map(|l| Arc::new(logging::logging(l, known, &top("logging"), report))),
         traffic: Vec::new(),
-        not_modelled: not_modelled(&objects, shares),
+        not_modelled: not_modelled(&objects, (shares, file.cluster.cni.is_some())),
         cluster: cluster(file, latency, known, report),
     };
     requests(&mut plan, traffic::rows(&file.traffic, known, until, files, report));
@@ -183,11 +185,7 @@ fn cluster(
     if metrics_resolution < SimDuration::from_secs(1) {
         report.error(&at.key("metricsResolution"), "is too short", "write 1s or more");
     }
-    let pod_cidr = from.pod_cidr.as_ref().and_then(|text| {
-        let cidr = Cidr::parse(text).filter(|c| (8..=24).contains(&c.bits));
-        let cidr = cidr.ok_or_else(|| format!("{text:?} is no range of addresses from /8 to /24"));
-        report.take(&at.key("podCIDR"), cidr, "write 10.244.0.0/16")
-    });
+    let (pod_cidr, node_cidr_bits) = super::cni::ranges(from, &at, report);
     let service_cidr = from.service_cidr.as_ref().and_then(|text| {
         let cidr = Cidr::parse(text).filter(|c| (12..=28).contains(&c.bits));
         let cidr = cidr.ok_or_else(|| format!("{text:?} is no range of addresses from /12 to /28"));
@@ -208,6 +206,8 @@ fn cluster(
         monitor_grace,
         event_ttl,
         pod_cidr,
+        node_cidr_bits,
+        cni: super::cni::read(file, known, &at.key("cni"), report).map(Arc::new),
         service_cidr: service_cidr.unwrap_or(Cidr::SERVICES),
         metrics_resolution,
         proxy: traffic::proxy(&from.proxy, &at.key("proxy"), report),
@@ -307,9 +307,13 @@ fn limits(from: &file::Limits, at: &Place, report: &mut Report) -> ClientLimits 
     }
 }
 
-fn latencies(from: &file::Latencies, report: &mut Report) -> Latencies {
+fn latencies(file: &ScenarioFile, report: &mut Report) -> Latencies {
     let at = top("cluster").key("latencies");
     let mut result = Latencies::default();
+    if file.cluster.cni.is_some() {
+        result.sandbox = super::cni::RUNTIME;
+    }
+    let from = &file.cluster.latencies;
     let spans = [
         ("network", &from.network, &mut result.network),
         ("watch", &from.watch, &mut result.watch),
@@ -468,9 +472,10 @@ fn openb_arrival(
     })
 }
 
-fn not_modelled(objects: &Objects, shares_gpus: bool) -> Vec<(String, u32)> {
-    let mut list: Vec<(String, u32)> =
-        objects.not_modelled.iter().map(|(what, n)| (what.clone(), *n)).collect();
+fn not_modelled(objects: &Objects, (shares_gpus, cni): (bool, bool)) -> Vec<(String, u32)> {
+    let told = |what: &str| !(cni && what == HOST_NETWORK);
+    let found = objects.not_modelled.iter().filter(|(what, _)| told(what));
+    let mut list: Vec<(String, u32)> = found.map(|(what, n)| (what.clone(), *n)).collect();
     if shares_gpus {
         list.push((GPU_NOTE.to_owned(), 1));
     }

@@ -276,6 +276,7 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::Volume { mounted: true, .. } => "a volume has been mounted",
         NodeEvent::Refreshed { .. } => "a sync brings new content into a volume",
         NodeEvent::VolumesLate { .. } => "a pod's volumes are not there in time",
+        NodeEvent::LookAtNetwork => "the kubelet looks at the runtime's network",
         NodeEvent::Unmounted { .. } => "a disk has been unmounted",
         NodeEvent::SandboxReady { .. } => "a pod's sandbox is ready",
         NodeEvent::ImageReady { .. } => "the pull of an image is over",

@@ -115,6 +115,8 @@ pub(super) struct Row {
     cache: FxHashMap<(u64, u64, u32), Arc<Outcome>>,
     /// Up to when classes have been charged.
     charged: SimTime,
+    /// What a request to a pod of another node takes longer, seconds.
+    between: f64,
 }
 
 /// Name and zone of a node; of a sender outside, none.
@@ -123,7 +125,7 @@ fn place(node: u32, world: &impl World) -> (Sym, Sym) {
 }
 
 impl Row {
-    pub(super) fn new(spec: &RowSpec, service: u32) -> Self {
+    pub(super) fn new(spec: &RowSpec, service: u32, between: f64) -> Self {
         Self {
             station: Station::new(&spec.request),
             spec: spec.clone(),
@@ -143,6 +145,7 @@ impl Row {
             behind: BTreeMap::new(),
             cache: FxHashMap::default(),
             charged: SimTime::ZERO,
+            between,
         }
     }
 
@@ -495,6 +498,7 @@ impl Row {
             }
             each.push(rate / num::float(num::i64_of(n)).max(1.0));
         }
+        let near = self.near(&each);
         let mut latency = Latencies::default();
         for i in 0..self.classes.len() {
             let class = &self.classes[i];
@@ -503,7 +507,11 @@ impl Row {
             let (count, serving) = (f64::from(class.count), class.serving);
             flow.failing[Cause::Unreachable as usize] += count * blocked;
             let outcome = match serving.answers {
-                Answers::Program => Some(self.outcome(open, serving, extra)),
+                Answers::Program => {
+                    let far =
+                        near.get(i).map_or(0.0, |near| 1.0 - near / (count * open).max(1e-12));
+                    Some(self.mixed(open, serving, (extra, far)))
+                }
                 Answers::Refuses => {
                     flow.failing[Cause::Refused as usize] += count * open;
                     None
@@ -522,6 +530,55 @@ impl Row {
         }
         flow.latency = Arc::new(latency);
         flow
+    }
+
+    /// What each class is sent from its own nodes, per second; nothing where that makes no
+    /// difference. Clients come and go without a change of classes, so this is counted each time:
+    /// one look per endpoint and group, in scenarios with a network between nodes alone.
+    fn near(&self, each: &[f64]) -> Vec<f64> {
+        if self.between <= 0.0 {
+            return Vec::new();
+        }
+        let numbers: BTreeMap<Key, u32> = self.groups.keys().copied().zip(0..).collect();
+        let clients: Vec<u64> = self.groups.values().map(|g| g.clients).collect();
+        let mut near = vec![0.0; self.classes.len()];
+        for end in self.ends.values() {
+            let here = self.sources.get(&end.node).and_then(|(n, key)| Some((*n, (*key)?)));
+            let Some((n, group)) = here.and_then(|(n, key)| Some((n, *numbers.get(&key)?))) else {
+                continue;
+            };
+            let Some(place) = end.class.map(|c| c as usize) else { continue };
+            if self.classes.get(place).is_some_and(|c| c.groups[0].contains(&group)) {
+                let group = group as usize;
+                let share = num::float_u(n) / num::float_u(clients[group].max(1));
+                near[place] += each[group] * share;
+            }
+        }
+        near
+    }
+
+    /// The outcome for requests of which a share comes from other nodes than the pod's.
+    fn mixed(&mut self, rate: f64, serving: Serving, (extra, far): (f64, f64)) -> Arc<Outcome> {
+        let far = far.clamp(0.0, 1.0);
+        if self.between <= 0.0 || self.spec.from == Clients::Direct {
+            return self.outcome(rate, serving, extra);
+        }
+        let ends = [(extra, 1.0 - far), (extra + self.between, far)];
+        let mut parts: SmallVec<[(Arc<Outcome>, f64); 2]> = SmallVec::new();
+        for (extra, share) in ends.into_iter().filter(|(_, share)| *share > 1e-9) {
+            parts.push((self.outcome(rate, serving, extra), share));
+        }
+        if let [(only, _)] = parts.as_slice() {
+            return Arc::clone(only);
+        }
+        let mut latency = Latencies::default();
+        let mut late = 0.0;
+        for (outcome, share) in &parts {
+            latency.add_all(&outcome.latency, *share);
+            late += outcome.late * share;
+        }
+        let (first, _) = &parts[0];
+        Arc::new(Outcome { late, latency: Arc::new(latency), ..(**first).clone() })
     }
 
     fn outcome(&mut self, rate: f64, serving: Serving, extra: f64) -> Arc<Outcome> {

@@ -118,8 +118,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Traffic of these rows.
-    pub fn new(rows: &[RowSpec], proxies: &mut Proxies) -> Self {
+    /// Traffic of these rows; a request to a pod of another node takes `between_s` seconds longer.
+    pub fn new(rows: &[RowSpec], between_s: f64, proxies: &mut Proxies) -> Self {
         let mut traffic = Self {
             rows: Vec::new(),
             by_service: FxHashMap::default(),
@@ -134,7 +134,7 @@ impl Traffic {
             let service = proxies.service(spec.ns, spec.service);
             proxies.watch_service(service);
             traffic.by_service.entry(service).or_default().push(num::u32_of(i));
-            traffic.rows.push(Row::new(spec, service));
+            traffic.rows.push(Row::new(spec, service, between_s));
         }
         traffic
     }

@@ -464,3 +464,46 @@ fn the_report_says_what_failed() {
         assert!(page.contains(part), "{page}");
     }
 }
+
+/// Pods of `web` on one of two nodes, a client on each, and a network that takes 40 ms more
+/// between them.
+fn split(cni: &str) -> String {
+    format!(
+        "until: 5m
+cluster:
+  {cni}nodes:
+    - {{name: far, cpu: 8, memory: 32Gi}}
+    - {{name: node, cpu: 8, memory: 32Gi, labels: {{web: here}}}}
+traffic:
+  - {{name: t, to: service/web, from: {{workload: daemonset/client}}, rate: 100, start: 1m, request: {{cpu: 1us, latency: 5ms, timeout: 30ms}}}}
+{}",
+        web(4, "", "").replace("spec: {containers: [{name: c, image: i, res", "spec: {nodeSelector: {web: here}, containers: [{name: c, image: i, res")
+    )
+}
+
+#[test]
+fn requests_between_nodes_cost_what_the_network_says() {
+    let figures = |cni: &str| {
+        let (told, _, summary) = played(read(&split(cni)));
+        let flow = told.at(0, 200.0);
+        (failing(&flow, Cause::TimedOut), flow.latency.quantile(0.999).unwrap(), summary)
+    };
+    let (late, longest, _) = figures("");
+    assert!(late < 1e-6 && longest < 0.008, "{late} {longest}");
+    // Half of the clients are on the node of the pods: theirs are as before, the others' are late.
+    let (late, longest, _) = figures("cni: {preset: calico, latency: 40ms}\n  ");
+    assert!((late - 0.5).abs() < 1e-6, "{late}");
+    assert!(longest < 0.008, "{longest}");
+    // With 15 ms more they are in time, and half of all latencies are the longer ones.
+    let (told, _, _) = played(read(&split("cni: {preset: calico, latency: 15ms}\n  ")));
+    let flow = told.at(0, 200.0);
+    let at = |share| flow.latency.quantile(share).unwrap();
+    assert!(failing(&flow, Cause::TimedOut) < 1e-6);
+    assert!(
+        at(0.4) < 0.008 && at(0.6) > 0.017 && at(0.9) < 0.024,
+        "{} {} {}",
+        at(0.4),
+        at(0.6),
+        at(0.9)
+    );
+}

@@ -187,6 +187,7 @@ fn the_scenarios_meet_their_expectations() {
         "zonal-disks",
         "notready-storm",
         "log-store-down",
+        "address-exhaustion",
     ] {
         let plan = plan(name);
         let mut metrics = Metrics::new(&plan, None);

@@ -7,8 +7,7 @@
 
 use super::{ApiServer, handlers};
 use crate::api::request::{ApiError, Op};
-use crate::api::{Kind, Obj};
-use crate::control_plane::controllers::nodeipam::Cidr;
+use crate::api::{Cidr, Kind, Obj};
 use crate::engine::digest::mix;
 use crate::engine::{Purpose, Sym};
 use crate::event::Context;

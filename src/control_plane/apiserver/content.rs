@@ -188,6 +188,10 @@ fn event(e: &KEvent, fold: &mut Fold) {
             fold.text(text);
             fold.pair(ms, 0);
         }
+        Text::NoSandbox(why, n) => {
+            fold.text(why);
+            fold.pair(n, 0);
+        }
         Text::CreatedPod(name) | Text::DeletedPod(name) => fold.name(name),
     }
 }

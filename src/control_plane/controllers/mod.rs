@@ -71,7 +71,7 @@ pub(in crate::control_plane) use support::{Reporter, reports};
 use crate::api::request::Outcome;
 use crate::api::version::KubeVersion;
 use crate::api::versions::Change;
-use crate::api::{Kind, Obj, Pod};
+use crate::api::{Cidr, Kind, Obj, Pod};
 use crate::client::{Cache, RateLimiter, Runner};
 use crate::engine::{Draws, SimDuration, SimTime, Sym};
 use crate::event::{Address, Canary, Context, ControllerEvent};
@@ -89,14 +89,17 @@ pub struct ManagerConfig {
     /// `--node-monitor-grace-period`; none for the version's default.
     pub monitor_grace: Option<SimDuration>,
     /// `--cluster-cidr` with `--allocate-node-cidrs`; none: nobody hands out pod addresses.
-    pub pod_cidr: Option<nodeipam::Cidr>,
+    pub pod_cidr: Option<Cidr>,
+    /// `--node-cidr-mask-size-ipv4`.
+    pub node_cidr_bits: u8,
 }
 
 impl ManagerConfig {
     /// The defaults of a version.
     #[must_use]
     pub fn new(version: KubeVersion) -> Self {
-        Self { qps: 20.0, burst: 30, version, monitor_grace: None, pod_cidr: None }
+        let (qps, burst, node_cidr_bits) = (20.0, 30, nodeipam::NODE_BITS);
+        Self { qps, burst, version, monitor_grace: None, pod_cidr: None, node_cidr_bits }
     }
 }
 
@@ -339,7 +342,7 @@ controllers! {
     /// Autoscalers.
     Hpa hpa: hpa::HpaController = |_s| Default::default(), [HorizontalPodAutoscaler], |_p| true;
     /// Pod addresses of nodes.
-    NodeIpam nodeipam: nodeipam::NodeIpam = |s| nodeipam::NodeIpam::new(s.config.pod_cidr),
+    NodeIpam nodeipam: nodeipam::NodeIpam = |s| nodeipam::NodeIpam::new(s.config.pod_cidr, s.config.node_cidr_bits),
         [Node], |_p| false;
     /// Usage of resource quotas.
     ResourceQuota quotas: resourcequota::ResourceQuotaController

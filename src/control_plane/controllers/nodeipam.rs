@@ -5,54 +5,30 @@
 use super::support::{Reporter, reports, text};
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::versions::Change;
-use crate::api::{Kind, Obj};
+use crate::api::{Cidr, Kind, Obj};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::engine::{SimDuration, Sym};
 use crate::event::Context;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
 /// Size of a node's range (source: default of `--node-cidr-mask-size-ipv4`).
-const NODE_BITS: u8 = 24;
-
-/// A range of IPv4 addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    /// First address.
-    pub base: u32,
-    /// Bits of the prefix.
-    pub bits: u8,
-}
-
-impl Cidr {
-    /// `--service-cluster-ip-range` as kubeadm sets it.
-    pub const SERVICES: Self = Self { base: 10 << 24 | 96 << 16, bits: 12 };
-
-    /// Reads `10.244.0.0/16`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (base, bits) = text.split_once('/')?;
-        let base = u32::from(base.parse::<Ipv4Addr>().ok()?);
-        let bits: u8 = bits.parse().ok().filter(|b| *b <= 32)?;
-        let host = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
-        (base & host == 0).then_some(Self { base, bits })
-    }
-}
+pub const NODE_BITS: u8 = 24;
 
 /// Ranges of nodes out of one range: the next free one, from where the last was given.
 #[derive(Debug, Clone)]
 struct Ranges {
-    base: u32,
+    cluster: Cidr,
+    /// Bits of a node's prefix (`--node-cidr-mask-size-ipv4`).
+    bits: u8,
     n: u32,
     next: u32,
     taken: BTreeSet<u32>,
 }
 
 impl Ranges {
-    fn new(cluster: Cidr) -> Self {
-        let bits = u32::from(NODE_BITS.saturating_sub(cluster.bits));
-        Self { base: cluster.base, n: 1 << bits.min(24), next: 0, taken: BTreeSet::new() }
+    fn new(cluster: Cidr, bits: u8) -> Self {
+        Self { cluster, bits, n: cluster.parts(bits), next: 0, taken: BTreeSet::new() }
     }
 
     fn give(&mut self) -> Option<u32> {
@@ -63,13 +39,14 @@ impl Ranges {
     }
 
     fn number(&self, cidr: Sym) -> Option<u32> {
-        let own = Cidr::parse(cidr.as_str()).filter(|c| c.bits == NODE_BITS)?;
-        own.base.checked_sub(self.base).map(|d| d >> (32 - NODE_BITS)).filter(|i| *i < self.n)
+        let own = Cidr::parse(cidr.as_str()).filter(|c| c.bits == self.bits)?;
+        let behind = own.base.checked_sub(self.cluster.base)?;
+        Some(behind >> (32 - self.bits)).filter(|i| *i < self.n)
     }
 
     fn text(&self, number: u32) -> Sym {
-        let base = Ipv4Addr::from(self.base + (number << (32 - NODE_BITS)));
-        Sym::new(&format!("{base}/{NODE_BITS}"))
+        let range = self.cluster.part(self.bits, number);
+        range.map_or(Sym::EMPTY, |range| Sym::new(&range.to_string()))
     }
 }
 
@@ -83,12 +60,12 @@ pub struct NodeIpam {
 }
 
 impl NodeIpam {
-    /// A controller that hands out this range, if there is one.
+    /// A controller that hands out this range, if there is one, in ranges with so long a prefix.
     #[must_use]
-    pub fn new(cluster: Option<Cidr>) -> Self {
+    pub fn new(cluster: Option<Cidr>, bits: u8) -> Self {
         Self {
             reporter: Reporter::new("node-controller", "cidrAllocator"),
-            ranges: cluster.map(Ranges::new),
+            ranges: cluster.map(|cluster| Ranges::new(cluster, bits)),
             given: FxHashMap::default(),
         }
     }
@@ -168,13 +145,22 @@ mod tests {
 
     #[test]
     fn freed_ranges_are_given_again_only_after_a_whole_turn() {
-        let mut ranges = Ranges::new(Cidr::parse("10.244.0.0/22").unwrap());
+        let mut ranges = Ranges::new(Cidr::parse("10.244.0.0/22").unwrap(), 24);
         assert_eq!((ranges.give(), ranges.give()), (Some(0), Some(1)));
         ranges.taken.remove(&0);
         assert_eq!((ranges.give(), ranges.give(), ranges.give()), (Some(2), Some(3), Some(0)));
         assert_eq!(ranges.give(), None);
         assert_eq!(ranges.text(3).as_str(), "10.244.3.0/24");
         assert_eq!(ranges.number("10.244.3.0/24".into()), Some(3));
-        assert!(Cidr::parse("10.244.0.1/16").is_none());
+    }
+
+    #[test]
+    fn ranges_are_as_large_as_the_mask_says() {
+        let mut ranges = Ranges::new(Cidr::parse("10.244.0.0/24").unwrap(), 28);
+        let given: Vec<u32> = std::iter::from_fn(|| ranges.give()).collect();
+        assert_eq!(given, (0..16).collect::<Vec<u32>>());
+        assert_eq!(ranges.text(15).as_str(), "10.244.0.240/28");
+        assert_eq!(ranges.number("10.244.0.16/28".into()), Some(1));
+        assert_eq!(ranges.number("10.244.0.0/24".into()), None);
     }
 }

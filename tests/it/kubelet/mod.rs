@@ -5,6 +5,7 @@ mod configs;
 mod images;
 mod lives;
 mod machine;
+mod network;
 mod pressure;
 mod volumes;
 
