@@ -60,7 +60,7 @@ impl Level {
     }
 }
 
-/// Clients that ask for more than a server can give: requests of theirs are in service at all times.
+/// Clients that ask for more than a server can give: requests of theirs are always in service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowd {
     /// Their level.

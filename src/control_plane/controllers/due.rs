@@ -16,7 +16,7 @@ impl<T> Default for Due<T> {
 }
 
 impl<T: PartialEq> Due<T> {
-    /// The time until the storage is done; zero once it is. `span` draws how long it takes, whenever
+    /// The time until the storage is done; zero once it is. `span` draws how long it takes, when
     /// something else is asked for than before.
     pub(super) fn wait(
         &mut self,

@@ -61,7 +61,7 @@ fn requests_move_an_autoscaler_as_the_recorded_load_did() {
         (
             "objects",
             r#"[{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "exp10"},
-            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}]"#,
+            "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80}]}}]"#,
         ),
         (
             "traffic",
