@@ -67,14 +67,22 @@ pub(crate) fn default_allocatable(
     }
 }
 
-/// Labels every kubelet sets, those of the zone, and the given ones.
+/// Labels every kubelet sets, those of the zone, and the given ones. The old names of system and
+/// architecture are still set, and old manifests select by them (source: `kubelet_node_status.go`
+/// `initialNode`; recorded).
 pub(crate) fn node_labels(
     name: &str,
     zone: &str,
     (os, arch): (&str, &str),
     others: impl IntoIterator<Item = (Sym, Sym)>,
 ) -> LabelSet {
-    let always = [(keys::HOSTNAME, name), ("kubernetes.io/os", os), ("kubernetes.io/arch", arch)];
+    let always = [
+        (keys::HOSTNAME, name),
+        ("kubernetes.io/os", os),
+        ("kubernetes.io/arch", arch),
+        ("beta.kubernetes.io/os", os),
+        ("beta.kubernetes.io/arch", arch),
+    ];
     let zone = (!zone.is_empty()).then_some((keys::ZONE, zone));
     LabelSet::new(
         always.into_iter().chain(zone).map(|(k, v)| (Sym::new(k), Sym::new(v))).chain(others),
