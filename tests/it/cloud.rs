@@ -229,6 +229,21 @@ fn route_makes_the_network_of_a_new_node_available_at_its_next_look() {
 }
 
 #[test]
+fn a_node_that_registers_again_at_once_has_the_route_it_had() {
+    let group = GROUP.replace("cluster:", "cluster:\n  podCIDR: 10.244.0.0/16");
+    let rest = "workload: [{at: 302s, delete: node/pool-1}]
+faults: [{kubeletCrash: {node: pool-1}, at: 303s, for: 1s}]
+";
+    let (diary, _) = play(&format!("until: 10m{group}cloud:{TYPES}  routes: true\n{rest}"));
+    let story = diary.of_node("pool-1");
+    let gone = story.iter().find(|s| s.2).unwrap().0;
+    let again = story.iter().find(|s| s.0 > gone).unwrap_or_else(|| panic!("{story:#?}")).0;
+    assert!(again < 310.0, "before the next look: {again}");
+    let network = story.last().unwrap().1.status.conditions.get(ConditionType::NetworkUnavailable);
+    assert_eq!(network.map(|c| c.status), Some(Truth::False));
+}
+
+#[test]
 fn a_group_replaces_a_machine_that_has_died() {
     let faults = "faults: [{crash: {node: pool-0}, at: 5m}]\n";
     let cloud = TYPES.replace("request: 200ms", "request: 200ms, healthCheck: 4m");
