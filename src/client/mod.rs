@@ -2,6 +2,7 @@
 //! versions, shared caches, rate-limited work queues, client-side rate limits, and the harness in
 //! which a reconcile runs over latency.
 
+pub mod broadcaster;
 pub mod cache;
 pub mod election;
 pub mod events;
@@ -11,6 +12,7 @@ pub mod runner;
 pub mod watch;
 pub mod workqueue;
 
+pub use broadcaster::Broadcaster;
 pub use cache::Cache;
 pub use events::Correlator;
 pub use limiter::RateLimiter;

@@ -2,8 +2,8 @@
 //! the caches and the answers so far, and says which requests to send next, or that it is done.
 //! Each answer re-enters it; key and worker stay busy meanwhile, as upstream's would.
 
+use super::broadcaster::Broadcaster;
 use super::cache::Cache;
-use super::events::Correlator;
 use super::limiter::RateLimiter;
 use super::workqueue::WorkQueue;
 use crate::api::request::{Op, Outcome, Request, User};
@@ -12,7 +12,6 @@ use crate::api::{Kind, Name, Obj, Pod};
 use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::event::{Address, Canary, Context, ControllerEvent, Event, What};
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
 
 /// A key of a controller's work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -182,15 +181,9 @@ pub struct Runner<C: Reconcile> {
     slots: FxHashMap<Key, u32>,
     work_armed: bool,
     wake: Vec<(Key, SimDuration)>,
-    /// Kubernetes Events still to be posted; each waits for the answer to the one before.
-    events: VecDeque<(u64, Request)>,
-    correlator: Correlator,
-    posting: bool,
+    /// Kubernetes Events still to be posted.
+    events: Broadcaster,
 }
-
-/// Events that wait to be posted; more are dropped (source: `tools/record/event.go`
-/// `maxQueuedEvents`).
-const EVENTS_WAITING: usize = 1000;
 
 /// Token of the answer to a Kubernetes Event.
 const EVENT: u32 = u32::MAX;
@@ -216,9 +209,7 @@ impl<C: Reconcile> Runner<C> {
             slots: FxHashMap::default(),
             work_armed: false,
             wake: Vec::new(),
-            events: VecDeque::new(),
-            correlator: Correlator::default(),
-            posting: false,
+            events: Broadcaster::default(),
         }
     }
 
@@ -250,40 +241,24 @@ impl<C: Reconcile> Runner<C> {
         self.post(cx);
     }
 
-    /// Sends what the controller has left in its outbox. Kubernetes Events go one at a time: the
-    /// broadcaster posts them in order and waits for each, so that they take no more than a token
-    /// of the limit from the requests beside them (source: client-go `tools/record/event.go`).
+    /// Sends what the controller has left in its outbox; Kubernetes Events go one at a time.
     pub fn post(&mut self, cx: &mut Context<'_>) {
         let Some(outbox) = self.inner.outbox().filter(|o| !o.waiting.is_empty()) else { return };
         for (hop, request) in std::mem::take(&mut outbox.waiting) {
             if request.kind == Kind::Event {
-                if self.events.len() < EVENTS_WAITING {
-                    self.events.push_back((hop, request));
-                }
+                self.events.push(hop, request);
             } else {
                 let at = self.limiter.reserve(cx.now());
                 cx.at_hop(hop, |cx| cx.submit(at, request, None));
             }
         }
-        if !self.posting {
-            self.post_event(cx);
-        }
+        let reply = self.event_reply();
+        self.events.post(&mut self.limiter, reply, cx);
     }
 
-    /// Posts the Event that has waited longest.
-    fn post_event(&mut self, cx: &mut Context<'_>) {
-        self.posting = false;
-        while let Some((hop, mut request)) = self.events.pop_front() {
-            if let Op::CreateEvent(event, _) = &request.op {
-                let Some(op) = self.correlator.correlate(event, cx.now()) else { continue };
-                request.op = op;
-            }
-            self.posting = true;
-            let at = self.limiter.reserve(cx.now());
-            let reply = Address { index: u32::from(self.id), ..self.address };
-            cx.at_hop(hop, |cx| cx.submit(at, request, Some((reply, EVENT))));
-            return;
-        }
+    /// Where the answer to a Kubernetes Event goes.
+    fn event_reply(&self) -> (Address, u32) {
+        (Address { index: u32::from(self.id), ..self.address }, EVENT)
     }
 
     /// Lets a key be looked at after a span, with the hop in hand as the cause. A key waits once,
@@ -441,7 +416,8 @@ impl<C: Reconcile> Runner<C> {
         cx: &mut Context<'_>,
     ) {
         if token == EVENT {
-            return self.post_event(cx);
+            let reply = self.event_reply();
+            return self.events.answered(&mut self.limiter, reply, cx);
         }
         let (worker, position) = ((token >> 16) as usize, (token & 0xffff) as usize);
         let Some(busy) = self.busy.get_mut(worker).and_then(Option::as_mut) else { return };

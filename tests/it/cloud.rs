@@ -229,6 +229,21 @@ fn route_makes_the_network_of_a_new_node_available_at_its_next_look() {
 }
 
 #[test]
+fn a_node_that_registers_again_at_once_has_the_route_it_had() {
+    let group = GROUP.replace("cluster:", "cluster:\n  podCIDR: 10.244.0.0/16");
+    let rest = "workload: [{at: 302s, delete: node/pool-1}]
+faults: [{kubeletCrash: {node: pool-1}, at: 303s, for: 1s}]
+";
+    let (diary, _) = play(&format!("until: 10m{group}cloud:{TYPES}  routes: true\n{rest}"));
+    let story = diary.of_node("pool-1");
+    let gone = story.iter().find(|s| s.2).unwrap().0;
+    let again = story.iter().find(|s| s.0 > gone).unwrap_or_else(|| panic!("{story:#?}")).0;
+    assert!(again < 310.0, "before the next look: {again}");
+    let network = story.last().unwrap().1.status.conditions.get(ConditionType::NetworkUnavailable);
+    assert_eq!(network.map(|c| c.status), Some(Truth::False));
+}
+
+#[test]
 fn a_group_replaces_a_machine_that_has_died() {
     let faults = "faults: [{crash: {node: pool-0}, at: 5m}]\n";
     let cloud = TYPES.replace("request: 200ms", "request: 200ms, healthCheck: 4m");
@@ -288,8 +303,96 @@ fn a_machine_that_does_not_register_is_ended_after_fifteen_minutes() {
     let (granted, name, ..) = diary.granted()[0];
     let (ended, gone) = diary.ended()[0];
     assert_eq!(gone, name);
-    assert!((900.0..=911.0).contains(&(ended - granted)), "{granted} {ended}");
+    // First seen by the scan after the grant, and ended by the first one after its time.
+    assert!((900.0..=921.0).contains(&(ended - granted)), "{granted} {ended}");
     assert!(diary.said("FailedToScaleUpGroup")[0].2.contains("timed out"));
+}
+
+#[test]
+fn machines_that_fail_together_back_their_group_off_once() {
+    let slow = TYPES.replace("boot: 2m", "boot: 2h");
+    let (diary, _) = play(&format!(
+        "until: 20m{GROUP}cloud:{slow}  autoscaler: {{kind: cluster-autoscaler}}\nobjects:{}",
+        pods("web", 15, "600m")
+    ));
+    assert_eq!(diary.ended().len(), 3);
+    let failed = diary.said("FailedToScaleUpGroup");
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].2.ends_with("backed off 5m00s"), "{failed:?}");
+}
+
+#[test]
+fn a_group_that_has_grown_since_fails_afresh() {
+    let out = "  stockOuts: [{at: 0s, for: 8m}, {at: 20m}]\n";
+    let late = "workload: [{at: 30m, scale: {target: deployment/web, replicas: 15}}]\n";
+    let objects = format!("{}{late}", pods("web", 9, "600m"));
+    let (diary, _) = scaled("50m", "", out, &objects);
+    let failed = diary.said("FailedToScaleUpGroup");
+    // Twice, then a machine comes, and the next failure is a first one again.
+    let spans: Vec<&str> = failed.iter().filter_map(|f| f.2.rsplit(' ').next()).collect();
+    assert_eq!(spans[..3], ["5m00s", "10m00s", "5m00s"], "{failed:?}");
+}
+
+#[test]
+fn pods_that_have_to_wait_before_they_count_are_looked_at_when_that_is_over() {
+    let flags = ", new-pod-scale-up-delay: 3m";
+    let (diary, _) = scaled("20m", flags, "", &pods("web", 9, "600m"));
+    let first = diary.first("TriggeredScaleUp");
+    assert!((180.0..=195.0).contains(&first), "{first}");
+}
+
+#[test]
+fn a_node_that_has_broken_is_replaced_and_not_waited_for() {
+    // Nobody else repairs it, and what it has room for does not fit elsewhere.
+    let cloud = format!("{TYPES}  repairs: false\n");
+    let faults = "faults: [{crash: {node: pool-0}, at: 20m}]\n";
+    let (diary, summary) = play(&format!(
+        "until: 45m{GROUP}cloud:{cloud}  autoscaler: {{kind: cluster-autoscaler}}\nobjects:{}{faults}",
+        pods("web", 6, "600m")
+    ));
+    // Unknown after 50 s, its pods go after five minutes.
+    let granted = diary.granted();
+    assert!(granted.iter().any(|g| (1500.0..1620.0).contains(&g.0)), "{granted:?}");
+    assert_eq!(summary.pods.unscheduled_at_end, 0);
+}
+
+#[test]
+fn a_node_that_could_not_go_is_tried_again_when_a_budget_allows_it() {
+    let group = GROUP.replace("autoscale: {min: 2", "count: 2, autoscale: {min: 1");
+    let budget = |least: u32| {
+        format!(
+            "apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {{name: web}}, \
+             spec: {{minAvailable: {least}, selector: {{matchLabels: {{app: web}}}}}}"
+        )
+    };
+    // One pod on each node, and a budget that lets neither go until it is changed.
+    let late = format!("workload: [{{at: 4m, apply: {{{}}}}}]\n", budget(1));
+    let (diary, summary) = play(&format!(
+        "until: 60m{group}cloud:{TYPES}  autoscaler: {{kind: cluster-autoscaler}}\nobjects:{}  - {{{}}}\n{late}",
+        pods("web", 2, "600m"),
+        budget(2)
+    ));
+    let ended = diary.ended();
+    // Believed for five minutes from the first scans on, then not needed for ten.
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!((900.0..960.0).contains(&ended[0].0), "{ended:?}");
+    assert_eq!(summary.pods.ready_at_end, 2);
+}
+
+#[test]
+fn what_the_autoscaler_says_does_not_hold_up_what_it_does() {
+    let late = "workload: [{at: 8m, scale: {target: deployment/web, replicas: 0}}]\n";
+    let objects = format!("{}{}{late}", pods("web", 15, "600m"), pods("tiny", 200, "5m"));
+    let (diary, _) = scaled("30m", "", "", &objects);
+    let said = diary.said("ScaleDown").into_iter().filter(|s| s.2.starts_with("marked"));
+    let marked: Vec<(f64, &str)> = said.map(|s| (s.0, s.1)).collect();
+    let evicted = diary.said("ScaleDown").len() - marked.len();
+    assert!(evicted > 30, "{evicted}");
+    for (at, node) in marked {
+        let key = "ToBeDeletedByClusterAutoscaler";
+        let taint = diary.of_node(node).iter().find(|(_, n, _)| tainted(n, key)).unwrap().0;
+        assert!(taint - at < 1.0, "{node}: said at {at}, tainted at {taint}");
+    }
 }
 
 /// Pools of both types, each with its own bounds.
@@ -421,6 +524,176 @@ fn karpenter_falls_back_to_machines_on_demand() {
     let (diary, _) = karpenter("10m", SPOT, out, &pods("web", 1, "1500m"));
     let granted = diary.granted();
     assert_eq!((granted.len(), granted[0].3), (1, false), "{granted:?}");
+}
+
+/// A Deployment whose pods select by a label.
+fn picky(name: &str, n: u32, cpu: &str, key: &str, value: &str) -> String {
+    let selector =
+        format!("spec:\n          nodeSelector: {{{key}: {value}}}\n          containers");
+    pods(name, n, cpu).replace("spec:\n          containers", &selector)
+}
+
+#[test]
+fn karpenter_tries_another_zone_when_one_has_none_left() {
+    let out = "  zones: [a, b]\n  stockOuts: [{zone: a, at: 0s, for: 2h}]\n";
+    let (diary, summary) = karpenter("10m", "", out, &pods("web", 1, "1500m"));
+    let granted = diary.granted();
+    assert!(granted.len() == 1 && granted[0].0 < 15.0, "{granted:?}");
+    let (_, node, _) = *diary.of_node(granted[0].1).last().unwrap();
+    assert_eq!(node.meta.labels.get(keys::ZONE.into()).unwrap().as_str(), "b");
+    assert_eq!(summary.pods.ready_at_end, 1);
+    // Where there is one zone only, it is asked again once it may have some.
+    let out = "  stockOuts: [{at: 0s, for: 5m}]\n";
+    let (diary, _) = karpenter("10m", "", out, &pods("web", 1, "1500m"));
+    let at = diary.granted()[0].0;
+    assert!((300.0..370.0).contains(&at), "every three minutes: {at}");
+}
+
+#[test]
+fn karpenter_looks_again_at_a_pod_whose_machine_has_never_come() {
+    let slow = TYPES.replace("directBoot: 45s", "directBoot: 2h");
+    let rest = |pool: &str| {
+        format!(
+            "until: 40m
+cluster:
+  nodes: [{{name: base, count: 1, cpu: 1, memory: 2Gi, zone: a}}]
+cloud:{slow}
+  autoscaler:
+    kind: karpenter
+    node-pools: [{{metadata: {{name: burst}}, spec: {{{pool}}}}}]
+objects:{}",
+            pods("web", 1, "1500m")
+        )
+    };
+    // The limit holds one machine: the next one comes once the first one counts no longer.
+    for pool in ["", "limits: {cpu: 2}"] {
+        let (diary, _) = play(&rest(pool));
+        let granted: Vec<f64> = diary.granted().iter().map(|g| g.0).collect();
+        assert!(granted.len() >= 2, "{granted:?}");
+        assert!((900.0..=930.0).contains(&(granted[1] - granted[0])), "{granted:?}");
+    }
+}
+
+#[test]
+fn karpenter_does_not_look_for_ever_at_a_pod_that_nothing_helps() {
+    let rest = format!(
+        "until: 10h
+cluster: {{nodes: [{{name: base, count: 1, cpu: 1, memory: 2Gi}}]}}
+cloud:{TYPES}
+  autoscaler: {{kind: karpenter, node-pools: [{{metadata: {{name: burst}}}}]}}
+objects:{}{}",
+        pods("web", 1, "900m"),
+        pods("huge", 1, "100")
+    );
+    let mut cluster = Cluster::new(Arc::new(load(&text(&rest))));
+    let (mut batches, mut scans) = (0, 0);
+    while let Some(entry) = cluster.step() {
+        if entry.time.secs_f64() > 36_000.0 {
+            break;
+        }
+        batches += u32::from(matches!(entry.event, Event::Autoscaler(AutoscalerEvent::Batch(_))));
+        scans += u32::from(entry.event == Event::Autoscaler(AutoscalerEvent::Scan));
+    }
+    assert!((1..10).contains(&batches) && scans < 10, "{batches} batches, {scans} scans");
+}
+
+#[test]
+fn karpenter_gives_pods_the_capacity_type_that_they_select() {
+    let key = "karpenter.sh/capacity-type";
+    let (diary, summary) = karpenter("10m", SPOT, "", &picky("web", 1, "1500m", key, "on-demand"));
+    let granted = diary.granted();
+    assert_eq!((granted.len(), granted[0].3), (1, false), "{granted:?}");
+    assert_eq!(summary.pods.ready_at_end, 1);
+    // One that wants a spot machine gets no other one, also beside pods that take any.
+    let out = "  stockOuts: [{spot: true, at: 0s, for: 4m}]\n";
+    let objects = format!("{}{}", picky("web", 1, "1500m", key, "spot"), pods("any", 1, "1500m"));
+    let (diary, summary) = karpenter("12m", SPOT, out, &objects);
+    let spot: Vec<bool> = diary.granted().iter().map(|g| g.3).collect();
+    assert_eq!(spot, [false, true], "{:?}", diary.granted());
+    assert_eq!(summary.pods.ready_at_end, 2);
+}
+
+#[test]
+fn karpenter_takes_away_empty_nodes_while_pods_wait() {
+    let pool = "limits: {cpu: 8}, disruption: {consolidateAfter: 1m, budgets: [{nodes: '100%'}]}";
+    let key = "node.kubernetes.io/instance-type";
+    let late = "workload: [{at: 10m, scale: {target: deployment/web, replicas: 0}}]\n";
+    let objects = format!(
+        "{}{}{late}",
+        picky("web", 1, "7", key, "large"),
+        picky("small", 1, "1500m", key, "small")
+    );
+    let (diary, summary) = karpenter("30m", pool, "", &objects);
+    let granted = diary.granted();
+    let kinds: Vec<&str> = granted.iter().map(|g| g.2).collect();
+    assert_eq!(kinds, ["large", "small"], "{granted:?}");
+    assert!((660.0..800.0).contains(&granted[1].0), "{granted:?}");
+    assert_eq!(diary.ended().len(), 1, "{:?}", diary.ended());
+    assert_eq!(summary.pods.ready_at_end, 1);
+}
+
+#[test]
+fn karpenter_consolidates_beside_a_pod_that_fits_nowhere() {
+    let calm = "disruption: {consolidateAfter: 2m, budgets: [{nodes: '100%'}]}";
+    let late = "workload: [{at: 10m, scale: {target: deployment/web, replicas: 1}}]\n";
+    let objects = format!("{}{}{late}", pods("huge", 1, "100"), pods("web", 4, "1500m"));
+    let (diary, summary) = karpenter("30m", calm, "", &objects);
+    let kinds: Vec<&str> = diary.granted().iter().map(|g| g.2).collect();
+    assert_eq!(kinds, ["large", "small"]);
+    assert_eq!((diary.ended().len(), summary.pods.ready_at_end), (1, 1));
+}
+
+#[test]
+fn karpenter_ends_a_machine_although_the_cloud_fails() {
+    let calm = "disruption: {consolidateAfter: 1m, budgets: [{nodes: '100%'}]}";
+    let key = "node.kubernetes.io/instance-type";
+    let late = "workload: [{at: 10m, scale: {target: deployment/web, replicas: 0}}]\n";
+    let objects = format!("{}{late}", picky("web", 6, "1500m", key, "small"));
+    let (diary, _) = karpenter("40m", calm, "  failures: 0.6\n", &objects);
+    let (granted, ended) = (diary.granted(), diary.ended());
+    assert!(granted.len() >= 6, "{granted:?}");
+    assert_eq!(ended.len(), granted.len(), "{granted:?} {ended:?}");
+}
+
+#[test]
+fn karpenter_replaces_a_machine_that_is_taken_from_it() {
+    // Before it has registered, and while it serves; both times without a word before.
+    for (at, by) in [("20s", 180.0), ("6m", 720.0)] {
+        let (diary, summary) = play(&format!(
+            "until: 20m
+cluster:
+  nodes: [{{name: base, count: 2, cpu: 1, memory: 2Gi, zones: [a, b]}}]
+cloud:{TYPES}
+  zones: [b]
+  autoscaler:
+    kind: karpenter
+    node-pools: [{{metadata: {{name: burst}}, spec: {{limits: {{cpu: 2}}}}}}]
+objects:{}faults: [{{interrupt: {{of: {{zone: b}}, notice: 0s}}, at: {at}}}]
+",
+            pods("web", 1, "1500m")
+        ));
+        let granted = diary.granted();
+        assert_eq!(granted.len(), 2, "{at}: {granted:?}");
+        assert!(granted[1].0 < by, "{at}: {granted:?}");
+        assert_eq!(summary.pods.ready_at_end, 1, "{at}");
+    }
+}
+
+#[test]
+fn karpenter_blames_only_what_it_has_asked_for() {
+    let calm = "disruption: {consolidateAfter: 2m, budgets: [{nodes: '100%'}]}";
+    let out = "  stockOuts: [{machineType: small, at: 5m}]\n";
+    // At about 12 min a small machine is wanted in place of the large one; there is none.
+    let late = "workload:
+  - {at: 10m, scale: {target: deployment/web, replicas: 1}}
+  - {at: 13m, scale: {target: deployment/more, replicas: 1}}
+";
+    let objects = format!("{}{}{late}", pods("web", 4, "1500m"), pods("more", 0, "7"));
+    let (diary, _) = karpenter("20m", calm, out, &objects);
+    let granted = diary.granted();
+    let kinds: Vec<&str> = granted.iter().map(|g| g.2).collect();
+    assert_eq!(kinds, ["large", "large"], "{granted:?}");
+    assert!(granted[1].0 < 790.0, "{granted:?}");
 }
 
 #[test]

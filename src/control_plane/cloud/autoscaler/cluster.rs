@@ -10,15 +10,15 @@
 use super::super::config::CloudConfig;
 use super::config::ClusterFlags;
 use super::drain::{Drained, Drains};
-use super::rearm;
 use super::scaledown::ScaleDown;
 use super::simulation::{Mirror, News, Profiles, ready};
+use super::{EVENT, rearm, reply};
 use crate::api::node::{Node, keys};
 use crate::api::request::{Op, Outcome, Request, User};
 use crate::api::versions::Change;
 use crate::api::workload::Generic;
-use crate::api::{Kind, Meta, Name, Obj, Pod};
-use crate::client::RateLimiter;
+use crate::api::{Kind, Meta, Name, Obj, Pod, Stamp};
+use crate::client::{Broadcaster, RateLimiter};
 use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{Grid, Purpose, SimDuration, SimTime, Sym, num};
 use crate::event::cloud::{CloudAnswer, CloudCall, CloudOp, Customer, Listing, Machine, Phase};
@@ -33,6 +33,9 @@ pub(super) const NAME: &str = "cluster-autoscaler";
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 /// Requests per second to the API server (source: `--kube-client-qps`, `--kube-client-burst`).
 const LIMIT: (f64, u32) = (5.0, 10);
+/// A node that is not ready may still become so for so long after it was made (source:
+/// `CA:clusterstate/clusterstate.go` `MaxNodeStartupTime`).
+const STARTUP: SimDuration = SimDuration::from_secs(15 * 60);
 /// The ConfigMap of its status.
 const STATUS: &str = "cluster-autoscaler-status";
 
@@ -43,6 +46,9 @@ pub(super) struct Backoff {
     pub(super) until: SimTime,
     span: SimDuration,
     last: SimTime,
+    /// It has been grown since the last failure, and machines have been seen on their way.
+    pub(super) asked: bool,
+    growing: bool,
 }
 
 /// The cluster autoscaler.
@@ -58,6 +64,9 @@ pub struct ClusterAutoscaler {
     asked: bool,
     pub(super) listing: Listing,
     pub(super) backoffs: Vec<Backoff>,
+    /// Machines without a Node, and since when each has been seen so.
+    unregistered: BTreeMap<&'static str, SimTime>,
+    events: Broadcaster,
     /// When it has last grown a group, and how often it has.
     pub(super) last_grown: Option<SimTime>,
     pub(super) grown: u64,
@@ -86,6 +95,8 @@ impl ClusterAutoscaler {
             asked: false,
             listing: Listing::default(),
             backoffs: vec![Backoff::default(); config.groups.len()],
+            unregistered: BTreeMap::new(),
+            events: Broadcaster::default(),
             last_grown: None,
             grown: 0,
             down: ScaleDown::default(),
@@ -101,6 +112,7 @@ impl ClusterAutoscaler {
 
     pub(super) fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
         if self.mirror.apply(change, cx) != News::None {
+            self.down.hear();
             self.arm(cx.now(), cx);
         }
     }
@@ -151,10 +163,13 @@ impl ClusterAutoscaler {
     }
 
     pub(super) fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        if token == EVENT {
+            return self.events.answered(&mut self.limiter, reply(EVENT), cx);
+        }
         self.drains.on_answer(token, outcome, cx);
     }
 
-    /// The Node of a machine, once it serves: before that the machine is upcoming.
+    /// The Node of a machine, if it serves.
     pub(super) fn node_of(&self, machine: &Machine) -> Option<Arc<Node>> {
         let node = self.mirror.cache.node_named(machine.name)?;
         let known = !node.taints.iter().any(|t| t.key.as_str() == keys::UNINITIALIZED);
@@ -166,6 +181,17 @@ impl ClusterAutoscaler {
         self.mirror.cache.node_named(machine.name).is_some()
     }
 
+    /// True if a machine is still to become a node that serves; one that has broken since is not
+    /// (source: `GetUpcomingNodes`).
+    pub(super) fn upcoming(&self, machine: &Machine, (now, stamp): (SimTime, Stamp)) -> bool {
+        let Some(node) = self.mirror.cache.node_named(machine.name) else {
+            let since = self.unregistered.get(machine.name.as_str());
+            return since
+                .is_none_or(|&since| now.since(since) <= self.flags.max_node_provision_time);
+        };
+        self.node_of(machine).is_none() && young(&node, stamp)
+    }
+
     /// Machines of groups that it may change, but for those that end.
     pub(super) fn own(&self) -> impl Iterator<Item = &Machine> {
         let bounded = |m: &&Machine| self.config.group(m.group).bounds.is_some();
@@ -174,34 +200,71 @@ impl ClusterAutoscaler {
 
     fn scan(&mut self, cx: &mut Context<'_>) {
         self.mirror.cache.settle();
+        self.note_unregistered(cx.now());
+        self.see_growth(cx);
         self.give_up_missing(cx);
         let mut next = self.give_up_unregistered(cx);
-        if self.healthy() {
+        if self.healthy(cx.stamp()) {
             let grew = self.scale_up(cx);
             next = next.into_iter().chain(self.scale_down(grew, cx)).min();
         }
-        next = next.into_iter().chain(self.backoff_ends(cx.now())).min();
+        next = next.into_iter().chain(self.matters_to_pods(cx)).chain(self.down.recheck()).min();
         self.tell_status(cx);
         if let Some(at) = next {
             self.arm(at.max(cx.now() + SimDuration(1)), cx);
         }
     }
 
-    /// The end of a back-off matters while pods wait.
-    fn backoff_ends(&self, now: SimTime) -> Option<SimTime> {
-        let waits = !self.mirror.pending.is_empty();
-        let ends = self.backoffs.iter().map(|b| b.until).filter(|until| *until > now && waits);
-        ends.min()
+    /// When something ends that keeps pods waiting: a back-off, the time that they are given
+    /// before they count, that of a node to become ready.
+    fn matters_to_pods(&self, cx: &Context<'_>) -> Option<SimTime> {
+        let (now, pending) = (cx.now(), &self.mirror.pending);
+        if pending.is_empty() {
+            return None;
+        }
+        let backoffs = self.backoffs.iter().map(|b| b.until);
+        let counted = pending.values().map(|p| p.since + self.flags.new_pod_scale_up_delay);
+        let starting = self.own().filter(|m| self.node_of(m).is_none());
+        let nodes = starting.filter_map(|m| self.mirror.cache.node_named(m.name));
+        let started = nodes.map(|node| cx.time_of(node.meta.created) + STARTUP);
+        backoffs.chain(counted).chain(started).filter(|at| *at > now).min()
     }
 
-    /// Does nothing while too many nodes are not ready (source: `IsClusterHealthy`).
-    fn healthy(&self) -> bool {
+    /// Does nothing while too many nodes are not ready; those that have just come do not count
+    /// (source: `IsClusterHealthy`).
+    fn healthy(&self, now: Stamp) -> bool {
         let all = self.mirror.cache.order().len().max(1);
+        let broken = |node: &Node| !ready(node) && !young(node, now);
         let unready = (0..self.mirror.cache.order().len())
-            .filter(|&at| !ready(self.mirror.cache.node(at)))
+            .filter(|&at| broken(self.mirror.cache.node(at)))
             .count();
         unready <= self.flags.ok_total_unready_count as usize
             || 100 * unready <= self.flags.max_total_unready_percentage as usize * all
+    }
+
+    /// Machines without a Node are given time from when they are first seen so (source:
+    /// `getNotRegisteredNodes`).
+    fn note_unregistered(&mut self, now: SimTime) {
+        let mut before = std::mem::take(&mut self.unregistered);
+        let waits = self.own().filter(|m| !self.registered(m)).map(|m| m.name.as_str());
+        self.unregistered = waits.map(|m| (m, before.remove(m).unwrap_or(now))).collect();
+    }
+
+    /// A group all of whose new machines have come may fail afresh (source: `RemoveBackoff`).
+    fn see_growth(&mut self, cx: &Context<'_>) {
+        let (now, n) = ((cx.now(), cx.stamp()), self.config.groups.len());
+        let mut there = vec![0_u32; n];
+        for machine in self.own().filter(|m| !self.upcoming(m, now)) {
+            there[usize::from(machine.group)] += 1;
+        }
+        for (i, state) in self.listing.groups.iter().take(n).enumerate() {
+            let backoff = &mut self.backoffs[i];
+            if state.desired > there[i] {
+                backoff.growing = backoff.asked;
+            } else if backoff.growing {
+                *backoff = Backoff::default();
+            }
+        }
     }
 
     /// Machines that the cloud does not have: the group is left alone for a while, and is to wait
@@ -214,7 +277,10 @@ impl ClusterAutoscaler {
             if self.config.group(group).bounds.is_none() {
                 continue;
             }
-            self.back_off(group, error.text(), cx);
+            // What is still missing of a failure that is known is no other one.
+            if self.backoffs[i].until <= cx.now() {
+                self.back_off(group, error.text(), cx);
+            }
             self.ask(CloudOp::Shrink { group, by: u16::try_from(n).unwrap_or(u16::MAX) }, cx);
         }
     }
@@ -222,36 +288,43 @@ impl ClusterAutoscaler {
     /// Machines that have not registered in time are ended; says when the next one is due.
     fn give_up_unregistered(&mut self, cx: &mut Context<'_>) -> Option<SimTime> {
         let (now, patience) = (cx.now(), self.flags.max_node_provision_time);
-        let waits: Vec<Machine> = self.own().filter(|m| !self.registered(m)).copied().collect();
-        let (late, due): (Vec<Machine>, Vec<Machine>) =
-            waits.into_iter().partition(|m| now.since(m.since) > patience);
+        let since = |m: &Machine| self.unregistered.get(m.name.as_str()).copied();
+        let late = |m: &&Machine| since(m).is_some_and(|since| now.since(since) > patience);
+        let late: Vec<Machine> = self.own().filter(late).copied().collect();
+        let mut groups: Vec<u16> = Vec::new();
         for machine in late {
             let who = Sym::new(NAME);
             let step = "machine has not registered in time";
             let hop = cx.record(What::Noticed { who, node: machine.name, step });
             cx.at_hop(hop, |cx| {
-                self.back_off(machine.group, "timed out", cx);
+                // Machines that fail together are one failure of their group.
+                if !groups.contains(&machine.group) {
+                    groups.push(machine.group);
+                    self.back_off(machine.group, "timed out", cx);
+                }
                 self.ask(CloudOp::Terminate { machine: machine.name }, cx);
             });
         }
-        due.iter().map(|m| m.since + patience + SimDuration(1)).min()
+        let due = self.unregistered.values().map(|since| *since + patience + SimDuration(1));
+        due.filter(|at| *at > now).min()
     }
 
-    /// Leaves a group alone: 5 min at first, twice as long each time, 30 min at most, and 5 min
-    /// again after three quiet hours.
+    /// Leaves a group alone: 5 min at first, twice as long if it fails again once that is over,
+    /// 30 min at most, and 5 min again after three quiet hours (source:
+    /// `CA:utils/backoff/exponential_backoff.go`).
     fn back_off(&mut self, group: u16, why: &str, cx: &mut Context<'_>) {
         let (flags, now) = (&self.flags, cx.now());
         let backoff = &mut self.backoffs[usize::from(group)];
         let fresh = backoff.span == SimDuration::ZERO
+            || backoff.until >= now
             || now.since(backoff.last) > flags.node_group_backoff_reset_timeout;
         backoff.span = if fresh {
             flags.initial_node_group_backoff_duration
         } else {
             backoff.span.times(2).min(flags.max_node_group_backoff_duration)
         };
-        backoff.until = now + backoff.span;
-        backoff.last = now;
         let span = backoff.span;
+        *backoff = Backoff { until: now + span, span, last: now, ..Backoff::default() };
         let name = self.config.group(group).name;
         let text = format!("Failed adding nodes to group {name} due to {why}; backed off {span}");
         let meta = Meta::named(Sym::new("kube-system"), STATUS.into());
@@ -266,9 +339,8 @@ impl ClusterAutoscaler {
         words: &str,
         cx: &mut Context<'_>,
     ) {
-        let request = event(NAME, about, (warning, reason), words, cx);
-        let at = self.limiter.reserve(cx.now());
-        cx.submit(at, request, None);
+        self.events.push(cx.seq(), event(NAME, about, (warning, reason), words, cx));
+        self.events.post(&mut self.limiter, reply(EVENT), cx);
     }
 
     /// An Event about a pod.
@@ -341,6 +413,11 @@ impl ClusterAutoscaler {
     }
 }
 
+/// True of a node that was made so lately that it may still be starting.
+fn young(node: &Node, now: Stamp) -> bool {
+    SimDuration::from_secs(now.secs_since(node.meta.created)) < STARTUP
+}
+
 /// A request for a Kubernetes Event.
 pub(super) fn event(
     component: &str,
@@ -358,4 +435,69 @@ pub(super) fn event(
     let op = Op::CreateEvent(Arc::new(event), 0);
     let name: Name = meta.name;
     Context::request(User::Controller(component.into()), Kind::Event, ns, name, op)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::config::{CloudLatencies, Provider, Quota};
+    use super::*;
+    use crate::event::cloud::Offer;
+
+    fn autoscaler() -> ClusterAutoscaler {
+        let config = CloudConfig {
+            provider: Provider::Aws,
+            region: Sym::EMPTY,
+            types: Vec::new(),
+            groups: Vec::new(),
+            quota: Quota::default(),
+            stock_outs: Vec::new(),
+            latency: CloudLatencies::of(Provider::Aws),
+            spot_life: None,
+            failures: 0.0,
+            limit: (0.0, 0),
+            routes: false,
+            repairs: false,
+            manager_limit: (0.0, 0),
+            autoscaler: None,
+        };
+        let flags = ClusterFlags::default();
+        ClusterAutoscaler::new(&Arc::new(config), &flags, &SchedulerConfig::default())
+    }
+
+    /// A node that is not ready.
+    fn add(it: &mut ClusterAutoscaler, name: &str, created: u32) {
+        let mut node = Node::default();
+        node.meta.name = Name::new(name);
+        node.meta.created = Stamp(created);
+        it.mirror.cache.set_node(&Arc::new(node), 0);
+        it.mirror.cache.settle();
+    }
+
+    #[test]
+    fn nodes_that_have_just_come_are_not_taken_for_broken_ones() {
+        let mut it = autoscaler();
+        (0..10).for_each(|i| add(&mut it, &format!("pool-{i}"), 1000));
+        assert!(it.healthy(Stamp(1899)));
+        assert!(!it.healthy(Stamp(1900)));
+    }
+
+    #[test]
+    fn a_machine_is_upcoming_until_its_time_is_over() {
+        let mut it = autoscaler();
+        let offer = Offer { kind: 0, zone: Sym::EMPTY, spot: false };
+        let machine = |name: &str| {
+            let (name, phase, since) = (name.into(), Phase::Running, SimTime::ZERO);
+            Machine { name, group: 0, offer, phase, since, notice: false }
+        };
+        let at = |s: u32| (SimTime::from_secs(u64::from(s)), Stamp(s));
+        // Not registered: from when it was first seen so.
+        assert!(it.upcoming(&machine("pool-0"), at(5000)));
+        it.unregistered.insert("pool-0", SimTime::from_secs(5000));
+        assert!(it.upcoming(&machine("pool-0"), at(5900)));
+        assert!(!it.upcoming(&machine("pool-0"), at(5901)));
+        // Not ready: from when its Node was made.
+        add(&mut it, "pool-1", 5000);
+        assert!(it.upcoming(&machine("pool-1"), at(5899)));
+        assert!(!it.upcoming(&machine("pool-1"), at(5900)));
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::config::{Budget, Consolidation, NodePool};
 use super::karpenter::{Command, Karpenter, Own};
-use super::simulation::{Pending, is_daemon};
+use super::simulation::{Pending, is_daemon, place};
 use crate::api::versions::ObjRef;
 use crate::api::{Kind, Pod};
 use crate::engine::{SimTime, Sym, num};
@@ -30,12 +30,11 @@ impl Karpenter {
         self.finish_commands(cx);
         self.expire(cx);
         let now = cx.now();
-        let calm = self.mirror.pending.is_empty() && self.launches.is_empty();
         let due = self.due(now);
-        if calm && self.commands.is_empty() {
+        if self.commands.is_empty() {
             let acted = self.remove_empty(&due, cx)
-                || self.consolidate_many(&due, cx)
-                || self.consolidate_one(&due, cx);
+                || self.launches.is_empty()
+                    && (self.consolidate_many(&due, cx) || self.consolidate_one(&due, cx));
             if acted {
                 return Some(now);
             }
@@ -126,13 +125,26 @@ impl Karpenter {
     }
 
     fn remove_empty(&mut self, due: &[(Sym, Pods)], cx: &mut Context<'_>) -> bool {
-        let empty: Vec<(Sym, Pods)> =
+        let mut empty: Vec<(Sym, Pods)> =
             due.iter().filter(|(_, pods)| pods.is_empty()).cloned().collect();
+        if !empty.is_empty() && !self.mirror.pending.is_empty() {
+            self.leave_awaited(&mut empty);
+        }
         let empty = self.within_budgets(&empty);
         for (node, pods) in &empty {
             self.drain(*node, pods, "Empty", cx);
         }
         !empty.is_empty()
+    }
+
+    /// Takes out nodes on which pods that wait have room (source: `IsNodeNominated`).
+    fn leave_awaited(&self, nodes: &mut Vec<(Sym, Pods)>) {
+        let profiles = self.profiles.clone();
+        let mut trial = self.trial(&profiles);
+        self.pack(&mut trial, self.waiting());
+        let waits = |object: &ObjRef| self.mirror.pending.contains_key(&place(*object));
+        let row = |name: Sym| trial.cache.row_named(name);
+        nodes.retain(|(name, _)| !row(*name).is_some_and(|row| row.pods.iter().any(waits)));
     }
 
     /// Of nodes that may be consolidated with their pods, the most that can go together.
@@ -164,7 +176,8 @@ impl Karpenter {
     }
 
     /// Takes nodes away if their pods have room on the others, or on one new machine that costs
-    /// less than they do. One spot machine is not replaced by another (source:
+    /// less than they do. Pods that wait are tried too; those that fit nowhere anyway do not
+    /// matter (source: `AllNonPendingPodsScheduled`). One spot machine is not replaced by another (source:
     /// `SpotToSpotConsolidation` is off).
     fn consolidate(&mut self, nodes: &[(Sym, Pods)], cx: &mut Context<'_>) -> bool {
         let profiles = self.profiles.clone();
@@ -186,8 +199,12 @@ impl Karpenter {
             }
             trial.cache.remove_node(*name);
         }
+        pods.extend(self.mirror.pending.values().cloned());
+        let waits = |p: &Pending| self.mirror.pending.contains_key(&place(p.object));
         let (mut claims, stuck) = self.pack(&mut trial, pods);
-        if !stuck.is_empty() || claims.len() > 1 || spot && !claims.is_empty() {
+        let new = claims.iter().any(|claim| claim.pods.iter().any(waits));
+        let homeless = stuck.iter().any(|(pending, _)| !waits(pending));
+        if new || homeless || claims.len() > 1 || spot && !claims.is_empty() {
             return false;
         }
         let names: Vec<Sym> = nodes.iter().map(|(name, _)| *name).collect();

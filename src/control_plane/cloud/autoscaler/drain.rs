@@ -8,7 +8,7 @@ use crate::api::versions::ObjRef;
 use crate::api::{Kind, Name};
 use crate::client::RateLimiter;
 use crate::engine::{SimDuration, SimTime, Sym};
-use crate::event::{Address, AutoscalerEvent, Context, Event, Role};
+use crate::event::{AutoscalerEvent, Context, Event};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ pub(super) fn set_taint(
     let name = Name::new(node.as_str());
     let user = User::Controller(user);
     let request = Context::request(user, Kind::Node, Sym::EMPTY, name, op);
-    let reply = reply.map(|token| (Address::new(Role::Autoscaler, 0), token));
+    let reply = reply.map(super::reply);
     let at = limiter.reserve(cx.now());
     cx.submit(at, request, reply);
 }
@@ -123,7 +123,8 @@ impl Drains {
         limiter: &mut RateLimiter,
         cx: &mut Context<'_>,
     ) {
-        self.next = (self.next + 1) & 0x0f_ffff;
+        // Below the number whose last token is that of Kubernetes Events.
+        self.next = (self.next + 1) % 0x0f_ffff;
         let leaving = |(object, pod): &(ObjRef, Arc<crate::api::Pod>)| Leaving {
             object: *object,
             ns: pod.meta.ns,
@@ -187,7 +188,7 @@ impl Drains {
                 request.target = Some(pod.object);
                 let token = number << 12 | u32::try_from(i).unwrap_or(0);
                 let at = limiter.reserve(now);
-                cx.submit(at, request, Some((Address::new(Role::Autoscaler, 0), token)));
+                cx.submit(at, request, Some(super::reply(token)));
             }
         }
         let again = if refused { RETRY } else { LOOK };

@@ -7,14 +7,15 @@ use super::super::config::CloudConfig;
 use super::cluster::event;
 use super::config::{KarpenterOptions, NodePool};
 use super::drain::{Drained, Drains};
-use super::simulation::{Mirror, News, Pending, Profiles, Trial, ready};
-use super::{rearm, template};
-use crate::api::node::keys;
+use super::simulation::{Mirror, News, Pending, Place, Profiles, Trial, place, ready};
+use super::{EVENT, rearm, reply, template};
+use crate::api::node::{Node, keys};
+use crate::api::placement::node_matches;
 use crate::api::request::{Op, Outcome, User};
 use crate::api::resources::Resources;
 use crate::api::versions::Change;
 use crate::api::{Kind, Meta, Name, Pod};
-use crate::client::RateLimiter;
+use crate::client::{Broadcaster, RateLimiter};
 use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{Grid, SimDuration, SimTime, Sym};
 use crate::event::cloud::{CloudAnswer, CloudCall, CloudError, CloudOp, Customer, Machine, Offer};
@@ -36,6 +37,17 @@ const UNAVAILABLE: SimDuration = SimDuration::from_secs(180);
 /// A machine that has not registered by then is ended (source: `karp:pkg/controllers/nodeclaim/
 /// lifecycle/liveness.go`).
 const REGISTRATION: SimDuration = SimDuration::from_secs(15 * 60);
+/// Pods that wait are looked at again so much later, once something has changed (source:
+/// `karp:pkg/controllers/provisioning/controller.go` `RequeueAfter`).
+const AGAIN: SimDuration = SimDuration::from_secs(10);
+/// The cloud is asked so often about a machine that has not registered (source: `karp:pkg/
+/// controllers/nodeclaim/garbagecollection/controller.go`).
+const ENQUIRY: SimDuration = SimDuration::from_secs(2 * 60);
+/// The same is said of a pod only so often (source: `karp:pkg/controllers/provisioning/scheduling/
+/// events.go` `DedupeTimeout`).
+const SAY_AGAIN: SimDuration = SimDuration::from_secs(5 * 60);
+/// What a pod is told for which no offer is left.
+const NONE_LEFT: &str = "no instance type has enough resources or meets all requirements";
 /// Offers of one launch at most (source: `karp-aws:pkg/providers/instance/instance.go`).
 const OFFERS: usize = 60;
 
@@ -47,6 +59,25 @@ pub(super) struct Own {
     pub(super) touched: SimTime,
     /// It has been seen ready.
     pub(super) served: bool,
+    /// When the cloud was last asked about it.
+    asked: SimTime,
+}
+
+/// A machine that is to end, until the cloud has said that it does.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    machine: Machine,
+    /// The cloud has been told, and has not refused.
+    told: bool,
+}
+
+/// What else the cloud has been asked, by token.
+#[derive(Debug, Clone, Copy)]
+enum Errand {
+    /// To end a machine.
+    End(Sym),
+    /// What has become of a machine that has not registered.
+    Enquiry(Sym),
 }
 
 /// A machine that is still to be launched, on the trial cluster.
@@ -55,12 +86,17 @@ pub(super) struct Claim {
     /// Its pool, by its place in the options.
     pub(super) pool: usize,
     pub(super) zone: Sym,
+    /// Whether its pods accept a spot machine, and one on demand; on the trial cluster it is the
+    /// first of these.
+    pub(super) capacity: (bool, bool),
     /// Types that hold what is on it.
     pub(super) kinds: Vec<u16>,
     /// What its pods and those of `DaemonSets` request.
     pub(super) asks: Resources,
     pub(super) pods: Vec<Pending>,
     pub(super) name: Sym,
+    /// What the cloud has been asked for.
+    offers: Arc<[Offer]>,
 }
 
 /// Nodes that go once others have come.
@@ -80,15 +116,21 @@ pub struct Karpenter {
     pub(super) profiles: Profiles,
     pub(super) mirror: Mirror,
     pub(super) limiter: RateLimiter,
-    /// When the present batch began, and its number.
+    /// When the present batch began, when the pods are looked at, and the number of that.
     batch: Option<SimTime>,
+    due: Option<SimTime>,
     batches: u32,
     tokens: u32,
     /// Launches under way: what they are for.
     pub(super) launches: BTreeMap<u32, Claim>,
     /// Machines by name.
     pub(super) own: BTreeMap<&'static str, Own>,
+    ending: BTreeMap<&'static str, Ending>,
+    errands: BTreeMap<u32, Errand>,
     unavailable: Vec<(Offer, SimTime)>,
+    /// Kubernetes Events, and what has last been said of a pod that waits.
+    events: Broadcaster,
+    said: BTreeMap<Place, (Sym, SimTime)>,
     pub(super) drains: Drains,
     pub(super) commands: Vec<Command>,
     armed: Option<(SimTime, u64)>,
@@ -108,11 +150,16 @@ impl Karpenter {
             mirror: Mirror::default(),
             limiter: RateLimiter::new(LIMIT.0, LIMIT.1),
             batch: None,
+            due: None,
             batches: 0,
             tokens: 0,
             launches: BTreeMap::new(),
             own: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            errands: BTreeMap::new(),
             unavailable: Vec::new(),
+            events: Broadcaster::default(),
+            said: BTreeMap::new(),
             drains: Drains::new(names, (None, None), SimDuration::ZERO),
             commands: Vec::new(),
             armed: None,
@@ -131,16 +178,25 @@ impl Karpenter {
         if let Some(own) = node.and_then(|node| self.own.get_mut(node.as_str())) {
             own.touched = cx.now();
         }
-        if let Some(node) = change.value.as_node()
-            && let Some(own) = self.own.get_mut(node.meta.name.sym().as_str())
-        {
+        if let Some(node) = change.value.as_node() {
+            self.on_node(node, change.deleted, cx);
+        }
+        self.look_again(cx);
+        if !self.own.is_empty() {
+            self.arm(cx.now(), cx);
+        }
+    }
+
+    fn on_node(&mut self, node: &Node, deleted: bool, cx: &mut Context<'_>) {
+        let name = node.meta.name.sym();
+        if deleted {
+            // Whoever has deleted it, its machine is not to be paid for any longer.
+            self.terminate(name, cx);
+        } else if let Some(own) = self.own.get_mut(name.as_str()) {
             let known = !node.taints.iter().any(|t| t.key.as_str() == keys::UNINITIALIZED);
             if known && ready(node) && !std::mem::replace(&mut own.served, true) {
                 own.touched = cx.now();
             }
-        }
-        if !self.own.is_empty() {
-            self.arm(cx.now(), cx);
         }
     }
 
@@ -153,9 +209,23 @@ impl Karpenter {
 
     /// The pods that wait are looked at then, unless others come before.
     fn batch_at(&mut self, at: SimTime, cx: &mut Context<'_>) {
+        let at = at.max(cx.now());
         self.batches += 1;
-        let batch = AutoscalerEvent::Batch(self.batches);
-        cx.schedule(at.max(cx.now()), Event::Autoscaler(batch));
+        self.due = Some(at);
+        cx.schedule(at, Event::Autoscaler(AutoscalerEvent::Batch(self.batches)));
+    }
+
+    /// The pods that wait, if any do, are looked at no later than that.
+    fn batch_by(&mut self, at: SimTime, cx: &mut Context<'_>) {
+        if !self.mirror.pending.is_empty() && self.due.is_none_or(|due| due > at) {
+            self.batch_at(at, cx);
+        }
+    }
+
+    /// Something has changed that may help a pod. Upstream looks at pods that wait every ten
+    /// seconds; as long as nothing changes it finds nothing else than before.
+    fn look_again(&mut self, cx: &mut Context<'_>) {
+        self.batch_by(cx.now() + AGAIN, cx);
     }
 
     pub(super) fn arm(&mut self, at: SimTime, cx: &mut Context<'_>) {
@@ -167,15 +237,18 @@ impl Karpenter {
         match event {
             AutoscalerEvent::Batch(number) => {
                 if number == self.batches {
-                    self.batch = None;
+                    (self.batch, self.due) = (None, None);
                     self.provision(cx);
                 }
             }
             AutoscalerEvent::Scan => {
                 self.armed = None;
                 self.mirror.cache.settle();
-                self.give_up_unregistered(cx);
-                if let Some(at) = self.disrupt(cx) {
+                self.unavailable.retain(|(_, until)| *until > cx.now());
+                self.end_again(cx);
+                let late = self.see_to_unregistered(cx);
+                let next = self.disrupt(cx).into_iter().chain(late).min();
+                if let Some(at) = next {
                     self.arm(at, cx);
                 }
             }
@@ -193,6 +266,9 @@ impl Karpenter {
     }
 
     pub(super) fn on_answer(&mut self, token: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        if token == EVENT {
+            return self.events.answered(&mut self.limiter, reply(EVENT), cx);
+        }
         self.drains.on_answer(token, outcome, cx);
     }
 
@@ -207,15 +283,48 @@ impl Karpenter {
 
     /// The machine ends, and its Node with it (source: `karp:pkg/controllers/node/termination`).
     pub(super) fn end(&mut self, node: Sym, cx: &mut Context<'_>) {
-        self.own.remove(node.as_str());
-        let op = CloudOp::Terminate { machine: node };
-        cx.ask_cloud(CloudCall { from: Customer::Autoscaler, token: 0, op, answer: None });
+        if !self.terminate(node, cx) {
+            return;
+        }
         let op = Op::Delete { grace_s: None, propagation: None, uid: None };
         let (user, name) = (User::Controller(NAME.into()), Name::new(node.as_str()));
         let request = Context::request(user, Kind::Node, Sym::EMPTY, name, op);
         let at = self.limiter.reserve(cx.now());
         cx.submit(at, request, None);
+    }
+
+    /// A machine is to end; false if it is none of its own, or has been told already.
+    fn terminate(&mut self, node: Sym, cx: &mut Context<'_>) -> bool {
+        let Some(own) = self.own.remove(node.as_str()) else { return false };
+        let ending = Ending { machine: own.machine, told: false };
+        self.ending.insert(node.as_str(), ending);
+        self.end_again(cx);
+        self.look_again(cx);
         self.arm(cx.now(), cx);
+        true
+    }
+
+    /// Tells the cloud to end the machines for which it has not taken that yet.
+    fn end_again(&mut self, cx: &mut Context<'_>) {
+        let untold: Vec<Sym> =
+            self.ending.values().filter(|e| !e.told).map(|e| e.machine.name).collect();
+        for machine in untold {
+            if let Some(ending) = self.ending.get_mut(machine.as_str()) {
+                ending.told = true;
+            }
+            self.ask(CloudOp::Terminate { machine }, Some(Errand::End(machine)), cx);
+        }
+    }
+
+    /// Sends a message to the cloud, and gives its token.
+    fn ask(&mut self, op: CloudOp, errand: Option<Errand>, cx: &mut Context<'_>) -> u32 {
+        self.tokens += 1;
+        let token = self.tokens;
+        if let Some(errand) = errand {
+            self.errands.insert(token, errand);
+        }
+        cx.ask_cloud(CloudCall { from: Customer::Autoscaler, token, op, answer: None });
+        token
     }
 
     /// The provider says that it takes a machine: it is drained at once; its pods wait for what
@@ -227,43 +336,94 @@ impl Karpenter {
         }
     }
 
-    /// Machines that have not registered in time.
-    fn give_up_unregistered(&mut self, cx: &mut Context<'_>) {
+    /// Machines that have not registered: those that have had their time are ended, of others the
+    /// cloud is asked now and then whether they are still there. Says when the next one is due.
+    fn see_to_unregistered(&mut self, cx: &mut Context<'_>) -> Option<SimTime> {
         let now = cx.now();
-        let late = |own: &&Own| !own.served && now.since(own.machine.since) > REGISTRATION;
-        let late: Vec<Sym> = self.own.values().filter(late).map(|o| o.machine.name).collect();
-        for node in late {
-            self.end(node, cx);
+        let waits: Vec<Machine> =
+            self.own.values().filter(|own| !own.served).map(|own| own.machine).collect();
+        let mut next = None;
+        for machine in waits {
+            let ends = machine.since + REGISTRATION + SimDuration(1);
+            if ends <= now {
+                self.end(machine.name, cx);
+                continue;
+            }
+            let Some(own) = self.own.get_mut(machine.name.as_str()) else { continue };
+            if own.asked + ENQUIRY <= now {
+                own.asked = now;
+                let op = CloudOp::Describe { machine: machine.name };
+                self.ask(op, Some(Errand::Enquiry(machine.name)), cx);
+            }
+            let asks = self.own.get(machine.name.as_str()).map_or(ends, |own| own.asked + ENQUIRY);
+            next = next.into_iter().chain([ends, asks]).min();
         }
+        next
     }
 
     pub(super) fn on_cloud(&mut self, token: u32, answer: &CloudAnswer, cx: &mut Context<'_>) {
+        if let Some(errand) = self.errands.remove(&token) {
+            return self.on_errand(errand, answer, cx);
+        }
         let Some(claim) = self.launches.remove(&token) else { return };
         match *answer {
-            CloudAnswer::Machine(machine) => {
-                let name = machine.name;
-                let own = Own { machine, touched: cx.now(), served: false };
-                self.own.insert(name.as_str(), own);
-                for command in self.commands.iter_mut().filter(|c| c.launch == Some(token)) {
-                    command.machine = Some(name);
-                }
-                for pending in &claim.pods {
-                    let words = format!("Pod should schedule on: nodeclaim/{name}");
-                    self.say_of_pod(&pending.pod, (false, "Nominated"), &words, cx);
-                }
-                self.arm(machine.since + REGISTRATION, cx);
-            }
+            CloudAnswer::Machine(machine) => self.launched(token, &claim, machine, cx),
             CloudAnswer::Failed(error) => {
                 if matches!(error, CloudError::NoCapacity | CloudError::Quota) {
                     let until = cx.now() + UNAVAILABLE;
-                    let offers = self.offers(&claim, None, cx.now());
-                    self.unavailable.extend(offers.into_iter().map(|o| (o, until)));
+                    self.unavailable.extend(claim.offers.iter().map(|o| (*o, until)));
                 }
                 self.commands.retain(|c| c.launch != Some(token));
                 // The pods still wait; they are tried again.
-                self.batch_at(cx.now() + POLL, cx);
+                self.look_again(cx);
             }
             CloudAnswer::Done | CloudAnswer::List(_) | CloudAnswer::Address(_) => {}
+        }
+    }
+
+    fn on_errand(&mut self, errand: Errand, answer: &CloudAnswer, cx: &mut Context<'_>) {
+        match (errand, answer) {
+            (Errand::End(node), CloudAnswer::Done | CloudAnswer::Failed(CloudError::NotFound)) => {
+                // What the pool may have counts it no longer.
+                self.ending.remove(node.as_str());
+                self.look_again(cx);
+            }
+            (Errand::End(node), _) => {
+                if let Some(ending) = self.ending.get_mut(node.as_str()) {
+                    ending.told = false;
+                }
+                self.arm(cx.now(), cx);
+            }
+            (Errand::Enquiry(node), CloudAnswer::Failed(CloudError::NotFound)) => {
+                self.own.remove(node.as_str());
+                self.look_again(cx);
+            }
+            (Errand::Enquiry(_), _) => {}
+        }
+    }
+
+    fn launched(&mut self, token: u32, claim: &Claim, machine: Machine, cx: &mut Context<'_>) {
+        let (name, now) = (machine.name, cx.now());
+        let own = Own { machine, touched: now, served: false, asked: now };
+        self.own.insert(name.as_str(), own);
+        for command in self.commands.iter_mut().filter(|c| c.launch == Some(token)) {
+            command.machine = Some(name);
+        }
+        for pending in &claim.pods {
+            let words = format!("Pod should schedule on: nodeclaim/{name}");
+            self.say_of_pod(&pending.pod, (false, "Nominated"), &words, cx);
+        }
+        self.arm(now + ENQUIRY, cx);
+    }
+
+    /// A pod that nothing helps is told so.
+    fn say_stuck(&mut self, pending: &Pending, why: &str, cx: &mut Context<'_>) {
+        let (words, now) = (format!("Failed to schedule pod, {why}"), cx.now());
+        let (place, word) = (place(pending.object), Sym::new(&words));
+        let known = self.said.get(&place).is_some_and(|s| s.0 == word && s.1 + SAY_AGAIN > now);
+        if !known {
+            self.said.insert(place, (word, now));
+            self.say_of_pod(&pending.pod, (true, "FailedScheduling"), &words, cx);
         }
     }
 
@@ -284,52 +444,48 @@ impl Karpenter {
         words: &str,
         cx: &mut Context<'_>,
     ) {
-        let request = event(NAME, about, said, words, cx);
-        let at = self.limiter.reserve(cx.now());
-        cx.submit(at, request, None);
+        self.events.push(cx.seq(), event(NAME, about, said, words, cx));
+        self.events.post(&mut self.limiter, reply(EVENT), cx);
+    }
+
+    /// What of a type is to be had in a zone, of these capacities.
+    fn on_offer(
+        &self,
+        (kind, zone): (u16, Sym),
+        capacity: (bool, bool),
+    ) -> impl Iterator<Item = Offer> {
+        let allowed = [(true, capacity.0), (false, capacity.1)].into_iter().filter(|a| a.1);
+        let offer = move |(spot, _): (bool, bool)| Offer { kind, zone, spot };
+        let sold = move |o: &Offer| !o.spot || self.config.kind(kind).spot_price.is_some();
+        let left = |o: &Offer| !self.unavailable.iter().any(|(out, _)| out == o);
+        allowed.map(offer).filter(sold).filter(left)
     }
 
     /// What a claim may be launched as, the cheapest first; cheaper than a price, if one is given.
-    pub(super) fn offers(&self, claim: &Claim, below: Option<u64>, now: SimTime) -> Vec<Offer> {
-        let pool = &self.options.pools[claim.pool];
-        let mut offers: Vec<(u32, Offer)> = Vec::new();
-        for &kind in &claim.kinds {
-            for spot in [true, false] {
-                let allowed = if spot { pool.capacity.0 } else { pool.capacity.1 };
-                let offer = Offer { kind, zone: claim.zone, spot };
-                let of = self.config.kind(kind);
-                let sold = !spot || of.spot_price.is_some();
-                let out = |(o, until): &(Offer, SimTime)| *o == offer && *until > now;
-                if !allowed || !sold || self.unavailable.iter().any(out) {
-                    continue;
-                }
-                let price = of.price_of(spot);
-                if below.is_none_or(|below| u64::from(price) < below) {
-                    offers.push((price, offer));
-                }
-            }
-        }
-        offers.sort_by_key(|(price, offer)| (*price, offer.kind, !offer.spot));
+    fn offers(&self, claim: &Claim, below: Option<u64>) -> Vec<Offer> {
+        let price = |o: &Offer| self.config.kind(o.kind).price_of(o.spot);
+        let on_offer = |kind: &u16| self.on_offer((*kind, claim.zone), claim.capacity);
+        let mut offers: Vec<Offer> = claim.kinds.iter().flat_map(on_offer).collect();
+        offers.retain(|o| below.is_none_or(|below| u64::from(price(o)) < below));
+        offers.sort_by_key(|o| (price(o), o.kind, !o.spot));
         offers.truncate(OFFERS);
-        offers.into_iter().map(|(_, offer)| offer).collect()
+        offers
     }
 
     /// Launches a claim; none if there is nothing that it may be.
     pub(super) fn launch(
         &mut self,
-        claim: Claim,
+        mut claim: Claim,
         below: Option<u64>,
         cx: &mut Context<'_>,
     ) -> Option<u32> {
-        let offers = self.offers(&claim, below, cx.now());
-        if offers.is_empty() {
+        claim.offers = self.offers(&claim, below).into();
+        if claim.offers.is_empty() {
             return None;
         }
-        self.tokens += 1;
-        let (token, pool) = (self.tokens, self.options.pools[claim.pool].group);
-        let op = CloudOp::Launch { pool, offers: offers.into() };
+        let (pool, offers) = (self.options.pools[claim.pool].group, Arc::clone(&claim.offers));
+        let token = self.ask(CloudOp::Launch { pool, offers }, None, cx);
         self.launches.insert(token, claim);
-        cx.ask_cloud(CloudCall { from: Customer::Autoscaler, token, op, answer: None });
         Some(token)
     }
 
@@ -346,7 +502,7 @@ impl Karpenter {
         }
         for claim in self.launches.values() {
             let Some(&kind) = claim.kinds.first() else { continue };
-            let offer = Offer { kind, zone: claim.zone, spot: false };
+            let offer = Offer { kind, zone: claim.zone, spot: claim.capacity.0 };
             let group = self.options.pools[claim.pool].group;
             let node = template(&self.config, group, offer, claim.name);
             trial.add_node(&node, &self.mirror.daemons_for(&node));
@@ -359,30 +515,30 @@ impl Karpenter {
         trial
     }
 
+    /// Pods that wait and for which nothing is on its way.
+    pub(super) fn waiting(&self) -> Vec<Pending> {
+        let on_its_way: FxHashSet<_> =
+            self.launches.values().flat_map(|c| &c.pods).map(|p| p.object).collect();
+        let waits = |p: &&Pending| !on_its_way.contains(&p.object);
+        self.mirror.pending.values().filter(waits).cloned().collect()
+    }
+
     /// Launches what the pods that wait need.
     fn provision(&mut self, cx: &mut Context<'_>) {
         self.unavailable.retain(|(_, until)| *until > cx.now());
-        let mut pods: Vec<Pending> = self.mirror.pending.values().cloned().collect();
-        let on_its_way: FxHashSet<_> =
-            self.launches.values().flat_map(|c| &c.pods).map(|p| p.object).collect();
-        pods.retain(|p| !on_its_way.contains(&p.object));
+        self.said.retain(|place, _| self.mirror.pending.contains_key(place));
         let profiles = self.profiles.clone();
         let mut trial = self.trial(&profiles);
-        let (claims, stuck) = self.pack(&mut trial, pods);
+        let (claims, stuck) = self.pack(&mut trial, self.waiting());
         for claim in claims {
-            let pods = claim.pods.clone();
-            if self.launch(claim, None, cx).is_none() {
-                for pending in pods {
-                    let words = "Failed to schedule pod, no instance type has enough resources or \
-                                 meets all requirements";
-                    self.say_of_pod(&pending.pod, (true, "FailedScheduling"), words, cx);
-                }
-                self.batch_at(cx.now() + UNAVAILABLE, cx);
-            }
+            self.launch(claim, None, cx);
         }
-        for (pending, why) in stuck {
-            let words = format!("Failed to schedule pod, {why}");
-            self.say_of_pod(&pending.pod, (true, "FailedScheduling"), &words, cx);
+        for (pending, why) in &stuck {
+            self.say_stuck(pending, why, cx);
+        }
+        let back = self.unavailable.iter().map(|(_, until)| *until).min();
+        if let Some(at) = back.filter(|_| !stuck.is_empty()) {
+            self.batch_by(at, cx);
         }
     }
 
@@ -424,17 +580,37 @@ impl Karpenter {
         self.commands.iter().any(|c| c.nodes.contains(&node))
     }
 
-    /// Adds a pod to a claim if a type of it still holds all.
+    /// Adds a pod to a claim if a type of it that is to be had still holds all.
     fn join(&self, claim: &mut Claim, pending: &Pending) -> bool {
         let mut asks = claim.asks.clone();
         asks.add(&pending.pod.spec.requests);
-        let kinds = self.holding(&claim.kinds, &asks);
+        let capacity = self.accepted(claim, &pending.pod);
+        let mut kinds = self.holding(&claim.kinds, &asks);
+        kinds.retain(|&kind| self.on_offer((kind, claim.zone), capacity).next().is_some());
         if kinds.is_empty() {
             return false;
         }
-        (claim.kinds, claim.asks) = (kinds, asks);
+        (claim.kinds, claim.asks, claim.capacity) = (kinds, asks, capacity);
         claim.pods.push(pending.clone());
         true
+    }
+
+    /// The capacities of a claim that a pod which it holds accepts.
+    fn accepted(&self, claim: &Claim, pod: &Pod) -> (bool, bool) {
+        let picky = !pod.spec.node_selector.is_empty() || pod.spec.affinity.is_some();
+        let (true, true, true, Some(&kind)) =
+            (claim.capacity.0, claim.capacity.1, picky, claim.kinds.first())
+        else {
+            return claim.capacity;
+        };
+        // On the trial cluster it is a spot machine: that much is known to fit.
+        (true, self.selects(pod, claim.pool, Offer { kind, zone: claim.zone, spot: false }))
+    }
+
+    /// True if a pod's selector and affinity let it to a machine of this kind.
+    fn selects(&self, pod: &Pod, pool: usize, offer: Offer) -> bool {
+        let node = template(&self.config, self.options.pools[pool].group, offer, Sym::EMPTY);
+        node_matches(pod, &node)
     }
 
     /// The types that hold so much.
@@ -495,8 +671,16 @@ impl Karpenter {
         order.sort_by_key(|kind| std::cmp::Reverse(size(kind)));
         let mut why = String::new();
         for (i, &kind) in order.iter().enumerate() {
+            let takes = |spot| self.selects(&pending.pod, pool, Offer { kind, zone, spot });
+            let accepts = (spec.capacity.0 && takes(true), spec.capacity.1 && takes(false));
+            // One that accepts neither is told so by the filters.
+            let capacity = if accepts == (false, false) { spec.capacity } else { accepts };
+            if self.on_offer((kind, zone), capacity).next().is_none() {
+                NONE_LEFT.clone_into(&mut why);
+                continue;
+            }
             let name = Sym::new(&format!("claim-{}", trial.fresh()));
-            let offer = Offer { kind, zone, spot: spec.capacity.0 };
+            let offer = Offer { kind, zone, spot: capacity.0 };
             let node = template(&self.config, spec.group, offer, name);
             let daemons = self.mirror.daemons_for(&node);
             let own_daemons = trial.add_node(&node, &daemons);
@@ -505,12 +689,13 @@ impl Karpenter {
                     let mut asks = Resources::default();
                     daemons.iter().for_each(|d| asks.add(&d.spec.requests));
                     let kinds = if i == 0 { kinds } else { &order[i..=i] };
-                    let (kinds, pods) = (kinds.to_vec(), Vec::new());
-                    let mut claim = Claim { pool, zone, kinds, asks, pods, name };
+                    let (kinds, pods, offers) = (kinds.to_vec(), Vec::new(), [].into());
+                    let mut claim = Claim { pool, zone, capacity, kinds, asks, pods, name, offers };
                     if self.join(&mut claim, pending) {
                         trial.put(pending.object, &pending.pod, name);
                         return Ok(claim);
                     }
+                    NONE_LEFT.clone_into(&mut why);
                 }
                 Err(reasons) => why = reasons.into_keys().collect::<Vec<_>>().join(", "),
             }
@@ -527,8 +712,10 @@ impl Karpenter {
             cpu += has.cpu_milli;
             memory += has.memory;
         };
-        for own in self.own.values().filter(|own| own.machine.group == spec.group) {
-            count(own.machine.offer.kind);
+        let own = self.own.values().map(|own| &own.machine);
+        let ending = self.ending.values().map(|ending| &ending.machine);
+        for machine in own.chain(ending).filter(|machine| machine.group == spec.group) {
+            count(machine.offer.kind);
         }
         let claims = self.launches.values().chain(others).filter(|c| c.pool == pool);
         for kind in claims.filter_map(|c| c.kinds.first()) {

@@ -19,7 +19,7 @@ use crate::api::versions::Change;
 use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::engine::{SimTime, Sym};
 use crate::event::cloud::{CloudAnswer, Offer};
-use crate::event::{AutoscalerEvent, Context, Event};
+use crate::event::{Address, AutoscalerEvent, Context, Event, Role};
 use std::sync::Arc;
 
 /// The autoscaler of a cluster.
@@ -105,6 +105,14 @@ fn template(config: &CloudConfig, group: u16, offer: Offer, name: Sym) -> Arc<No
         node.status.allocatable = Arc::clone(&kind.allocatable);
     }
     Arc::new(node)
+}
+
+/// Token of the answers to Kubernetes Events; no drain has it.
+const EVENT: u32 = u32::MAX;
+
+/// Where the answer to a request goes that has this token.
+const fn reply(token: u32) -> (Address, u32) {
+    (Address::new(Role::Autoscaler, 0), token)
 }
 
 /// Sees to it that the next scan comes no later than `at`.

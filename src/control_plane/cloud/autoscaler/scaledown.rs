@@ -33,13 +33,24 @@ const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local
 
 type Pods = Vec<(ObjRef, Arc<Pod>)>;
 
+/// A node could not go when last tried.
+#[derive(Debug, Clone, Copy)]
+struct Bar {
+    /// Until when that is believed.
+    until: SimTime,
+    /// How often something had changed by then.
+    heard: u64,
+}
+
 /// What shrinking remembers. Nodes go by their names, in the order of these.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ScaleDown {
     /// Since when each node is not needed.
     unneeded: BTreeMap<&'static str, SimTime>,
-    /// Nodes that could not go when last tried, and until when that is believed.
-    unremovable: BTreeMap<&'static str, SimTime>,
+    /// Nodes that could not go when last tried.
+    unremovable: BTreeMap<&'static str, Bar>,
+    /// How often something has changed.
+    heard: u64,
     last_deleted: Option<SimTime>,
     last_failed: Option<SimTime>,
 }
@@ -48,6 +59,18 @@ impl ScaleDown {
     /// Nodes that are not needed now.
     pub(super) fn count(&self) -> usize {
         self.unneeded.len()
+    }
+
+    /// Something has changed.
+    pub(super) fn hear(&mut self) {
+        self.heard += 1;
+    }
+
+    /// When a node is to be tried again that could not go: if nothing has changed since, the same
+    /// would be found.
+    pub(super) fn recheck(&self) -> Option<SimTime> {
+        let stirred = self.unremovable.values().filter(|bar| bar.heard != self.heard);
+        stirred.map(|bar| bar.until).min()
     }
 
     /// A node's machine has been ended.
@@ -169,7 +192,7 @@ impl ClusterAutoscaler {
 
     /// Nodes that may be looked at, by name.
     fn eligible(&mut self, now: SimTime) -> Vec<(Sym, Machine)> {
-        self.down.unremovable.retain(|_, until| *until > now);
+        self.down.unremovable.retain(|_, bar| bar.until > now);
         let threshold = f64::from(self.flags.scale_down_utilization_percent) / 100.0;
         let mut all: Vec<(Sym, Machine)> = Vec::new();
         for machine in self.own() {
@@ -221,7 +244,8 @@ impl ClusterAutoscaler {
 
     fn unremovable(&mut self, name: Sym, now: SimTime) {
         let until = now + self.flags.unremovable_node_recheck_timeout;
-        self.down.unremovable.insert(name.as_str(), until);
+        let bar = Bar { until, heard: self.down.heard };
+        self.down.unremovable.insert(name.as_str(), bar);
     }
 
     /// Nodes that may go are the scheduler's last choice (source: `softtaint.go`).

@@ -58,7 +58,7 @@ impl ClusterAutoscaler {
         pods.sort_by_key(|p| std::cmp::Reverse(p.pod.spec.priority));
         let profiles = self.profiles.clone();
         let mut trial = Trial::new(&self.mirror, &profiles);
-        self.add_upcoming(&mut trial);
+        self.add_upcoming(&mut trial, cx);
         let left = self.without_those_that_fit(&mut trial, pods);
         if left.is_empty() {
             return false;
@@ -73,9 +73,10 @@ impl ClusterAutoscaler {
     }
 
     /// Machines that are on their way count as nodes (source: `GetUpcomingNodes`).
-    fn add_upcoming(&self, trial: &mut Trial<'_>) {
+    fn add_upcoming(&self, trial: &mut Trial<'_>, cx: &Context<'_>) {
+        let now = (cx.now(), cx.stamp());
         let running = self.listing.machines.iter().filter(|m| m.phase == Phase::Running);
-        for machine in running.filter(|m| self.node_of(m).is_none()) {
+        for machine in running.filter(|m| self.upcoming(m, now)) {
             let node = template(&self.config, machine.group, machine.offer, machine.name);
             trial.cache.remove_node(machine.name);
             let daemons = self.mirror.daemons_for(&node);
@@ -292,6 +293,7 @@ impl ClusterAutoscaler {
             let max = spec.bounds.map_or(0, |b| b.1);
             let (old, new) = (state.desired, state.desired + by);
             words.push(format!("{{{} {old}->{new} (max: {max})}}", spec.name));
+            self.backoffs[usize::from(group)].asked = true;
             self.ask(CloudOp::Grow { group, by: u16::try_from(by).unwrap_or(u16::MAX) }, cx);
         }
         self.grown += 1;

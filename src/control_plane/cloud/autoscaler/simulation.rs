@@ -3,16 +3,18 @@
 //! Filter alone: no scores, no preemption.
 
 use crate::api::node::Node;
+use crate::api::pdb::PodDisruptionBudget;
 use crate::api::pod::{ConditionType, Truth};
 use crate::api::versions::{Change, ObjRef};
 use crate::api::workload::DaemonSet;
-use crate::api::{Kind, Obj, Pod};
+use crate::api::{Kind, Name, Obj, Pod};
 use crate::control_plane::controllers::{daemon_tolerations, daemon_verdict};
 use crate::control_plane::scheduler::cache::Cache;
 use crate::control_plane::scheduler::config::SchedulerConfig;
 use crate::control_plane::scheduler::framework::{CycleState, PreFilter, View};
 use crate::control_plane::scheduler::plugins::registry::Points;
 use crate::control_plane::scheduler::profile::Profile;
+use crate::control_plane::scheduler::watch::TakenIn;
 use crate::engine::{SimTime, Sym, num};
 use crate::event::Context;
 use std::collections::BTreeMap;
@@ -41,7 +43,9 @@ pub const KINDS: &[Kind] = &[
 /// An object's place, which has an order.
 pub type Place = (u32, u32);
 
-fn place(object: ObjRef) -> Place {
+/// The place of an object.
+#[must_use]
+pub fn place(object: ObjRef) -> Place {
     (object.slot, object.generation)
 }
 
@@ -63,7 +67,7 @@ pub enum News {
     None,
     /// A pod was found to be unschedulable.
     Stuck,
-    /// Something else: a pod came to a node or left it, a node changed.
+    /// Something else: a pod came to a node or left it, a node changed, a budget allows more or less.
     Other,
 }
 
@@ -119,15 +123,33 @@ impl Mirror {
         }
         if let Obj::DaemonSet(set) = &change.value {
             let key = (set.meta.ns.as_str(), set.meta.name.to_string());
-            if change.deleted {
-                self.daemons.remove(&key);
+            let old = if change.deleted {
+                self.daemons.remove(&key)
             } else {
-                self.daemons.insert(key, Arc::clone(set));
-            }
-            return News::None;
+                self.daemons.insert(key, Arc::clone(set))
+            };
+            let same = old.is_some_and(|old| old.meta.generation == set.meta.generation);
+            return self.if_pods_wait(change.deleted || !same);
         }
-        self.cache.take_in(change);
-        News::None
+        let (ns, name) = change.value.key();
+        let allowed = self.allowed(ns, name);
+        match self.cache.take_in(change) {
+            TakenIn::Budget if self.allowed(ns, name) != allowed => News::Other,
+            TakenIn::Storage => self.if_pods_wait(true),
+            TakenIn::Budget | TakenIn::Other => News::None,
+        }
+    }
+
+    /// What matters to new pods alone is news only if some wait.
+    fn if_pods_wait(&self, told: bool) -> News {
+        if told && !self.pending.is_empty() { News::Other } else { News::None }
+    }
+
+    /// What a budget allows, and of which spec.
+    fn allowed(&self, ns: Sym, name: Name) -> Option<(i32, u32)> {
+        let own = |b: &&PodDisruptionBudget| (b.meta.ns, b.meta.name) == (ns, name);
+        let budget = self.cache.budgets().iter().find(own)?;
+        Some((budget.status.disruptions_allowed, budget.meta.generation))
     }
 
     fn pod(&mut self, change: &Change, pod: &Arc<Pod>, cx: &Context<'_>) -> News {

@@ -152,6 +152,7 @@ impl Reconcile for CloudNodeLifecycle {
         caches: &Cache,
         cx: &mut Context<'_>,
     ) -> Next {
+        let answer = self.desk.read(key);
         let found = caches.named(cx.versions(), Kind::Node, Sym::EMPTY, key.name);
         let Some((_, Obj::Node(node))) = found else { return Next::Done };
         let node = std::sync::Arc::clone(node);
@@ -164,7 +165,7 @@ impl Reconcile for CloudNodeLifecycle {
             self.desk.ask(key, CloudOp::Describe { machine: key.name.sym() }, cx);
             return Next::Wait;
         }
-        if let Some(answer) = self.desk.read(key) {
+        if let Some(answer) = answer {
             self.judge(&node, &answer, cx);
         }
         Next::Done

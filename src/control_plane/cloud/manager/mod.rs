@@ -53,7 +53,8 @@ impl Desk {
         cx.ask_cloud(CloudCall { from: Customer::Manager, token, op, answer: None });
     }
 
-    /// The answer for a key, which is read once.
+    /// The answer for a key, which is read once. A sync takes it whatever it finds: it must not
+    /// stay for a later object of that name.
     fn read(&mut self, key: Key) -> Option<CloudAnswer> {
         let at = self.answers.iter().position(|(k, _)| *k == key)?;
         Some(self.answers.swap_remove(at).1)
@@ -156,5 +157,40 @@ impl CloudManager {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Name;
+    use crate::api::version::KubeVersion;
+    use crate::client::Reconcile;
+    use crate::engine::{SimDuration, Sym};
+    use crate::event::Shared;
+    use crate::event::cloud::CloudError;
+
+    /// The cloud answers about an object that is gone by then: gives what stays of that.
+    fn stays<C: Reconcile>(
+        (mut inner, kind): (C, Kind),
+        mut state: C::State,
+        desk: fn(&mut C) -> &mut Desk,
+    ) -> Option<CloudAnswer> {
+        let mut shared = Shared::new(1, KubeVersion::default(), 0, SimDuration::ZERO);
+        let cx = &mut shared.context(0);
+        let key = Key { kind, ns: Sym::EMPTY, name: Name::new("web") };
+        desk(&mut inner).answers.push((key, CloudAnswer::Failed(CloudError::NotFound)));
+        inner.sync(key, &mut state, &[], &Cache::default(), cx);
+        desk(&mut inner).read(key)
+    }
+
+    #[test]
+    fn an_answer_about_an_object_that_is_gone_is_not_read_of_the_next_of_its_name() {
+        let lifecycle = (lifecycle::CloudNodeLifecycle::default(), Kind::Node);
+        assert!(stays(lifecycle, lifecycle::State::Asked, |c| &mut c.desk).is_none());
+        let service = (service::ServiceController::default(), Kind::Service);
+        assert!(stays(service, service::State::Dropping, |c| &mut c.desk).is_none());
+        let route = (route::RouteController::new(true), Kind::Node);
+        assert!(stays(route, route::State::Asked, |c| &mut c.desk).is_none());
     }
 }

@@ -101,6 +101,7 @@ impl Reconcile for CloudNode {
         caches: &Cache,
         cx: &mut Context<'_>,
     ) -> Next {
+        let answer = self.desk.read(key);
         let found = caches.named(cx.versions(), Kind::Node, Sym::EMPTY, key.name);
         let Some((target, Obj::Node(node))) = found else { return Next::Done };
         match *state {
@@ -111,12 +112,9 @@ impl Reconcile for CloudNode {
                 Next::Wait
             }
             // Somebody else may have been faster, or what began the sync was seen late.
-            State::Asked if !uninitialized(node) => {
-                self.desk.read(key);
-                Next::Done
-            }
+            State::Asked if !uninitialized(node) => Next::Done,
             State::Asked => {
-                let Some(CloudAnswer::Machine(machine)) = self.desk.read(key) else {
+                let Some(CloudAnswer::Machine(machine)) = answer else {
                     return Next::Retry;
                 };
                 let known = node.status.conditions.get(ConditionType::NetworkUnavailable);

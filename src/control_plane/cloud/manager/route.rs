@@ -6,7 +6,7 @@ use super::Desk;
 use crate::api::node::Node;
 use crate::api::pod::{Condition, ConditionType, Truth};
 use crate::api::request::{ApiError, Op, Outcome};
-use crate::api::versions::Change;
+use crate::api::versions::{Change, ObjRef};
 use crate::api::{Kind, Obj};
 use crate::client::{Cache, Call, Key, Next, Reconcile};
 use crate::control_plane::controllers::{Reporter, reports};
@@ -62,6 +62,19 @@ pub(super) fn with_route(node: &Node, has: bool, cx: &Context<'_>) -> Node {
     node
 }
 
+/// True if the node's condition says that its network is there.
+fn says_routed(node: &Node) -> bool {
+    let network = node.status.conditions.get(ConditionType::NetworkUnavailable);
+    network.is_some_and(|c| c.status == Truth::False)
+}
+
+/// Writes that a node has a route.
+fn tell(key: Key, target: ObjRef, node: &Node, cx: &Context<'_>) -> Next {
+    let op = Op::UpdateStatus(Obj::Node(Arc::new(with_route(node, true, cx))));
+    let (kind, ns, name) = (Kind::Node, Sym::EMPTY, key.name);
+    Next::Call(vec![Call { kind, ns, name, target: Some(target), op }])
+}
+
 impl RouteController {
     pub(super) fn new(on: bool) -> Self {
         Self {
@@ -90,7 +103,7 @@ impl Reconcile for RouteController {
         let Some(node) = change.value.as_node().filter(|_| self.on) else { return };
         let routed = self.routed.contains(node.meta.name.sym().as_str());
         let wants = !change.deleted && !node.pod_cidr.is_empty();
-        if routed != wants {
+        if routed != wants || wants && !says_routed(node) {
             let tick = Grid::new(SimTime::ZERO, PERIOD).after(cx.now());
             wake.push((Key::of(&change.value), tick.since(cx.now())));
         }
@@ -105,6 +118,7 @@ impl Reconcile for RouteController {
         cx: &mut Context<'_>,
     ) -> Next {
         let name = key.name.sym();
+        let answer = self.desk.read(key);
         let found = caches.named(cx.versions(), Kind::Node, Sym::EMPTY, key.name);
         let node = found.and_then(|(target, obj)| Some((target, Arc::clone(obj.as_node()?))));
         let routed = self.routed.contains(name.as_str());
@@ -119,24 +133,27 @@ impl Reconcile for RouteController {
                 self.desk.ask(key, CloudOp::Route { node: name, on: true }, cx);
                 Next::Wait
             }
+            // It was deleted and is there again: its route has never gone.
+            (State::Begin, Some((target, node))) if routed && !says_routed(&node) => {
+                *state = State::Written;
+                tell(key, target, &node, cx)
+            }
             (State::Dropping, _) => {
-                if !matches!(self.desk.read(key), Some(CloudAnswer::Done)) {
+                if !matches!(answer, Some(CloudAnswer::Done)) {
                     return Next::Retry;
                 }
                 self.routed.remove(name.as_str());
                 Next::Done
             }
             (State::Asked, Some((target, node))) => {
-                if !matches!(self.desk.read(key), Some(CloudAnswer::Done)) {
+                if !matches!(answer, Some(CloudAnswer::Done)) {
                     let words = format!("Could not create route for node {name}");
                     self.reporter.warn(Kind::Node, &node.meta, "FailedToCreateRoute", &words, cx);
                     return Next::Retry;
                 }
                 self.routed.insert(name.as_str());
                 *state = State::Written;
-                let op = Op::UpdateStatus(Obj::Node(Arc::new(with_route(&node, true, cx))));
-                let (kind, ns, name) = (Kind::Node, Sym::EMPTY, key.name);
-                Next::Call(vec![Call { kind, ns, name, target: Some(target), op }])
+                tell(key, target, &node, cx)
             }
             (State::Written, Some(_)) => match answers.first() {
                 Some(Ok(_) | Err(ApiError::NotFound)) => Next::Done,
@@ -147,7 +164,7 @@ impl Reconcile for RouteController {
                 }
             },
             (State::Asked, None) => {
-                if matches!(self.desk.read(key), Some(CloudAnswer::Done)) {
+                if matches!(answer, Some(CloudAnswer::Done)) {
                     self.routed.insert(name.as_str());
                 }
                 Next::Requeue(SimDuration(1))

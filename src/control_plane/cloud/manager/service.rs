@@ -165,11 +165,11 @@ impl ServiceController {
         &mut self,
         (key, state): (Key, &mut State),
         (target, service): (ObjRef, &Arc<Generic>),
-        told: &Arc<[Sym]>,
+        (told, answer): (&Arc<[Sym]>, Option<CloudAnswer>),
         cx: &mut Context<'_>,
     ) -> Next {
         let meta = service.meta.clone();
-        let ip = match self.desk.read(key) {
+        let ip = match answer {
             Some(CloudAnswer::Address(ip)) => ip,
             Some(CloudAnswer::Failed(error)) => {
                 let words = format!(
@@ -243,6 +243,7 @@ impl Reconcile for ServiceController {
         caches: &Cache,
         cx: &mut Context<'_>,
     ) -> Next {
+        let answer = self.desk.read(key);
         let Some((target, service)) = found(key, caches, cx).map(|(t, s)| (t, Arc::clone(s)))
         else {
             self.balanced.remove(balancer(key).as_str());
@@ -256,9 +257,9 @@ impl Reconcile for ServiceController {
                 Some(Err(ApiError::NotFound)) => Next::Done,
                 Some(Err(_)) | None => Next::Retry,
             },
-            State::Asked(told) => self.ensured(at, (target, &service), &told, cx),
+            State::Asked(told) => self.ensured(at, (target, &service), (&told, answer), cx),
             State::Dropping => {
-                if !matches!(self.desk.read(key), Some(CloudAnswer::Done)) {
+                if !matches!(answer, Some(CloudAnswer::Done)) {
                     return Next::Retry;
                 }
                 self.balanced.remove(balancer(key).as_str());
