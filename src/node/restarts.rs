@@ -111,8 +111,8 @@ fn try_again(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     }
 }
 
-/// A sync has failed, for want of an image or an address: the worker wakes again after a while, if it does not
-/// wake before.
+/// A sync has failed, for want of an image or an address: the worker wakes again after a while, if
+/// it does not wake before.
 pub(super) fn failed_sync(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     wake_after(node, id, FAILED_SYNC, cx);
 }

@@ -94,6 +94,11 @@ pub struct ManagerConfig {
 }
 
 impl ManagerConfig {
+    /// What nodes get their ranges of pod addresses from, and the bits of each.
+    fn ranges(self) -> Option<(Cidr, u8)> {
+        Some((self.pod_cidr?, self.node_cidr_bits))
+    }
+
     /// The defaults of a version.
     #[must_use]
     pub fn new(version: KubeVersion) -> Self {
@@ -341,7 +346,7 @@ controllers! {
     /// Autoscalers.
     Hpa hpa: hpa::HpaController = |_s| Default::default(), [HorizontalPodAutoscaler], |_p| true;
     /// Pod addresses of nodes.
-    NodeIpam nodeipam: nodeipam::NodeIpam = |s| nodeipam::NodeIpam::new(s.config.pod_cidr, s.config.node_cidr_bits),
+    NodeIpam nodeipam: nodeipam::NodeIpam = |s| nodeipam::NodeIpam::new(s.config.ranges()),
         [Node], |_p| false;
     /// Usage of resource quotas.
     ResourceQuota quotas: resourcequota::ResourceQuotaController

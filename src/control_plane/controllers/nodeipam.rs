@@ -60,12 +60,12 @@ pub struct NodeIpam {
 }
 
 impl NodeIpam {
-    /// A controller that hands out this range, if there is one, in ranges with so long a prefix.
+    /// A controller that hands out a range, if there is one, in ranges with so long a prefix.
     #[must_use]
-    pub fn new(cluster: Option<Cidr>, bits: u8) -> Self {
+    pub fn new(ranges: Option<(Cidr, u8)>) -> Self {
         Self {
             reporter: Reporter::new("node-controller", "cidrAllocator"),
-            ranges: cluster.map(|cluster| Ranges::new(cluster, bits)),
+            ranges: ranges.map(|(cluster, bits)| Ranges::new(cluster, bits)),
             given: FxHashMap::default(),
         }
     }
