@@ -176,8 +176,8 @@ impl Karpenter {
     }
 
     /// Takes nodes away if their pods have room on the others, or on one new machine that costs
-    /// less than they do. Pods that wait are tried too; those that fit nowhere anyway do not
-    /// matter (source: `AllNonPendingPodsScheduled`). One spot machine is not replaced by another (source:
+    /// less than they do. Pods that wait are tried too; those that fit nowhere anyway do not matter
+    /// (source: `AllNonPendingPodsScheduled`). One spot machine is not replaced by another (source:
     /// `SpotToSpotConsolidation` is off).
     fn consolidate(&mut self, nodes: &[(Sym, Pods)], cx: &mut Context<'_>) -> bool {
         let profiles = self.profiles.clone();

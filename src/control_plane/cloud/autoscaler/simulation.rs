@@ -67,7 +67,8 @@ pub enum News {
     None,
     /// A pod was found to be unschedulable.
     Stuck,
-    /// Something else: a pod came to a node or left it, a node changed, a budget allows more or less.
+    /// Something else: a pod came to a node or left it, a node changed, a budget allows more or
+    /// less.
     Other,
 }
 
