@@ -60,6 +60,7 @@ impl Cluster {
                 let seq = self.shared.last_seq();
                 let frozen = Frozen { holds: 1, since: now, seq, due: Vec::new() };
                 self.links.frozen.insert(node, frozen);
+                self.links.turn();
                 self.shared.context(hop).strikes_node(node);
                 self.links.settle();
             }
@@ -86,6 +87,7 @@ impl Cluster {
             let Some(frozen) = (!held).then(|| self.links.frozen.remove(&node)).flatten() else {
                 continue;
             };
+            self.links.turn();
             let lost = now.since(frozen.since);
             self.shared.context(hop).strikes_node(node);
             for entry in frozen.due {

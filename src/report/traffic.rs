@@ -194,8 +194,8 @@ impl Row {
         }
     }
 
-    /// What is lost at work was sent before, and counted as answered there: a piece in which more is
-    /// lost than sent begins so much earlier, second by second.
+    /// What is lost at work was sent before, and counted as answered there: a piece in which more
+    /// is lost than sent begins so much earlier, second by second.
     fn lend(&mut self, mut piece: Piece) -> Piece {
         while piece.lost() > piece.offered {
             let Some(before) = self.pieces.last_mut().filter(|b| b.to == piece.from) else { break };

@@ -140,8 +140,9 @@ fn strikes(
     }
     let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
                 terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
-                registryDown:, logStoreDown:, overload:, slowDisk:, loseLog:, spaceAlarm:, \
-                blackout:, partition:, freeze:, network:, slowNode:, diskFull:, interrupt:, upgrade:";
+                registryDown:, logStoreDown:, overload:, slowDisk:, loseLog:, \
+                spaceAlarm:, blackout:, partition:, freeze:, network:, slowNode:, \
+                diskFull:, interrupt:, upgrade:";
     report.error(at, "says not what happens", hint);
     None
 }
