@@ -147,7 +147,7 @@ fn strikes(
     None
 }
 
-/// What comes from outside the cluster: a registry or the store of logs that does not answer, clients
+/// What comes from outside the cluster: a registry or store of logs that does not answer, clients
 /// that ask for too much.
 fn outside(
     from: &file::Fault,

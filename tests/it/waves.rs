@@ -188,6 +188,7 @@ fn the_scenarios_meet_their_expectations() {
         "notready-storm",
         "log-store-down",
         "address-exhaustion",
+        "api-overload",
     ] {
         let plan = plan(name);
         let mut metrics = Metrics::new(&plan, None);
