@@ -604,8 +604,8 @@ impl Row {
         self.enter(node, 1);
     }
 
-    /// Whether a node passes the checks: it stands, and if nobody but endpoints of its own may be sent
-    /// to (`externalTrafficPolicy: Local`), its proxy says that it has a ready one.
+    /// Whether a node passes the checks: it stands, and if only endpoints of its own may be sent to
+    /// (`externalTrafficPolicy: Local`), its proxy says that it has a ready one.
     /// Source: `proxy/healthcheck/service_health.go`.
     fn passes(&self, node: u32, world: &impl World, proxies: &Proxies) -> bool {
         let local = |view: &View| {
