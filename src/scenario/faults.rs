@@ -67,6 +67,13 @@ fn begins(from: &file::Fault, at: &Place, report: &mut Report) -> SimTime {
     }
 }
 
+/// What a fault may be.
+const KINDS: &str = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
+    terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
+    registryDown:, logStoreDown:, overload:, slowDisk:, loseLog:, \
+    spaceAlarm:, blackout:, partition:, freeze:, network:, slowNode:, \
+    diskFull:, interrupt:, upgrade:";
+
 /// What happens, and to whom: one field says both.
 fn strikes(
     from: &file::Fault,
@@ -138,12 +145,7 @@ fn strikes(
     if !given.is_empty() {
         return planes::strikes(from, known, at, report);
     }
-    let hint = "write one of crash:, shutdown:, kubeletStop:, kubeletCrash:, restart:, \
-                terminate:, pause:, watchLoss:, kubeletWatchLoss:, deviceFailure:, \
-                registryDown:, logStoreDown:, overload:, slowDisk:, loseLog:, \
-                spaceAlarm:, blackout:, partition:, freeze:, network:, slowNode:, \
-                diskFull:, interrupt:, upgrade:";
-    report.error(at, "says not what happens", hint);
+    report.error(at, "says not what happens", KINDS);
     None
 }
 
