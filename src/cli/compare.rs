@@ -11,7 +11,7 @@ use crate::scenario::{InputError, InputErrors};
 use crate::session::Session;
 use crate::sweep::runs;
 use crate::sweep::table::{Policy, Table};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Options of `compare`.
@@ -133,6 +133,14 @@ struct Done {
     course: Option<Course>,
 }
 
+/// The name of a scenario file without its folder.
+fn short(name: &str) -> &str {
+    if !name.ends_with(".yaml") {
+        return name;
+    }
+    Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or(name)
+}
+
 /// Writes the table and the picture.
 fn leave(
     dir: RunDir,
@@ -143,9 +151,10 @@ fn leave(
     let runs: Vec<(&str, &Course)> = variants
         .iter()
         .zip(chunks)
-        .filter_map(|(variant, runs)| Some((variant.name.as_str(), runs[0].course.as_ref()?)))
+        .filter_map(|(variant, runs)| Some((short(&variant.name), runs[0].course.as_ref()?)))
         .collect();
-    let title = format!("{} on the same waves", table.policies.join(", "));
+    let names: Vec<&str> = runs.iter().map(|run| run.0).collect();
+    let title = format!("{} on the same waves", names.join(", "));
     let pictures = [("comparison", beside::draw(&title, &runs))];
     let json = format!("{:#}\n", table.json());
     let text = table.render(terminal::WIDTH);

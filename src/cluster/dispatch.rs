@@ -405,7 +405,8 @@ impl Cluster {
 
     /// Clients flood the API servers, or no longer do.
     fn flood(&mut self, row: u32, crowd: Option<Crowd>, seq: u64) {
-        let step = if crowd.is_some() { "flood of requests" } else { "flood is over" };
+        let step =
+            if crowd.is_some() { "seats lost to a flood of requests" } else { "flood is over" };
         let node = Sym::new("kube-apiserver");
         let cx = &mut self.shared.context(seq);
         let hop = cx.hop(0, What::Fault { fault: row, node, step });

@@ -14,6 +14,8 @@ use wavetank::cluster::spec::{
 use wavetank::control_plane::apiserver::fairness::{Crowd, Level};
 use wavetank::engine::{SimDuration, SimTime, num};
 use wavetank::event::{Record, What};
+use wavetank::report::metrics::Metrics;
+use wavetank::report::summary::Summary;
 use wavetank::session::{Observer, Session};
 
 fn s(secs: u64) -> SimTime {
@@ -306,6 +308,17 @@ fn scaled_under(level: Level, requests: u32, slow: u32) -> [f64; 2] {
         }
         session.now().secs_f64() - num::float_u(from)
     })
+}
+
+#[test]
+fn a_flood_is_told_as_a_fault_that_came_and_went() {
+    let plan = plan_with("api-overload", &[]).unwrap();
+    let mut metrics = Metrics::new(&plan, None);
+    let mut session = Session::new(plan);
+    session.run(&mut [&mut metrics], |_| {});
+    let summary = Summary::new(&metrics, &session.digest());
+    let told: Vec<_> = summary.faults.iter().map(|f| (f.at_s, f.ended_s)).collect();
+    assert_eq!(told, [(Some(600.0), Some(900.0)), (Some(1200.0), Some(1500.0))]);
 }
 
 #[test]

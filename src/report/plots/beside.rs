@@ -109,13 +109,14 @@ pub fn draw(title: &str, runs: &[(&str, &Course)]) -> Picture {
     let head = 70.0 + 18.0 * num::float_u(runs.len() as u64);
     let below = "one run each, of the first seed";
     let mut picture = Picture::new(1000, num::u32_of(height), title, below);
+    let wide = runs.iter().map(|run| width_of(&cut(run.0, 13.0, 300.0), 13.0)).fold(0.0, f64::max);
+    let wide = 48.0 + wide + 14.0;
     for (i, ((name, run), colour)) in runs.iter().zip(COLOURS).enumerate() {
         let y = 72.0 + 18.0 * num::float_u(i as u64);
         picture.line(vec![(16.0, y - 4.0), (40.0, y - 4.0)], colour, 2.5);
         let name = cut(name, 13.0, 300.0);
         picture.text((48.0, y), 13.0, Anchor::Start, INK, &name);
-        let x = 48.0 + width_of(&name, 13.0) + 14.0;
-        picture.text((x, y), 13.0, Anchor::Start, FAINT, &run.words);
+        picture.text((wide, y), 13.0, Anchor::Start, FAINT, &run.words);
     }
     let end = runs.iter().map(|(_, run)| run.end).fold(1e-3, f64::max);
     let mut top = head + 14.0;
