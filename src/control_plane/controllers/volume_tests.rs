@@ -2,7 +2,7 @@
 
 use super::testkit::{Kit, meta};
 use crate::api::pod::{Volume, VolumeSource};
-use crate::api::request::Op;
+use crate::api::request::{ApiError, Op};
 use crate::api::storage::{
     AccessModes, ClaimPhase, ClaimRef, ClaimTemplate, PersistentVolume, PersistentVolumeClaim,
     ReclaimPolicy, StorageClass, VolumePhase, keys,
@@ -169,6 +169,20 @@ fn a_provisioned_volume_comes_and_goes_with_its_claim() {
     }
     delete(&mut kit, CLAIM, "data");
     kit.run(60.0);
+    assert_eq!(kit.get(VOLUME, &name), None);
+}
+
+#[test]
+fn a_volume_whose_deletion_has_failed_is_deleted_again() {
+    let mut kit = kit();
+    add_class(&mut kit, "fast", "disk.csi.example.com", false);
+    add_claim(&mut kit, claim("data", Some("fast"), 5));
+    kit.run(60.0);
+    let name = the_claim(&kit, "data").volume.to_string();
+    kit.refuse = Some(("delete", VOLUME, ApiError::Internal("no answer".into()), 1));
+    delete(&mut kit, CLAIM, "data");
+    kit.run(60.0);
+    assert!(kit.refuse.as_ref().is_none_or(|r| r.3 == 0), "it was asked for, and refused");
     assert_eq!(kit.get(VOLUME, &name), None);
 }
 
