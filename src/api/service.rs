@@ -137,6 +137,9 @@ pub struct EndpointPort {
     pub port: u16,
 }
 
+/// Label of a slice: the Service that it is of (source: `discovery/v1` `LabelServiceName`).
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
 /// Up to a hundred addresses of a Service.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EndpointSlice {

@@ -68,12 +68,12 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
     let seeds = seeds(&options.seeds).map_err(|e| vec![e])?;
     let jobs: Vec<(usize, u64)> =
         (0..variants.len()).flat_map(|v| seeds.iter().map(move |&s| (v, s))).collect();
-    let dir = options.out.as_deref().map(RunDir::begin).transpose().map_err(|e| vec![e])?;
-    let bar = terminal::progress(jobs.len() as u64, options.quiet, "runs");
     if options.out.is_some() && variants.len() > beside::MOST {
         let problem = format!("--out: a picture tells at most {} apart", beside::MOST);
         return Err(vec![InputError::new("", problem).hint("compare fewer at once")]);
     }
+    let dir = options.out.as_deref().map(RunDir::begin).transpose().map_err(|e| vec![e])?;
+    let bar = terminal::progress(jobs.len() as u64, options.quiet, "runs");
     let results = runs::parallel(options.jobs, &jobs, |&(variant, seed)| {
         let drawn = options.out.is_some() && seed == seeds[0];
         let done = one(&variants[variant].plan, seed, drawn);

@@ -10,7 +10,7 @@
 
 use crate::api::meta::Uid;
 use crate::api::object::Obj;
-use crate::api::service::{Endpoint, EndpointSlice, Service};
+use crate::api::service::{Endpoint, EndpointSlice, SERVICE_NAME, Service};
 use crate::api::versions::Change;
 use crate::api::{Kind, Name};
 use crate::engine::digest::mix;
@@ -268,7 +268,7 @@ impl Proxies {
     }
 
     fn on_slice(&mut self, slice: &EndpointSlice, deleted: bool) -> Option<u32> {
-        let label = slice.meta.labels.get(Sym::new("kubernetes.io/service-name"))?;
+        let label = slice.meta.labels.get(SERVICE_NAME.into())?;
         let row = self.service(slice.meta.ns, Name::new(label.as_str()));
         let known = &mut self.services[row as usize];
         let at = known.slices.iter().position(|(name, _)| *name == slice.meta.name);

@@ -2,15 +2,12 @@
 
 use super::expect::{Verdict, verdict};
 use super::text::count;
-use crate::api::service::{EndpointSlice, Service};
+use crate::api::service::{EndpointSlice, SERVICE_NAME, Service};
 use crate::api::storage::ClaimPhase;
 use crate::api::versions::Versions;
 use crate::api::{Kind, Obj};
 use serde::Serialize;
 use std::collections::BTreeSet;
-
-/// Label of a slice that names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// How many there are, and who lacks what makes them useful.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -9,6 +9,7 @@ use super::file::Program;
 use super::place::Place;
 use super::report::Report;
 use super::target::{HINT, Target};
+use crate::api::Kind;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,17 @@ impl Additions {
             let at = Place::default().key("programs").item(i);
             let target = Target::parse(&program.workload);
             let Some(target) = report.take(&at.key("workload"), target, HINT) else { continue };
+            if !places(target.kind.name()).iter().any(|p| p.last() == Some(&"labels"))
+                && target.kind != Kind::Pod
+            {
+                let hint = "name a workload with a pod template, or a pod";
+                report.error(
+                    &at.key("workload"),
+                    format!("a {} runs no program", target.kind),
+                    hint,
+                );
+                continue;
+            }
             let mut annotations = Labels::new();
             for (word, text) in &program.behaviour {
                 let place = at.key("behaviour").key(word);

@@ -191,11 +191,6 @@ pub(crate) fn strikes(
 /// Who floods the API servers.
 pub(crate) fn crowd(from: &file::Overload, at: &Place, report: &mut Report) -> Crowd {
     let slow = from.slow.unwrap_or(1);
-    for (field, number) in [("requests", from.requests), ("slow", slow)] {
-        if number == 0 {
-            report.error(&at.key(field), "0 is no flood", "write a number from 1");
-        }
-    }
     if from.requests > MOST_REQUESTS {
         let problem = format!("{} requests at a time", from.requests);
         report.error(&at.key("requests"), problem, format!("at most {MOST_REQUESTS}"));

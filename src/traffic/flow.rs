@@ -79,8 +79,6 @@ struct Class {
 struct Behind {
     /// The load balancer sends to it.
     inside: bool,
-    /// The load balancer has been told of it.
-    listed: bool,
     /// It passes the checks.
     healthy: bool,
     /// The verdict to come, if one is.
@@ -112,6 +110,8 @@ pub(super) struct Row {
     /// Something is cut.
     cut: bool,
     behind: BTreeMap<u32, Behind>,
+    /// The nodes that the load balancer has been told; all, if nobody tells it.
+    listed: Option<BTreeSet<u32>>,
     cache: FxHashMap<(u64, u64, u32), Arc<Outcome>>,
     /// Up to when classes have been charged.
     charged: SimTime,
@@ -143,6 +143,7 @@ impl Row {
             stale: true,
             cut: false,
             behind: BTreeMap::new(),
+            listed: None,
             cache: FxHashMap::default(),
             charged: SimTime::ZERO,
             between,
@@ -599,7 +600,7 @@ impl Row {
 
     /// A node is behind the load balancer.
     pub(super) fn stands_behind(&mut self, node: u32) {
-        let behind = Behind { inside: true, listed: true, healthy: true, number: 0 };
+        let behind = Behind { inside: true, healthy: true, number: 0 };
         self.behind.insert(node, behind);
         self.enter(node, 1);
     }
@@ -627,7 +628,7 @@ impl Row {
     ) {
         let passes = self.passes(node, world, proxies);
         // A machine that has come later passes the checks first.
-        let new = Behind { inside: false, listed: true, healthy: false, number: 0 };
+        let new = Behind { inside: false, healthy: false, number: 0 };
         let behind = self.behind.entry(node).or_insert(new);
         if behind.healthy == passes {
             return;
@@ -644,9 +645,10 @@ impl Row {
 
     /// The verdict of a node changes after so many checks.
     fn judge(&mut self, row: u32, node: u32, checks: Checks, cx: &mut Context<'_>) {
+        let listed = self.listed.as_ref().is_none_or(|nodes| nodes.contains(&node));
         let Some(behind) = self.behind.get_mut(&node) else { return };
         behind.number += 1;
-        if behind.inside == (behind.healthy && behind.listed) {
+        if behind.inside == (behind.healthy && listed) {
             return;
         }
         let entity = mix(self.spec.name.stable_hash(), u64::from(node));
@@ -680,18 +682,15 @@ impl Row {
         checks: Checks,
         cx: &mut Context<'_>,
     ) -> bool {
+        let before = self.listed.replace(nodes.clone());
+        let was = |node: &u32| before.as_ref().is_none_or(|before| before.contains(node));
+        let turned = |node: &u32| was(node) != nodes.contains(node);
+        let turned: Vec<u32> = self.behind.keys().copied().filter(turned).collect();
         let mut others = false;
-        let known: Vec<u32> = self.behind.keys().copied().collect();
-        for node in known {
-            let Some(behind) = self.behind.get_mut(&node) else { continue };
-            let listed = nodes.contains(&node);
-            if behind.listed == listed {
-                continue;
-            }
-            behind.listed = listed;
-            if listed {
+        for node in turned {
+            if nodes.contains(&node) {
                 self.judge(row, node, checks, cx);
-            } else {
+            } else if let Some(behind) = self.behind.get_mut(&node) {
                 behind.number += 1;
                 if std::mem::take(&mut behind.inside) {
                     self.exit(node, 1);

@@ -267,9 +267,10 @@ impl Traffic {
                 self.clients.entry(uid).or_default().push((row, node));
                 self.on_node.entry((row, node)).or_default().insert(uid);
                 proxies.use_node(node, cx);
-                self.count(row, node, world, cx);
+                self.count(row, node, world, cx.now());
             }
         }
+        self.await_client(uid, world, cx);
     }
 
     fn leave(&mut self, (row, node): (u32, u32), uid: Uid) {
@@ -296,17 +297,12 @@ impl Traffic {
     }
 
     /// Counts the clients of a row on a node anew: those whose programs run.
-    fn count(&mut self, row: u32, node: u32, world: &impl World, cx: &mut Context<'_>) {
+    fn count(&mut self, row: u32, node: u32, world: &impl World, now: SimTime) {
         let here = self.on_node.get(&(row, node)).cloned().unwrap_or_default();
         for uid in here {
             let this = &mut self.rows[row as usize];
-            let serving = world.serving(node, uid, cx.now());
-            let stands = world.stands(node);
-            let runs = stands && serving.answers == crate::node::Answers::Program;
-            // A program that listens later sends later.
-            if let Some(at) = serving.until.filter(|_| stands && !runs) {
-                cx.schedule(at, Event::Traffic(TrafficEvent::Listens { pod: uid }));
-            }
+            let runs = world.stands(node)
+                && world.serving(node, uid, now).answers == crate::node::Answers::Program;
             let turned = if runs { this.counted.insert(uid) } else { this.counted.remove(&uid) };
             if turned {
                 self.enters(row, node, runs);
@@ -322,7 +318,18 @@ impl Traffic {
             }
         }
         for (row, node) in self.clients.get(&pod).cloned().unwrap_or_default() {
-            self.count(row, node, world, cx);
+            self.count(row, node, world, cx.now());
+        }
+        self.await_client(pod, world, cx);
+    }
+
+    /// A client whose program listens later sends later.
+    fn await_client(&self, pod: Uid, world: &impl World, cx: &mut Context<'_>) {
+        let Some(&(_, node)) = self.clients.get(&pod).and_then(|rows| rows.first()) else { return };
+        let serving = world.serving(node, pod, cx.now());
+        let waits = world.stands(node) && serving.answers != crate::node::Answers::Program;
+        if let Some(at) = serving.until.filter(|_| waits) {
+            cx.schedule(at, Event::Traffic(TrafficEvent::Listens { pod }));
         }
     }
 
@@ -378,7 +385,13 @@ impl Traffic {
             if changed {
                 self.dirty.insert(row);
             }
-            self.count(row, node, world, cx);
+            self.count(row, node, world, cx.now());
+        }
+        let rows = 0..num::u32_of(self.rows.len());
+        let here = rows.filter_map(|row| self.on_node.get(&(row, node)));
+        let clients: BTreeSet<Uid> = here.flatten().copied().collect();
+        for pod in clients {
+            self.await_client(pod, world, cx);
         }
     }
 

@@ -9,7 +9,8 @@ use super::topologyhints::{self as hints, PerZone};
 use crate::api::node::keys;
 use crate::api::request::{ApiError, Op, Outcome};
 use crate::api::service::{
-    Distribution, Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, TargetPort,
+    Distribution, Endpoint, EndpointPort, EndpointSlice, SERVICE_NAME, Service, ServicePort,
+    TargetPort,
 };
 use crate::api::versions::Change;
 use crate::api::{Kind, LabelSet, Meta, Obj, Owner, Pod};
@@ -20,7 +21,6 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 

@@ -25,6 +25,22 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// A panel of a wide picture: from its top, so high, over this span; its highest value is on it.
+    #[must_use]
+    pub fn panel((top, height): (f64, f64), end: f64, highest: f64) -> Self {
+        let highest = 1.05 * highest.max(1e-3);
+        let step = nice(highest / 3.0);
+        Self {
+            left: 64.0,
+            top,
+            right: 976.0,
+            bottom: top + height,
+            x0: 0.0,
+            x1: end,
+            y1: libm::ceil(highest / step) * step,
+        }
+    }
+
     /// Pixel of a value on x.
     #[must_use]
     pub fn x(&self, value: f64) -> f64 {

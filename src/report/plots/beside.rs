@@ -1,6 +1,6 @@
 //! Several runs over time, in one picture: what each did, and what its users felt.
 
-use super::axes::{Frame, nice};
+use super::axes::Frame;
 use super::cost::{rates, steps};
 use super::picture::{
     Anchor, BLUE, Colour, FAINT, GREEN, INK, ORANGE, PURPLE, Picture, RED, SKY, cut, width_of,
@@ -140,16 +140,7 @@ fn draw_panel(
     last: bool,
 ) {
     let highest = curves.iter().flat_map(|c| c.1).map(|p| p.1).fold(0.0, f64::max);
-    let step = nice((1.05 * highest).max(1e-3) / 3.0);
-    let frame = Frame {
-        left: 64.0,
-        top,
-        right: 976.0,
-        bottom: top + 110.0,
-        x0: 0.0,
-        x1: end,
-        y1: libm::ceil(1.05 * highest.max(1e-3) / step) * step,
-    };
+    let frame = Frame::panel((top, 110.0), end, highest);
     frame.y_axis(picture, 3, unit);
     for (colour, points) in curves {
         picture.line(steps(&frame, points), *colour, 1.8);

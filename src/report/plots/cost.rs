@@ -1,6 +1,6 @@
 //! Nodes, pods and prices over time, one below the other: what an autoscaler did, and what it cost.
 
-use super::axes::{Frame, nice};
+use super::axes::Frame;
 use super::picture::{Anchor, BLUE, Colour, INK, Picture, RED, width_of};
 use super::{marks, span_of};
 use crate::engine::num;
@@ -42,16 +42,7 @@ pub fn draw(metrics: &Metrics, summary: &Summary) -> Option<Picture> {
     let mut top = 96.0;
     for (i, (unit, curves)) in panels.iter().enumerate() {
         let highest = curves.iter().flat_map(|c| &c.2).map(|p| p.1).fold(0.0, f64::max);
-        let step = nice((1.05 * highest).max(1e-3) / 3.0);
-        let frame = Frame {
-            left: 64.0,
-            top,
-            right: 976.0,
-            bottom: top + 130.0,
-            x0: 0.0,
-            x1: span_of(summary),
-            y1: libm::ceil(1.05 * highest.max(1e-3) / step) * step,
-        };
+        let frame = Frame::panel((top, 130.0), span_of(summary), highest);
         panel(&mut picture, &frame, (unit, curves), summary, i == panels.len() - 1);
         top += 178.0;
     }

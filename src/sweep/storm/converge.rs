@@ -90,7 +90,7 @@ pub fn unanswered(cluster: &Cluster) -> Option<String> {
     /// So few may fail: a queue of two hundred is full once in a while.
     const FEW: f64 = 1e-9;
     let shared = cluster.shared();
-    let label = Sym::new("kubernetes.io/service-name");
+    let label = Sym::new(crate::api::service::SERVICE_NAME);
     for (spec, flow) in cluster.plan().traffic.iter().zip(&shared.traffic.flows) {
         let slices = shared.versions.iter(Kind::EndpointSlice).filter_map(|(_, obj)| {
             if let Obj::EndpointSlice(slice) = obj { Some(slice) } else { None }
