@@ -25,7 +25,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A panel of a wide picture: from its top, so high, over this span; its highest value is on it.
+    /// A panel of a wide picture: from its top, so high, over this span, up to its highest value.
     #[must_use]
     pub fn panel((top, height): (f64, f64), end: f64, highest: f64) -> Self {
         let highest = 1.05 * highest.max(1e-3);
