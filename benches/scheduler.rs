@@ -235,7 +235,8 @@ impl Bench {
 
     fn serve(&mut self, id: wavetank::engine::id::Id, seq: u64) {
         let request = self.shared.context(seq).take_request(id).unwrap();
-        let (Op::Bind(node), Some(object)) = (request.request.op, request.request.target) else {
+        let (Op::Bind { node, .. }, Some(object)) = (request.request.op, request.request.target)
+        else {
             return;
         };
         let now = self.shared.now();

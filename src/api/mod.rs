@@ -10,6 +10,7 @@ pub mod by_object;
 mod cidr;
 pub mod conditions;
 pub mod cronjob;
+pub mod gpu;
 pub mod kevent;
 pub mod kind;
 pub mod labels;

@@ -2,6 +2,7 @@
 //! `NotFound`) are values.
 
 use super::autoscaling::MetricQuery;
+use super::gpu::Devices;
 use super::kevent::KEvent;
 use super::meta::{Owner, Uid};
 use super::node::NodeStatus;
@@ -107,7 +108,13 @@ pub enum Op {
     /// (empty: all) and image.
     SetImage(Sym, Sym),
     /// POST to `pods/binding`.
-    Bind(Sym),
+    Bind {
+        /// The node.
+        node: Sym,
+        /// GPUs that the scheduler has chosen: an annotation of the binding, which the API server
+        /// puts on the pod.
+        devices: Devices,
+    },
     /// POST to `pods/eviction`.
     Evict,
     /// DELETE.
@@ -177,7 +184,7 @@ impl Op {
             | Self::NodeStatus(_)
             | Self::Heartbeat(_) => ("patch", "/status"),
             Self::Scale(_) => ("patch", "/scale"),
-            Self::Bind(_) => ("create", "/binding"),
+            Self::Bind { .. } => ("create", "/binding"),
             Self::Evict => ("create", "/eviction"),
             Self::Delete { .. } => ("delete", ""),
         }

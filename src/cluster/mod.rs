@@ -12,10 +12,12 @@ mod links;
 mod lives;
 mod outages;
 mod policy;
+pub use policy::typical_pods;
 mod requests;
 pub mod spec;
 mod standstill;
 mod trouble;
+mod tuning;
 mod user;
 mod waves;
 
@@ -138,7 +140,7 @@ impl Cluster {
                 manager_config(&plan),
                 &shared.draws,
             ),
-            driver: Driver::new(Arc::clone(&plan)),
+            driver: Driver::new(&plan),
             metrics: MetricsServer::new(&loads, spec.metrics_resolution, &shared.draws),
             registry: Registry::new(spec.registry_bytes_per_s, spec.latency.pull_bytes_per_s),
             struck: vec![Vec::new(); plan.faults.len()],

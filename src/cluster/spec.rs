@@ -11,6 +11,9 @@ use crate::api::workload::PodTemplate;
 use crate::api::{Kind, LabelSet, Name, Obj};
 use crate::control_plane::apiserver::fairness::Crowd;
 use crate::control_plane::scheduler::config::SchedulerConfig;
+use crate::control_plane::scheduler::policies::cel::CelPolicy;
+pub use crate::control_plane::scheduler::policies::named::Named;
+pub use crate::control_plane::scheduler::queue::Discipline;
 pub use crate::engine::Packets;
 use crate::engine::{Dist, SimDuration, SimTime, Sym};
 use std::sync::Arc;
@@ -320,17 +323,37 @@ impl Default for Latencies {
 /// Scheduler: a configuration or a policy by name, and the tie rule.
 #[derive(Debug, Clone, Default)]
 pub struct SchedulerSpec {
-    /// Scoring strategy of NodeResourcesFit.
-    pub strategy: Strategy,
+    /// The policy.
+    pub policy: Named,
     /// Tie rule.
     pub ties: Ties,
     /// `percentageOfNodesToScore`; 0 is adaptive.
     pub percentage: u32,
     /// Name shown in tables.
     pub label: String,
-    /// Profiles, backoff and limits of a KubeSchedulerConfiguration; strategy and percentage above
+    /// A pod is tried so many times at most; none for kube-scheduler's own way, for ever.
+    pub attempts: Option<u32>,
+    /// Expressions of the scenario's own, beside the policy.
+    pub expressions: Option<Expressions>,
+    /// In which order waiting pods are tried.
+    pub discipline: Discipline,
+    /// Pods of one group start together, or give their nodes back after this time; none for each
+    /// pod by itself.
+    pub gang: Option<SimDuration>,
+    /// Profiles, backoff and limits of a KubeSchedulerConfiguration; policy and percentage above
     /// then count no more.
     pub config: Option<Arc<SchedulerConfig>>,
+}
+
+/// A policy of expressions.
+#[derive(Debug, Clone)]
+pub struct Expressions {
+    /// The expressions.
+    pub policy: CelPolicy,
+    /// No other scores count.
+    pub alone: bool,
+    /// Weight of the score.
+    pub weight: i64,
 }
 
 impl SchedulerSpec {
@@ -343,16 +366,6 @@ impl SchedulerSpec {
             |list| list.iter().any(|p| p.scheduler_name == name),
         )
     }
-}
-
-/// Named scoring strategies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Strategy {
-    /// Spread: prefer empty nodes (Kubernetes' default).
-    #[default]
-    LeastAllocated,
-    /// Pack: prefer full nodes.
-    MostAllocated,
 }
 
 /// Named tie rules.
@@ -545,6 +558,18 @@ pub struct Arrival {
     pub lifetime: Option<Dist>,
     /// From when the lifetime counts.
     pub lifetime_from: LifetimeFrom,
+    /// The rows of a trace are shuffled and made more or fewer, anew for each seed.
+    pub tuning: Option<Tuning>,
+}
+
+/// How the rows of a trace are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tuning {
+    /// Gap between arrivals.
+    pub gap: SimDuration,
+    /// GPUs asked for by all of them, as a share of those of the cluster; none for as many as the
+    /// trace has.
+    pub load: Option<f64>,
 }
 
 /// Nodes a fault is about.

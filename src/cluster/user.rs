@@ -61,7 +61,8 @@ const DRAIN_RETRY: SimDuration = SimDuration::from_secs(5);
 impl Driver {
     /// A driver of this plan.
     #[must_use]
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
+    pub(super) fn new(plan: &Arc<Plan>) -> Self {
+        let plan = super::tuning::drawn(plan);
         let by_base =
             plan.arrivals.iter().enumerate().map(|(i, a)| (a.name, num::u32_of(i))).collect();
         let next = vec![0; plan.arrivals.len()];

@@ -358,6 +358,8 @@ pub enum SchedulerEvent {
     FlushUnschedulable,
     /// A pod in `PreBind` looks whether its volumes are bound.
     PollVolumes(u32),
+    /// Pods that hold nodes until enough of their group have one give them back.
+    PermitTimeout(u32),
 }
 
 /// Events of a controller.

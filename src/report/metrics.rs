@@ -9,6 +9,7 @@ use super::disks::{OutOfReach, out_of_reach};
 use super::downtime::{Need, needs};
 use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
+use super::gpus::GpuTable;
 use super::network::Network;
 use super::nodes::NodeTable;
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
@@ -77,6 +78,8 @@ pub struct Metrics {
     pub decisions: Decisions,
     /// Kubernetes Events written, new or repeated.
     pub events: u64,
+    /// GPUs that pods share, if there are any.
+    pub gpus: Option<Box<GpuTable>>,
     /// The network of pods, if the scenario describes one.
     pub network: Option<Box<Network>>,
     /// Those that assertions ask for.
@@ -154,6 +157,7 @@ impl Metrics {
             totals: Counts::default(),
             decisions: Decisions::default(),
             events: 0,
+            gpus: GpuTable::of(plan),
             network: Network::of(plan),
             expected_events: plan.expect.iter().filter_map(asked).collect(),
             work: (None, None),
@@ -294,6 +298,14 @@ impl Metrics {
         };
         if self.pods.row(index).node == NONE && !pod.node.is_empty() {
             self.bound(now, index, pod.node, known);
+            if let Some(gpus) = &mut self.gpus {
+                gpus.bound(object, pod, now);
+            }
+        }
+        if let Some(gpus) = &mut self.gpus
+            && pod.terminal()
+        {
+            gpus.gone(object, now);
         }
         let row = self.pods.row_mut(index);
         if row.lost && matches!(user, User::Kubelet(_)) {
@@ -319,6 +331,9 @@ impl Metrics {
     }
 
     fn created(&mut self, now: SimTime, object: ObjRef, pod: &Pod) -> usize {
+        if let Some(gpus) = &mut self.gpus {
+            gpus.created(pod);
+        }
         let workload = self.workloads.of_pod(pod);
         let index = self.pods.add(object, pod, workload, now);
         self.totals.created += 1;
@@ -406,6 +421,9 @@ impl Metrics {
 
     /// A pod is gone from the store.
     fn gone(&mut self, now: SimTime, object: ObjRef, pod: &Pod) {
+        if let Some(gpus) = &mut self.gpus {
+            gpus.gone(object, now);
+        }
         let Some(index) = self.pods.find(object) else { return };
         let row = self.pods.row(index);
         let (state, node, workload) = (row.state, row.node, row.workload);
@@ -441,6 +459,9 @@ impl Metrics {
     }
 
     fn node(&mut self, now: SimTime, object: ObjRef, node: &Node, deleted: bool) {
+        if let Some(gpus) = &mut self.gpus {
+            gpus.node(node);
+        }
         let (index, turned) = self.nodes.update(object, node, deleted, now);
         let row = &self.nodes.rows[index];
         if !turned || row.ready {
@@ -684,6 +705,9 @@ impl Observer for Metrics {
         }
         if let Some(bills) = &mut self.bills {
             bills.close(now);
+        }
+        if let Some(gpus) = &mut self.gpus {
+            gpus.end(now);
         }
         self.series.close(now, &mut self.gauges, &mut self.nodes);
         self.nodes.close(now);

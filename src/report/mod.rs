@@ -15,6 +15,7 @@ mod export_pod;
 mod export_storage;
 pub mod faults;
 pub mod fits;
+pub mod gpus;
 pub mod html;
 pub mod logs;
 pub mod metrics;

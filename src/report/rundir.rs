@@ -92,6 +92,9 @@ impl RunDir {
         if !metrics.logs.rows.is_empty() {
             self.write("logs.csv", &metrics.logs.csv())?;
         }
+        if let Some(gpus) = &summary.gpus {
+            self.write("gpus.csv", gpus.csv().as_bytes())?;
+        }
         self.write("summary.json", &pretty(&summary)?)?;
         let inputs = self.inputs(&facts.inputs)?;
         let run = json!({

@@ -69,6 +69,9 @@ pub struct Summary {
     /// What the machines of the cloud have cost; none without a cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// GPUs that pods share; none without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<super::gpus::GpuSummary>,
     /// The network of pods; none if the scenario describes none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSummary>,
@@ -289,6 +292,7 @@ impl Summary {
             refusals: metrics.refusals.table(),
             warnings: metrics.refusals.warnings(),
             cost: metrics.bills.as_deref().map(Bills::cost),
+            gpus: metrics.gpus.as_deref().map(super::gpus::GpuTable::summary),
             network: metrics.network.as_deref().map(Network::summary),
             events: metrics.events,
             not_modelled: plan

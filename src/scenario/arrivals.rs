@@ -50,6 +50,7 @@ pub(crate) fn arrival(
             LifetimeStart::Running => LifetimeFrom::Running,
             LifetimeStart::Creation => LifetimeFrom::Creation,
         },
+        tuning: None,
     })
 }
 

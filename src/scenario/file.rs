@@ -6,7 +6,7 @@ pub use super::breakage::{
     Outages, Overload, Partition, PriorityLevel, Record, RestoreFrom, SlowNode, Upgrade, Whom,
 };
 pub use super::breakage::{PresetName, Together};
-use super::value::{DistSpec, Quantity, Rate, Span, Taint};
+use super::value::{DistSpec, Quantity, Rate, Share, Span, Taint};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -59,6 +59,9 @@ pub struct ScenarioFile {
     /// Recorded workloads.
     #[serde(default)]
     pub traces: Vec<Trace>,
+    /// Policies of the scenario's own, by name: `scheduler.policy` may name them.
+    #[serde(default)]
+    pub policies: BTreeMap<String, super::policies::PolicySection>,
     /// What pods use, as a metrics server scrapes it for autoscalers.
     #[serde(default)]
     pub usage: Vec<super::usage::Usage>,
@@ -472,10 +475,21 @@ pub struct Latencies {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scheduler {
-    /// Scoring strategy of a default profile; `least-allocated` by default.
-    pub policy: Option<Policy>,
+    /// A policy by name: kube-default (the default), least-allocated, most-allocated,
+    /// requested-to-capacity, balanced, first-fit, best-fit, worst-fit, random, round-robin,
+    /// dot-product, gpu-packing, gpu-clustering, fgd, cost-aware, load-aware, or one of `policies`.
+    pub policy: Option<String>,
+    /// A pod is tried so many times at most, and left pending then; for ever by default, as
+    /// kube-scheduler does.
+    #[schemars(range(min = 1))]
+    pub attempts: Option<u32>,
     /// A KubeSchedulerConfiguration in place of a policy: a file's path, or the object itself.
     pub config: Option<SchedulerConfigRef>,
+    /// In which order waiting pods are tried; `priority` by default.
+    #[serde(default)]
+    pub queue: QueueName,
+    /// Pods of one group start together or not at all.
+    pub gang: Option<Gang>,
     /// What decides among equal nodes; `uniform` by default.
     #[serde(default)]
     pub ties: TieRule,
@@ -496,15 +510,28 @@ pub enum SchedulerConfigRef {
     Inline(Document),
 }
 
-/// Scoring strategy by name.
+/// In which order waiting pods are tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// Prefer empty nodes: Kubernetes' default.
+pub enum QueueName {
+    /// By priority, then by how long they wait: kube-scheduler's way.
     #[default]
-    LeastAllocated,
-    /// Prefer full nodes.
-    MostAllocated,
+    Priority,
+    /// In the order in which they came, whatever their priority.
+    Fifo,
+    /// By priority, then the shortest first (by the duration that the scenario gives them).
+    ShortestFirst,
+    /// The pods of the namespace with the smallest dominant share first.
+    DominantResourceFairness,
+}
+
+/// Gang scheduling: pods with label `scheduling.x-k8s.io/pod-group` are bound once as many of the
+/// group as their annotation `scheduling.x-k8s.io/min-member` says have a node.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Gang {
+    /// How long the first ones hold their nodes while they wait for the others; 60s by default.
+    pub timeout: Option<Span>,
 }
 
 /// What decides among equal nodes.
@@ -774,6 +801,23 @@ pub struct Openb {
     pub speed_up: Option<f64>,
     /// Only the first so many pods.
     pub limit: Option<u32>,
+    /// In which order pods arrive; `trace` by default.
+    #[serde(default)]
+    pub order: TraceOrder,
+    /// Draw pods again, or leave some out, until the GPUs that all of them ask for come to this
+    /// share of the cluster's: `130%`. Shuffles, too.
+    pub gpu_load: Option<Share>,
+}
+
+/// In which order the pods of a trace arrive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceOrder {
+    /// When the trace says.
+    #[default]
+    Trace,
+    /// Shuffled, anew for each seed, with equal gaps; they stay for ever.
+    Shuffled,
 }
 
 /// An assertion over the outcome; exactly one field is given.

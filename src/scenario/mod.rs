@@ -30,6 +30,7 @@ mod names;
 mod objects;
 mod plan;
 mod plan_pod;
+mod policies;
 mod pools;
 mod routes;
 mod steps;

@@ -1,10 +1,11 @@
 //! The scenario file to the plan of the run.
 
 use super::arrivals::{self, instant};
-use super::file::{self, Heartbeats, Policy, ScenarioFile, TieRule, Until};
+use super::file::{self, Heartbeats, QueueName, ScenarioFile, TieRule, Until};
 use super::files::Files;
 use super::objects::{self, Known, Objects, Origin};
 use super::place::Place;
+use super::policies;
 use super::report::Report;
 use super::traces::openb;
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
@@ -15,8 +16,8 @@ use super::{
 use crate::api::Cidr;
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
-    Arrival, ClientLimits, CloudPlan, ClusterSpec, Latencies, LifetimeFrom, Made, Plan, Process,
-    SchedulerSpec, Strategy, Ties,
+    Arrival, ClientLimits, CloudPlan, ClusterSpec, Discipline, Latencies, LifetimeFrom, Made,
+    Named, Plan, Process, SchedulerSpec, Ties, Tuning,
 };
 use crate::engine::{Dist, SimDuration, SimTime, num};
 use crate::event::usage::Load;
@@ -39,10 +40,8 @@ const UNFELT: &str = "memory, storage or processes as a total or a walk: no kube
 const COUNTED: &str = "CPU that requests cost, of pods whose CPU `usage:` gives";
 /// A field that means something only where the network of pods is described.
 const HOST_NETWORK: &str = "spec.hostNetwork";
-/// What the report says about shares of GPUs.
-const GPU_NOTE: &str = "GPU sharing: alibabacloud.com/gpu-milli is summed per node, not per GPU";
 
-fn top(field: &str) -> Place {
+pub(crate) fn top(field: &str) -> Place {
     Place::default().key(field)
 }
 
@@ -70,7 +69,6 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     let mut arrivals = arrivals(file, known, report);
     let traced = traces(file, known, files, report);
-    let shares = traced.iter().any(|a| !matches!(&a.process, Process::Rows(r) if r.is_empty()));
     arrivals.extend(traced);
     let mut plan = Plan {
         name: file.metadata.name.clone(),
@@ -96,7 +94,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
             .as_ref()
             .map(|l| Arc::new(logging::logging(l, known, &top("logging"), report))),
         traffic: Vec::new(),
-        not_modelled: not_modelled(&objects, (shares, file.cluster.cni.is_some())),
+        not_modelled: not_modelled(&objects, file.cluster.cni.is_some()),
         cluster: cluster(file, latency, known, report),
     };
     requests(&mut plan, traffic::rows(&file.traffic, known, until, files, report));
@@ -105,8 +103,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
         plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
     }
     let limits = plan.cluster.limits.scheduler;
-    plan.cluster.scheduler =
-        scheduler(&file.scheduler, limits, files, &mut plan.not_modelled, report);
+    plan.cluster.scheduler = scheduler(file, limits, files, &mut plan.not_modelled, report);
     let read =
         each(&file.outages, "outages", |o, at| outages::outages(o, known, at, files, report));
     for (outages, beyond) in read {
@@ -233,13 +230,14 @@ fn epoch(text: &str, at: &Place, report: &mut Report) -> u32 {
 /// The scheduler of a configuration, or of a policy; `limits` count where the configuration names
 /// none.
 fn scheduler(
-    from: &file::Scheduler,
+    file: &ScenarioFile,
     limits: (f64, u32),
     files: &mut Files,
     not_modelled: &mut Vec<(String, u32)>,
     report: &mut Report,
 ) -> SchedulerSpec {
-    let mut spec = policy(from);
+    let from = &file.scheduler;
+    let mut spec = policy(file, report);
     let at = top("scheduler").key("config");
     let (read, label) = match &from.config {
         None => return spec,
@@ -274,10 +272,27 @@ fn scheduler(
     spec
 }
 
-fn policy(from: &file::Scheduler) -> SchedulerSpec {
-    let (strategy, label) = match from.policy.unwrap_or_default() {
-        Policy::LeastAllocated => (Strategy::LeastAllocated, "least-allocated"),
-        Policy::MostAllocated => (Strategy::MostAllocated, "most-allocated"),
+fn policy(file: &ScenarioFile, report: &mut Report) -> SchedulerSpec {
+    let from = &file.scheduler;
+    let label = from.policy.as_deref().unwrap_or(Named::LeastAllocated.name());
+    let (policy, expressions) = policies::find(label, file, report);
+    policies::check(file, report);
+    let at = top("scheduler");
+    if from.attempts == Some(0) {
+        report.error(&at.key("attempts"), "0 attempts find no node", "at least 1");
+    }
+    let gang = from.gang.as_ref().map(|gang| match &gang.timeout {
+        None => SimDuration::from_secs(60),
+        Some(text) => {
+            let place = at.key("gang").key("timeout");
+            report.take(&place, value::span(&text.0), SPAN_HINT).unwrap_or_default()
+        }
+    });
+    let discipline = match from.queue {
+        QueueName::Priority => Discipline::Priority,
+        QueueName::Fifo => Discipline::Fifo,
+        QueueName::ShortestFirst => Discipline::ShortestFirst,
+        QueueName::DominantResourceFairness => Discipline::DominantResourceFairness,
     };
     let ties = match from.ties {
         TieRule::Uniform => Ties::Uniform,
@@ -287,7 +302,17 @@ fn policy(from: &file::Scheduler) -> SchedulerSpec {
         TieRule::NodeOrderPerRun => Ties::NodeOrderPerRun,
     };
     let percentage = from.percentage_of_nodes_to_score;
-    SchedulerSpec { strategy, ties, percentage, label: label.to_owned(), config: None }
+    SchedulerSpec {
+        policy,
+        expressions,
+        discipline,
+        gang,
+        ties,
+        percentage,
+        label: label.to_owned(),
+        attempts: from.attempts,
+        config: None,
+    }
 }
 
 fn limits(from: &file::Limits, at: &Place, report: &mut Report) -> ClientLimits {
@@ -451,6 +476,7 @@ fn openb_arrival(
         options.speed_up = speed_up;
     }
     options.limit = from.limit.unwrap_or(u32::MAX);
+    let tuning = tuning(from, options.gap, at, report)?;
     let read = files
         .trace(&from.pods)
         .and_then(|(label, bytes)| openb::pods(&label, bytes.as_slice(), options));
@@ -469,16 +495,32 @@ fn openb_arrival(
         duration: None,
         lifetime: None,
         lifetime_from: LifetimeFrom::Creation,
+        tuning,
     })
 }
 
-fn not_modelled(objects: &Objects, (shares_gpus, cni): (bool, bool)) -> Vec<(String, u32)> {
+/// Whether the rows are drawn, and how: none if that cannot be read.
+fn tuning(
+    from: &file::Openb,
+    gap: SimDuration,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Option<Tuning>> {
+    let load = match &from.gpu_load {
+        None => None,
+        Some(text) => {
+            let hint = "write 130% or 1.3: GPUs asked for, of those that the cluster has";
+            Some(report.take(&at.key("gpuLoad"), value::share(&text.0), hint)?)
+        }
+    };
+    let drawn = from.order == file::TraceOrder::Shuffled || load.is_some();
+    Some(drawn.then_some(Tuning { gap, load }))
+}
+
+fn not_modelled(objects: &Objects, cni: bool) -> Vec<(String, u32)> {
     let told = |what: &str| !(cni && what == HOST_NETWORK);
     let found = objects.not_modelled.iter().filter(|(what, _)| told(what));
-    let mut list: Vec<(String, u32)> = found.map(|(what, n)| (what.clone(), *n)).collect();
-    if shares_gpus {
-        list.push((GPU_NOTE.to_owned(), 1));
-    }
+    let list: Vec<(String, u32)> = found.map(|(what, n)| (what.clone(), *n)).collect();
     list
 }
 

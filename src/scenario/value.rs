@@ -43,6 +43,7 @@ scalars! {
     Span "span" "A span of time: `90s`, `1h30m`, `250ms`; a bare number counts seconds.";
     Quantity "quantity" "A Kubernetes quantity: `500m`, `16Gi`, `1.5`, `2e3`.";
     Level "level" "An amount or a share of the capacity: `100Mi`, `10%`.";
+    Share "share" "A share: `130%` or `1.3`.";
     Rate "rate" "A rate: `10/s`, `600/h`, `5/m`, `100/d`.";
     Taint "taint" "A taint as kubectl writes it: `key=value:NoSchedule` or `key:NoExecute`.";
 }
@@ -282,6 +283,21 @@ fn positive(what: &str, x: f64, most: f64) -> Result<(), String> {
 pub fn whole_secs(span: SimDuration) -> u32 {
     let secs = span.as_secs() + u64::from(span > SimDuration::from_secs(span.as_secs()));
     num::u32_of(num::index(secs.min(u64::from(u32::MAX))))
+}
+
+/// `130%` or `1.3`, above 0 and at most 100.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
+    let value: f64 = number.trim().parse().map_err(|_e| format!("{text:?} is no share"))?;
+    let value = value / unit;
+    if value.is_finite() && value > 0.0 && value <= 100.0 {
+        Ok(value)
+    } else {
+        Err(format!("{text:?} is out of range"))
+    }
 }
 
 #[cfg(test)]

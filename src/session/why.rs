@@ -190,6 +190,9 @@ fn event_words(event: Event) -> String {
         Event::Scheduler(SchedulerEvent::FlushUnschedulable) => {
             "the scheduler looks at pods that have long been unschedulable"
         }
+        Event::Scheduler(SchedulerEvent::PermitTimeout(_)) => {
+            "the time of a group of pods that start together was up"
+        }
         Event::Scheduler(SchedulerEvent::PollVolumes(_)) => {
             "the scheduler looks whether a pod's volumes are bound"
         }

@@ -115,7 +115,7 @@ impl ApiServer {
             | Op::Cordon(_)
             | Op::Scale(_)
             | Op::SetImage(..)
-            | Op::Bind(_)
+            | Op::Bind { .. }
             | Op::Evict
             | Op::Delete { .. }
             | Op::RemoveFinalizer(_)
@@ -320,7 +320,7 @@ fn existing(op: Op, object: ObjRef, old: &Obj, cx: &Context<'_>) -> Result<Plan,
         Op::RemoveFinalizer(finalizer) => {
             return Ok(delete::without_finalizer(object, old, finalizer));
         }
-        Op::Bind(node) => patch::bind(old, node, cx)?,
+        Op::Bind { node, devices } => patch::bind(old, (node, devices), cx)?,
         Op::PodStatus(status) => patch::pod_status(old, *status),
         Op::PodCondition(condition, nominated) => patch::pod_condition(old, condition, nominated),
         Op::Nominate(node) => patch::nominate(old, node),

@@ -1,5 +1,6 @@
 //! Changes of an object, as functions from the old content to the new.
 
+use crate::api::gpu::{self, Devices};
 use crate::api::meta::{Meta, Owner, Uid};
 use crate::api::node::{Node, NodeStatus, keys};
 use crate::api::pod::{Condition, ConditionType, Pod, PodStatus, Taint, Truth};
@@ -140,13 +141,20 @@ fn node_mut(obj: &mut Obj) -> Option<&mut Node> {
 
 /// `pods/binding`: refused if the pod is being deleted, bound or gated. Source: behaviour
 /// reference §1.3.
-pub(super) fn bind(old: &Obj, node: Sym, cx: &Context<'_>) -> Result<Obj, ApiError> {
+pub(super) fn bind(
+    old: &Obj,
+    (node, devices): (Sym, Devices),
+    cx: &Context<'_>,
+) -> Result<Obj, ApiError> {
     let Obj::Pod(old) = old else { return Err(ApiError::NotFound) };
     let mut pod = Pod::clone(old);
     if pod.meta.deletion.is_some() || !pod.node.is_empty() || !pod.spec.gates.is_empty() {
         return Err(ApiError::Conflict);
     }
     pod.node = node;
+    if !devices.is_empty() {
+        pod.meta.set_annotation(gpu::INDEX, &devices.text());
+    }
     pod.status.conditions.set(Condition {
         kind: ConditionType::PodScheduled,
         status: Truth::True,

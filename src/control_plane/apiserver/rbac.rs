@@ -69,7 +69,7 @@ impl Access {
             | Op::NodeStatus(_)
             | Op::Heartbeat(_) => 4,
             Op::Scale(_) => 5,
-            Op::Bind(_) => 6,
+            Op::Bind { .. } => 6,
             Op::Evict => 7,
             Op::Delete { .. } => 8,
             Op::DeleteCollection => 11,

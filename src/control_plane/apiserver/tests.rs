@@ -6,6 +6,7 @@
 use super::*;
 use crate::api::Name;
 use crate::api::amounts::Amounts;
+use crate::api::gpu::Devices;
 use crate::api::kind::KINDS;
 use crate::api::pod::{Condition, ConditionType, Effect, Phase, Truth};
 use crate::api::quantity::Quantity;
@@ -121,7 +122,8 @@ impl Kit {
 
     /// The pod runs on a node, and is ready or not.
     fn runs(&mut self, name: &str, ready: bool) {
-        self.ask(User::Scheduler, (Kind::Pod, name), Op::Bind("n0".into())).unwrap();
+        let bind = Op::Bind { node: "n0".into(), devices: Devices::NONE };
+        self.ask(User::Scheduler, (Kind::Pod, name), bind).unwrap();
         let pod = self.get(Kind::Pod, name).unwrap();
         let mut status = pod.as_pod().unwrap().status.clone();
         status.phase = Phase::Running;

@@ -10,6 +10,7 @@ use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
 use super::volumes::VolumeIndex;
+use crate::api::gpu::{self, Devices, GpuAsk, Gpus};
 use crate::api::node::Node;
 use crate::api::pdb::PodDisruptionBudget;
 use crate::api::placement::{HostPort, host_ports};
@@ -44,6 +45,11 @@ pub struct NodeRow {
     pub ports: SmallVec<[HostPort; 2]>,
     /// Rank for the tie rule that needs one.
     pub rank: u64,
+    /// Its GPUs; none without any.
+    pub gpus: Option<Box<Gpus>>,
+    /// Grows whenever something on the node changes, so that what was worked out of it may be
+    /// remembered.
+    pub version: u64,
     at: u32,
     zone: ZoneKey,
 }
@@ -57,6 +63,8 @@ pub struct PodRow {
     pub node: u32,
     /// The scheduler put it there and has not yet seen it bound.
     pub assumed: bool,
+    /// GPUs that it holds.
+    pub devices: Devices,
 }
 
 /// Domain of each position under one topology key.
@@ -103,6 +111,12 @@ pub struct Cache {
     log: Vec<u32>,
     epoch: u64,
     namespaces: FxHashMap<Sym, LabelSet>,
+    /// Requests of the pods on nodes by namespace, if somebody asks.
+    by_namespace: Option<FxHashMap<Sym, Resources>>,
+    /// Last version given to a row.
+    version: u64,
+    /// Nodes with GPUs.
+    gpu_nodes: usize,
     /// Storage.
     pub volumes: VolumeIndex,
     services: FxHashMap<Sym, Vec<(Name, Selector)>>,
@@ -113,7 +127,42 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// An empty cache; `by_namespace` keeps sums of requests per namespace, too.
+    #[must_use]
+    pub fn new(by_namespace: bool) -> Self {
+        Self { by_namespace: by_namespace.then(FxHashMap::default), ..Self::default() }
+    }
+
     // ----- reading -----
+
+    /// What all nodes together have.
+    #[must_use]
+    pub fn totals(&mut self) -> Resources {
+        self.settle();
+        let mut total = Resources::default();
+        for at in 0..self.order.len() {
+            total.add(&self.at(at).alloc);
+        }
+        total
+    }
+
+    /// The largest share that the pods of a namespace have of any resource, of these totals.
+    #[must_use]
+    pub fn dominant_share(&self, ns: Sym, total: &Resources) -> f64 {
+        let Some(used) = self.by_namespace.as_ref().and_then(|sums| sums.get(&ns)) else {
+            return 0.0;
+        };
+        let share = |used: i64, all: i64| {
+            if all > 0 { num::float(used) / num::float(all) } else { 0.0 }
+        };
+        let scalars = used.scalars.iter().map(|(name, n)| share(*n, total.scalar(*name)));
+        let native = [
+            share(used.cpu_milli, total.cpu_milli),
+            share(used.memory, total.memory),
+            share(used.ephemeral, total.ephemeral),
+        ];
+        scalars.chain(native).fold(0.0, f64::max)
+    }
 
     /// Number of nodes. Only after [`Cache::settle`].
     #[must_use]
@@ -212,6 +261,12 @@ impl Cache {
         self.images.is_empty()
     }
 
+    /// True if some node has GPUs that pods share.
+    #[must_use]
+    pub fn has_gpus(&self) -> bool {
+        self.gpu_nodes > 0
+    }
+
     /// True if some node has a `PreferNoSchedule` taint.
     #[must_use]
     pub fn prefers(&self) -> bool {
@@ -307,6 +362,7 @@ impl Cache {
             Arc::clone(&node.status.allocatable),
         );
         self.count_images(old.as_deref(), Some(node));
+        self.equip(index);
         let Some(old) = old else {
             self.tree.add(zone, index);
             self.rows[index as usize].zone = zone;
@@ -337,6 +393,37 @@ impl Cache {
         }
     }
 
+    /// Gives a node the GPUs that it has now, and takes from them what its pods hold.
+    fn equip(&mut self, index: u32) {
+        self.version += 1;
+        let row = &mut self.rows[index as usize];
+        row.version = self.version;
+        let n = gpu::devices_of(&row.alloc);
+        if row.gpus.as_ref().map_or(0, |gpus| gpus.left().len()) == n {
+            return;
+        }
+        self.gpu_nodes -= usize::from(row.gpus.is_some());
+        self.gpu_nodes += usize::from(n > 0);
+        row.gpus = (n > 0).then(|| Box::new(Gpus::new(n)));
+        let Some(gpus) = &mut row.gpus else { return };
+        for object in &row.pods {
+            let Some(pod) = self.pods.get_mut(*object) else { continue };
+            let Some(ask) = GpuAsk::of(&pod.pod.spec.requests) else { continue };
+            if pod.devices.is_empty() {
+                pod.devices = gpus.best_fit(ask);
+            }
+            gpus.take(ask, pod.devices, true);
+        }
+    }
+
+    /// The GPUs that a pod holds on its node: those that its annotation names, else the best fit.
+    fn devices_of(&self, index: u32, pod: &Pod) -> Devices {
+        let Some(gpus) = &self.rows[index as usize].gpus else { return Devices::NONE };
+        let Some(ask) = GpuAsk::of(&pod.spec.requests) else { return Devices::NONE };
+        let told = pod.meta.annotation(gpu::INDEX).and_then(Devices::parse);
+        told.unwrap_or_else(|| gpus.best_fit(ask))
+    }
+
     fn note_static(&mut self, index: u32) {
         self.log.push(index);
         if self.log.len() > 4 * self.order.len() + 1024 {
@@ -352,6 +439,7 @@ impl Cache {
         let Some(old) = row.node.take() else { return };
         row.at = NONE;
         row.alloc = Arc::default();
+        self.gpu_nodes -= usize::from(row.gpus.take().is_some());
         let zone = row.zone;
         self.tree.remove(zone, index);
         self.stale_order = true;
@@ -468,27 +556,46 @@ impl Cache {
     /// Puts a pod on a node (a row is made if the node is not known yet).
     pub fn add_pod(&mut self, object: ObjRef, pod: &Arc<Pod>, node: Sym, assumed: bool) {
         let index = self.row_of(node);
-        let row = PodRow { pod: Arc::clone(pod), node: index, assumed };
+        let devices = self.devices_of(index, pod);
+        let row = PodRow { pod: Arc::clone(pod), node: index, assumed, devices };
+        self.put_row(object, row);
+    }
+
+    /// Puts a pod on a node with these GPUs.
+    pub fn add_pod_with(
+        &mut self,
+        object: ObjRef,
+        pod: &Arc<Pod>,
+        node: Sym,
+        assumed: bool,
+        devices: Devices,
+    ) {
+        let index = self.row_of(node);
+        self.put_row(object, PodRow { pod: Arc::clone(pod), node: index, assumed, devices });
+    }
+
+    fn put_row(&mut self, object: ObjRef, row: PodRow) {
+        let (index, pod, devices) = (row.node, Arc::clone(&row.pod), row.devices);
         if self.pods.insert(object, row).is_some() {
             panic!("pod {} is on two nodes", pod.meta.full_name());
         }
         self.rows[index as usize].pods.push(object);
-        self.tally(index, pod, true);
+        self.tally(index, (&pod, devices), true);
     }
 
     /// A pod on a node changed (or an assumed pod turns out to be bound where it was assumed).
     pub fn update_pod(&mut self, object: ObjRef, pod: &Arc<Pod>) {
         let Some(row) = self.pods.get_mut(object) else { return };
         row.assumed = false;
-        let index = row.node;
+        let (index, devices) = (row.node, row.devices);
         let old = std::mem::replace(&mut row.pod, Arc::clone(pod));
         let same = Arc::ptr_eq(&old.spec, &pod.spec)
             && old.meta.labels == pod.meta.labels
             && old.meta.terminating() == pod.meta.terminating()
             && old.status.resized == pod.status.resized;
         if !same {
-            self.tally(index, &old, false);
-            self.tally(index, pod, true);
+            self.tally(index, (&old, devices), false);
+            self.tally(index, (pod, devices), true);
         }
     }
 
@@ -498,7 +605,7 @@ impl Cache {
         let row = &mut self.rows[gone.node as usize];
         let i = row.pods.iter().position(|p| *p == object).expect("the node lists its pods");
         row.pods.swap_remove(i);
-        self.tally(gone.node, &gone.pod, false);
+        self.tally(gone.node, (&gone.pod, gone.devices), false);
         self.free_row(gone.node);
         Some(gone)
     }
@@ -530,9 +637,24 @@ impl Cache {
         Some(self.rows[self.pods.get(object)?.node as usize].name)
     }
 
-    fn tally(&mut self, index: u32, pod: &Pod, add: bool) {
+    fn tally(&mut self, index: u32, (pod, devices): (&Pod, Devices), add: bool) {
+        self.version += 1;
         let row = &mut self.rows[index as usize];
+        row.version = self.version;
+        if let Some(gpus) = &mut row.gpus
+            && let Some(ask) = GpuAsk::of(&pod.spec.requests)
+        {
+            gpus.take(ask, devices, add);
+        }
         let amounts = accounted(pod);
+        if let Some(sums) = &mut self.by_namespace {
+            let sum = sums.entry(pod.meta.ns).or_default();
+            if add {
+                sum.add(&amounts.requests);
+            } else {
+                sum.sub(&amounts.requests);
+            }
+        }
         if add {
             row.used.add(&amounts.requests);
             row.nonzero.0 += amounts.nonzero.0;

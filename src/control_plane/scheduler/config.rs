@@ -7,6 +7,8 @@ use super::plugins::interpod::InterPodAffinity;
 use super::plugins::node_affinity::NodeAffinity;
 use super::plugins::registry::{PLUGINS, Points};
 use super::plugins::spread::Spread;
+use super::policies::PolicyArgs;
+use super::queue::Discipline;
 use super::ties::TieRule;
 use crate::api::version::KubeVersion;
 use crate::engine::{SimDuration, Sym};
@@ -26,6 +28,8 @@ pub struct PluginArgs {
     pub interpod: InterPodAffinity,
     /// `DefaultPreemptionArgs`.
     pub preemption: DefaultPreemption,
+    /// Arguments of Wavetank's own plugins.
+    pub policy: PolicyArgs,
     /// `VolumeBindingArgs.bindTimeoutSeconds`.
     pub volume_bind_timeout: BindTimeout,
 }
@@ -51,6 +55,18 @@ pub struct Enabled {
     pub weight: i64,
 }
 
+/// Which nodes a cycle looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Search {
+    /// From where the last cycle has stopped, until enough fit: kube-scheduler's way.
+    #[default]
+    Enough,
+    /// From the first node, until one fits.
+    First,
+    /// From behind the last node looked at, until one fits.
+    Next,
+}
+
 /// A profile.
 #[derive(Debug, Clone)]
 pub struct ProfileConfig {
@@ -58,6 +74,8 @@ pub struct ProfileConfig {
     pub scheduler_name: Sym,
     /// `percentageOfNodesToScore`; 0 or none is adaptive.
     pub percentage: Option<u32>,
+    /// Which nodes it looks at.
+    pub search: Search,
     /// Its plugins, in the order in which they are called.
     pub plugins: Vec<Enabled>,
     /// Extension points at which the order is another one.
@@ -76,6 +94,7 @@ impl Default for ProfileConfig {
         Self {
             scheduler_name: Sym::new("default-scheduler"),
             percentage: None,
+            search: Search::default(),
             plugins: PLUGINS.iter().map(enabled).collect(),
             order: Vec::new(),
             args: PluginArgs::default(),
@@ -109,6 +128,13 @@ pub struct SchedulerConfig {
     pub ties: TieRule,
     /// How long a cycle takes.
     pub latency: CycleLatency,
+    /// In which order waiting pods are tried.
+    pub discipline: Discipline,
+    /// How long the first pods of a group hold their nodes while they wait for the others; none if
+    /// pods are bound each by itself.
+    pub gang: Option<SimDuration>,
+    /// A pod is tried so many times at most; none for kube-scheduler's own way, for ever.
+    pub attempts: Option<u32>,
     /// `podInitialBackoffSeconds`.
     pub initial_backoff: SimDuration,
     /// `podMaxBackoffSeconds`.
@@ -126,6 +152,9 @@ impl Default for SchedulerConfig {
             profiles: vec![ProfileConfig::default()],
             ties: TieRule::default(),
             latency: CycleLatency::default(),
+            discipline: Discipline::default(),
+            gang: None,
+            attempts: None,
             initial_backoff: SimDuration::from_secs(1),
             max_backoff: SimDuration::from_secs(10),
             qps: 50.0,

@@ -4,10 +4,13 @@ use super::cache::Cache;
 use super::config::SchedulerConfig;
 use super::executor::{Executor, Step};
 use super::framework::{ClusterEvent, Nomination, Permit, View};
+use super::gang::Gangs;
 use super::plugins::registry::Points;
 use super::plugins::volume_binding::PodVolumes;
 use super::profile::{Profile, Turn};
-use super::queue::{Backoff, LEFTOVER_PERIOD, MAX_UNSCHEDULABLE, SchedulingQueue, Waiting};
+use super::queue::{
+    Backoff, Discipline, LEFTOVER_PERIOD, MAX_UNSCHEDULABLE, SchedulingQueue, Waiting,
+};
 use super::report::{Failure, note};
 use super::ties;
 use super::volume_binder::{self, VOLUME_TOKEN, VolumeWork};
@@ -55,9 +58,9 @@ pub(super) enum Pending {
 /// A binding that was posted.
 #[derive(Debug, Clone)]
 pub(super) struct Binding {
-    object: ObjRef,
-    node: Sym,
-    waiting: Waiting,
+    pub(super) object: ObjRef,
+    pub(super) node: Sym,
+    pub(super) waiting: Waiting,
 }
 
 /// A scheduler.
@@ -84,6 +87,7 @@ pub struct Scheduler {
     pub(super) next_volume_token: u32,
     pending: Vec<Option<Pending>>,
     pub(super) executor: Executor,
+    pub(super) gangs: Gangs,
     free_tokens: Vec<u32>,
     reasons: Reasons,
     series: Series,
@@ -117,8 +121,8 @@ impl Scheduler {
         let mut made = Self {
             address,
             profiles,
-            cache: Cache::default(),
-            queue: SchedulingQueue::new(rules),
+            cache: Cache::new(config.discipline == Discipline::DominantResourceFairness),
+            queue: SchedulingQueue::new(rules).ordered(config.discipline),
             in_hand: None,
             topological_rows: 0,
             moved: Vec::new(),
@@ -132,6 +136,7 @@ impl Scheduler {
             next_volume_token: 0,
             pending: Vec::new(),
             executor: Executor::default(),
+            gangs: Gangs::default(),
             free_tokens: Vec::new(),
             series: Series::default(),
             reasons: Reasons {
@@ -153,7 +158,7 @@ impl Scheduler {
     }
 
     fn note_topological_rows(&mut self) {
-        let native = |name: &str| super::plugins::registry::PLUGINS.iter().any(|p| p.name == name);
+        let native = |name: &str| super::policies::find(name).is_some();
         self.topological_rows = 0;
         for profile in &self.profiles {
             for (i, row) in profile.rows.iter().enumerate() {
@@ -204,6 +209,7 @@ impl Scheduler {
                 self.queue.flush_backoff(cx.now());
             }
             SchedulerEvent::PollVolumes(token) => self.poll_volumes(token, cx),
+            SchedulerEvent::PermitTimeout(round) => self.gang_timed_out(round, cx),
             SchedulerEvent::FlushUnschedulable => {
                 self.leftover_armed = false;
                 let now = cx.now();
@@ -242,7 +248,13 @@ impl Scheduler {
         if self.in_hand.is_some() {
             return;
         }
-        let Some(object) = self.queue.pop() else { return };
+        let next = if self.queue.takes_turns() {
+            let total = self.cache.totals();
+            self.queue.pop_fairly(|ns| self.cache.dominant_share(ns, &total))
+        } else {
+            self.queue.pop()
+        };
+        let Some(object) = next else { return };
         let Some(waiting) = self.queue.get(object) else { return };
         let (pod, profile, attempt) = (Arc::clone(&waiting.pod), waiting.profile, waiting.attempts);
         let cause = waiting.cause;
@@ -312,7 +324,8 @@ impl Scheduler {
         if cx.strikes(Canary::Overcommit, 1) {
             Arc::make_mut(&mut Arc::make_mut(&mut counted).spec).requests = Resources::default();
         }
-        self.cache.add_pod(object, &counted, node, true);
+        let devices = profile.devices(View { cache: &self.cache, pod }, at);
+        self.cache.add_pod_with(object, &counted, node, true, devices);
         if !self.cache.nominator.is_empty() {
             self.cache.nominator.remove(object);
         }
@@ -332,11 +345,11 @@ impl Scheduler {
             return;
         }
         match (hand.placed, hand.waiting) {
-            (Ok(node), Some(waiting)) if hand.volumes.is_empty() => {
-                self.bind(hand.object, node, waiting, cx);
-            }
             (Ok(node), Some(waiting)) => {
-                self.bind_volumes((hand.object, node), waiting, hand.volumes, cx);
+                let on = (hand.object, node);
+                if !self.waits_for_gang(on, &waiting, &hand.volumes, cx) {
+                    self.bind_now(on, waiting, hand.volumes, cx);
+                }
             }
             (Ok(_), None) => {}
             (Err(failure), _) => {
@@ -345,6 +358,21 @@ impl Scheduler {
                     self.queue.remove(hand.object);
                 }
             }
+        }
+    }
+
+    /// The binding cycle: volumes first, if there are any.
+    pub(super) fn bind_now(
+        &mut self,
+        (object, node): (ObjRef, Sym),
+        waiting: Waiting,
+        volumes: PodVolumes,
+        cx: &mut Context<'_>,
+    ) {
+        if volumes.is_empty() {
+            self.bind(object, node, waiting, cx);
+        } else {
+            self.bind_volumes((object, node), waiting, volumes, cx);
         }
     }
 
@@ -366,9 +394,11 @@ impl Scheduler {
         cx: &mut Context<'_>,
     ) {
         let meta = &waiting.pod.meta;
+        let devices = self.cache.pod(object).map(|row| row.devices).unwrap_or_default();
+        let op = Op::Bind { node, devices };
         let request = Request {
             target: Some(object),
-            ..Context::request(User::Scheduler, Kind::Pod, meta.ns, meta.name, Op::Bind(node))
+            ..Context::request(User::Scheduler, Kind::Pod, meta.ns, meta.name, op)
         };
         let binding = Box::new(Binding { object, node, waiting });
         self.send(request, Pending::Bind(binding), cx);
@@ -386,7 +416,7 @@ impl Scheduler {
     }
 
     /// The binding failed: the pod is forgotten and tried again after a backoff.
-    fn unbind(&mut self, binding: Binding, why: &str, cx: &mut Context<'_>) {
+    pub(super) fn unbind(&mut self, binding: Binding, why: &str, cx: &mut Context<'_>) {
         let Binding { object, node, waiting } = binding;
         if self.cache.pod(object).is_none_or(|row| !row.assumed) {
             // Gone, or bound after all: the watch was faster than the answer.
@@ -459,6 +489,7 @@ impl Scheduler {
             let preemptor = (object, Arc::clone(&pod));
             let _ = self.preempt(preemptor, (nomination.node, &nomination.victims), cx);
         }
+        let moved = moved && !self.gave_up(object);
         let held = moved && self.holds(object);
         self.queue.reject(object, failure.rejectors, moved && !held, cx.now());
         if held {
@@ -494,8 +525,17 @@ impl Scheduler {
             && self.queue.get(object).is_some_and(|w| gates(w.profile))
     }
 
+    /// True if a pod has been tried as often as pods are.
+    fn gave_up(&self, object: ObjRef) -> bool {
+        let most = self.config.attempts;
+        most.is_some_and(|most| self.queue.get(object).is_some_and(|w| w.attempts >= most))
+    }
+
     /// A waiting pod may be schedulable now.
     pub(super) fn requeue(&mut self, object: ObjRef, cx: &Context<'_>) {
+        if self.gave_up(object) {
+            return;
+        }
         if self.holds(object) {
             self.queue.hold(object);
         } else {

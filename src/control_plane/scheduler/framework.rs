@@ -12,8 +12,13 @@ use super::plugins::spread::{SpreadFilter, SpreadScore};
 use super::plugins::volume_binding::PodClaims;
 use super::plugins::volume_restrictions::RestrictionState;
 use super::plugins::volume_zone::ZoneTerm;
+use super::policies::cel::CelState;
+use super::policies::fgd::FgdState;
+use super::policies::fits::Largest;
+use super::policies::load::LoadState;
 use super::preemption::Stuck;
 use crate::api::Pod;
+use crate::api::gpu::Devices;
 use crate::api::node::Node;
 use crate::api::storage::{
     CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
@@ -174,6 +179,14 @@ pub struct CycleState {
     pub affinity_filter: AffinityFilter,
     /// `InterPodAffinity`, preferred terms.
     pub affinity_score: AffinityScore,
+    /// `FragmentationGradientDescent`.
+    pub fgd: FgdState,
+    /// `Cel`.
+    pub cel: CelState,
+    /// `LoadAware`.
+    pub load: LoadState,
+    /// `BestFit`, `WorstFit`, `DotProduct`.
+    pub largest: Largest,
     /// `DynamicResources` has looked at the pod's claims in this cycle.
     pub claims_read: bool,
     /// The volume plugins.
@@ -397,6 +410,12 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
 
     /// The score after normalisation if it is the same for every node; saves the work per node.
     fn constant_score(&self, _view: View<'_>, _state: &CycleState) -> Option<i64> {
+        None
+    }
+
+    /// The GPUs that the pod in hand is to get on a node, if the plugin has a say in it. The last
+    /// plugin that has one is heard; without any it is best fit ([`crate::api::gpu::Gpus::best_fit`]).
+    fn devices(&self, _view: View<'_>, _state: &CycleState, _at: usize) -> Option<Devices> {
         None
     }
 

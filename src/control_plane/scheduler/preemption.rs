@@ -12,6 +12,7 @@ use super::plugins::registry::Points;
 use super::profile::Profile;
 use super::ties::TieRule;
 use crate::api::Pod;
+use crate::api::gpu::Devices;
 use crate::api::versions::ObjRef;
 use crate::engine::digest::mix;
 use crate::engine::{Sym, num};
@@ -55,7 +56,11 @@ impl WhatIf<'_> {
 
     fn put(&mut self, object: ObjRef, row: &PodRow, at: usize) {
         let node = self.cache.at(at).name;
-        self.cache.add_pod(object, &row.pod, node, row.assumed);
+        if row.devices.is_empty() {
+            self.cache.add_pod(object, &row.pod, node, row.assumed);
+        } else {
+            self.cache.add_pod_with(object, &row.pod, node, row.assumed, row.devices);
+        }
         self.follow(Moved { pod: &row.pod, at, added: true });
     }
 
@@ -71,7 +76,8 @@ impl WhatIf<'_> {
             for term in pod.spec.affinity.iter().flat_map(|a| &a.anti_required) {
                 self.cache.ensure_topology(term.topology_key);
             }
-            let row = PodRow { pod: Arc::clone(pod), node: index, assumed: true };
+            let devices = Devices::NONE;
+            let row = PodRow { pod: Arc::clone(pod), node: index, assumed: true, devices };
             self.put(*object, &row, at);
         }
         let verdict = self.plain(at);

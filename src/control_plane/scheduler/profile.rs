@@ -1,15 +1,17 @@
 //! A profile: plugins in order, and the scheduling cycle over batches of nodes.
 
 use super::cache::Cache;
-use super::config::ProfileConfig;
+use super::config::{ProfileConfig, Search};
 use super::framework::{Batch, Code, CycleState, Plugin, PreFilter, Verdict, View};
 use super::plugins::fit::CHUNK;
-use super::plugins::registry::{PLUGINS, Points};
+use super::plugins::registry::Points;
+use super::policies;
 use super::preemption::{Stuck, WhatIf, post_filter};
 use super::report::{Failure, Rejection};
 use super::statics::Statics;
 use super::ties::TieRule;
 use crate::api::Pod;
+use crate::api::gpu::{Devices, GpuAsk};
 use crate::engine::{Loop, Sym, num, wide};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -129,6 +131,8 @@ pub struct Profile {
     pub rows: Vec<ProfileRow>,
     /// `percentageOfNodesToScore`.
     pub percentage: Option<u32>,
+    /// Which nodes it looks at.
+    pub search: Search,
     /// Per extension point the rows that are called, in order.
     order: [Vec<u8>; Points::NAMES.len()],
     /// The rows that begin Filter and are static: their verdicts can be looked up before the others
@@ -194,7 +198,7 @@ impl Profile {
     #[must_use]
     pub fn new(config: &ProfileConfig) -> Self {
         let make = |enabled: &super::config::Enabled| {
-            let row = PLUGINS.iter().find(|row| row.name == enabled.name)?;
+            let row = policies::find(enabled.name)?;
             Some(ProfileRow {
                 name: enabled.name,
                 plugin: row.make?(&config.args),
@@ -206,6 +210,7 @@ impl Profile {
             name: config.scheduler_name,
             rows: config.plugins.iter().filter_map(make).collect(),
             percentage: config.percentage,
+            search: config.search,
             order: Default::default(),
             static_rows: 0,
             statics: Statics::default(),
@@ -245,6 +250,18 @@ impl Profile {
     pub fn rows_at(&self, point: Points) -> impl Iterator<Item = (u8, &ProfileRow)> {
         let order = &self.order[num::index(u64::from(point.0.trailing_zeros()))];
         order.iter().map(|&i| (i, &self.rows[usize::from(i)]))
+    }
+
+    /// The GPUs for the pod of the last cycle on a node.
+    #[must_use]
+    pub fn devices(&self, view: View<'_>, at: usize) -> Devices {
+        let Some(gpus) = &view.cache.at(at).gpus else { return Devices::NONE };
+        let Some(ask) = GpuAsk::of(&view.pod.spec.requests) else { return Devices::NONE };
+        let chosen = |(_, row): (u8, &ProfileRow)| {
+            row.plugin.devices(view, &self.scratch.state, at).filter(|d| !d.is_empty())
+        };
+        let said = self.rows_at(Points::SCORE).filter_map(chosen).last();
+        said.unwrap_or_else(|| gpus.best_fit(ask))
     }
 
     /// True if volumes are bound before pods are.
@@ -351,7 +368,8 @@ impl Profile {
             scratch.feasible.push(num::u32_of(at));
             return Ok(at);
         }
-        let start = *turn.start % view.cache.len();
+        let first = self.search == Search::First;
+        let start = if first { 0 } else { *turn.start % view.cache.len() };
         match &candidates {
             Candidates::All => self.filter_all(view, skip, start, scratch),
             Candidates::Some(list) => self.filter_some(view, skip, (list, start), scratch),
@@ -429,7 +447,7 @@ impl Profile {
 
     fn filter_all(&mut self, view: View<'_>, skip: u32, start: usize, scratch: &mut Scratch) {
         let n = view.cache.len();
-        let enough = enough_nodes(n, self.percentage);
+        let enough = self.enough(n);
         let mut statics = std::mem::take(&mut self.statics);
         let state = &scratch.state;
         let known = statics.of(view.cache, view.pod, |at| self.judge_static(view, state, at));
@@ -459,6 +477,11 @@ impl Profile {
         self.statics = statics;
     }
 
+    /// How many feasible nodes are enough of so many.
+    fn enough(&self, n: usize) -> usize {
+        if self.search == Search::Enough { enough_nodes(n, self.percentage) } else { 1 }
+    }
+
     /// Static plugins are judged without regard to Skip: what skips also passes.
     fn judge_static(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
         for (i, row) in self.filters(!self.static_rows) {
@@ -477,7 +500,7 @@ impl Profile {
         (list, start): (&[u32], usize),
         scratch: &mut Scratch,
     ) {
-        let enough = enough_nodes(list.len(), self.percentage);
+        let enough = self.enough(list.len());
         for i in 0..list.len() {
             let at = list[(start + i) % list.len()];
             let verdict = self.judge(view, &scratch.state, skip, at as usize);

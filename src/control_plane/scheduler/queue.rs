@@ -4,7 +4,7 @@
 use crate::api::Pod;
 use crate::api::versions::ObjRef;
 use crate::engine::time::NANOS_PER_SEC;
-use crate::engine::{SimDuration, SimTime};
+use crate::engine::{SimDuration, SimTime, Sym};
 use priority_queue::PriorityQueue;
 use rustc_hash::{FxHashMap, FxHasher};
 use std::cmp::Reverse;
@@ -62,14 +62,42 @@ pub struct Waiting {
     pub held: bool,
     /// What brought it here: its delivery, or the event that may have made it schedulable.
     pub cause: u64,
+    /// When it came.
+    entered: SimTime,
     /// Order of entry: the last word among equals, and the key among the unschedulable.
     seq: u64,
+}
+
+/// In which order waiting pods are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Discipline {
+    /// `PrioritySort`: by priority, then by how long they wait.
+    #[default]
+    Priority,
+    /// In the order in which they came, whatever their priority; one that comes back keeps its
+    /// place.
+    Fifo,
+    /// By priority, then the shortest first. How long a pod runs is known from its modelled
+    /// behaviour: an oracle, where real schedulers guess. Pods without an end come last.
+    ShortestFirst,
+    /// The namespace with the smallest dominant share of the cluster first (source: Ghodsi et al.,
+    /// "Dominant Resource Fairness", NSDI'11); within it by priority.
+    DominantResourceFairness,
+}
+
+/// How long a pod's containers run by the scenario, nanoseconds.
+fn length(pod: &Pod) -> u64 {
+    let spec = &pod.spec;
+    let n = spec.init_containers.len();
+    let ends = (n..n + spec.containers.len()).map(|i| spec.exit_of(i).map(|(after, _)| after));
+    ends.reduce(|a, b| Some(a?.max(b?))).flatten().unwrap_or(u64::MAX)
 }
 
 /// `PrioritySort`: larger is earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct ActiveKey {
     priority: i32,
+    length: Reverse<u64>,
     since: Reverse<SimTime>,
     seq: Reverse<u64>,
 }
@@ -116,6 +144,9 @@ pub struct SchedulingQueue {
     by_rejector: [u32; 32],
     rules: Backoff,
     next_seq: u64,
+    discipline: Discipline,
+    /// Namespaces of active pods, with their pods; only where namespaces take turns.
+    lanes: Vec<(Sym, Heap<ActiveKey>)>,
 }
 
 impl SchedulingQueue {
@@ -131,7 +162,21 @@ impl SchedulingQueue {
             by_rejector: [0; 32],
             rules,
             next_seq: 0,
+            discipline: Discipline::Priority,
+            lanes: Vec::new(),
         }
+    }
+
+    /// The same queue in another order.
+    #[must_use]
+    pub fn ordered(self, discipline: Discipline) -> Self {
+        Self { discipline, ..self }
+    }
+
+    /// True if namespaces take turns, so that [`SchedulingQueue::pop_fairly`] is to be asked.
+    #[must_use]
+    pub fn takes_turns(&self) -> bool {
+        self.discipline == Discipline::DominantResourceFairness
     }
 
     /// A waiting pod.
@@ -161,7 +206,12 @@ impl SchedulingQueue {
     /// Pods per place: active, backoff (both queues), unschedulable.
     #[must_use]
     pub fn depths(&self) -> (usize, usize, usize) {
-        (self.active.len(), self.backoff.len() + self.error_backoff.len(), self.unschedulable.len())
+        let lanes: usize = self.lanes.iter().map(|(_, lane)| lane.len()).sum();
+        (
+            self.active.len() + lanes,
+            self.backoff.len() + self.error_backoff.len(),
+            self.unschedulable.len(),
+        )
     }
 
     /// A new pod.
@@ -185,6 +235,7 @@ impl SchedulingQueue {
             rejectors: 0,
             held: false,
             cause: 0,
+            entered: now,
             seq,
         };
         self.pods.insert(object, waiting);
@@ -220,6 +271,10 @@ impl SchedulingQueue {
         match waiting.place {
             Place::Active => {
                 self.active.remove(&object);
+                let ns = waiting.pod.meta.ns;
+                if let Some((_, lane)) = self.lanes.iter_mut().find(|(of, _)| *of == ns) {
+                    lane.remove(&object);
+                }
             }
             Place::Backoff => {
                 self.backoff.remove(&object);
@@ -244,26 +299,62 @@ impl SchedulingQueue {
         }
     }
 
-    fn key(waiting: &Waiting) -> ActiveKey {
-        ActiveKey {
+    fn key(&self, waiting: &Waiting) -> ActiveKey {
+        let mut key = ActiveKey {
             priority: waiting.pod.spec.priority,
+            length: Reverse(0),
             since: Reverse(waiting.since),
             seq: Reverse(waiting.seq),
+        };
+        match self.discipline {
+            Discipline::Priority | Discipline::DominantResourceFairness => {}
+            Discipline::ShortestFirst => key.length = Reverse(length(&waiting.pod)),
+            Discipline::Fifo => {
+                key.priority = 0;
+                key.since = Reverse(waiting.entered);
+            }
         }
+        key
     }
 
     fn activate(&mut self, object: ObjRef) {
         self.leave(object);
         let Some(waiting) = self.pods.get_mut(&object) else { return };
         waiting.place = Place::Active;
-        let key = Self::key(waiting);
-        self.active.push(object, key);
+        let ns = waiting.pod.meta.ns;
+        let Some(waiting) = self.pods.get(&object) else { return };
+        let key = self.key(waiting);
+        if !self.takes_turns() {
+            self.active.push(object, key);
+            return;
+        }
+        let known = self.lanes.iter().position(|(of, _)| *of == ns);
+        let lane = known.unwrap_or(self.lanes.len());
+        if known.is_none() {
+            self.lanes.push((ns, Heap::with_default_hasher()));
+        }
+        self.lanes[lane].1.push(object, key);
     }
 
     /// True if [`SchedulingQueue::pop`] would give a pod.
     #[must_use]
     pub fn ready(&self) -> bool {
-        !self.active.is_empty() || self.rules.windows && !self.backoff.is_empty()
+        let turns = self.lanes.iter().any(|(_, lane)| !lane.is_empty());
+        turns || !self.active.is_empty() || self.rules.windows && !self.backoff.is_empty()
+    }
+
+    /// The next pod to be scheduled, of the namespace with the smallest share.
+    pub fn pop_fairly(&mut self, share: impl Fn(Sym) -> f64) -> Option<ObjRef> {
+        let mut best: Option<(usize, f64)> = None;
+        for (i, (ns, lane)) in self.lanes.iter().enumerate() {
+            let own = if lane.is_empty() { continue } else { share(*ns) };
+            if best.is_none_or(|(_, least)| own < least) {
+                best = Some((i, own));
+            }
+        }
+        let Some((lane, _)) = best else { return self.pop() };
+        let (object, _) = self.lanes[lane].1.pop()?;
+        self.take(object)
     }
 
     /// The next pod to be scheduled.
@@ -274,6 +365,10 @@ impl SchedulingQueue {
             None if early => (self.backoff.pop()?.0, ()),
             None => return None,
         };
+        self.take(object)
+    }
+
+    fn take(&mut self, object: ObjRef) -> Option<ObjRef> {
         let waiting = self.pods.get_mut(&object)?;
         waiting.place = Place::InHand;
         waiting.attempts += 1;
@@ -340,7 +435,8 @@ impl SchedulingQueue {
         self.leave(object);
         let Some(waiting) = self.pods.get_mut(&object) else { return };
         waiting.place = place;
-        let key = (Reverse(self.rules.end(waiting)), Self::key(waiting));
+        let Some(waiting) = self.pods.get(&object) else { return };
+        let key = (Reverse(self.rules.end(waiting)), self.key(waiting));
         let heap =
             if place == Place::Backoff { &mut self.backoff } else { &mut self.error_backoff };
         heap.push(object, key);

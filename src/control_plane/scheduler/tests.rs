@@ -137,7 +137,7 @@ impl World {
 
     fn answer(&mut self, request: &crate::api::request::Request, token: Option<u32>) {
         let object = request.target.unwrap_or_default();
-        if let Op::Bind(node) = request.op {
+        if let Op::Bind { node, .. } = request.op {
             let at = self.shared.now();
             self.bindings.push((at, request.name.to_string(), node.to_string()));
             let outcome: Outcome = if self.errors > 0 {

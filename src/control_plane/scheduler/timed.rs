@@ -11,6 +11,7 @@ use super::plugins::registry::Points;
 use super::preemption::Stuck;
 use super::profile::ProfileRow;
 use crate::api::Pod;
+use crate::api::gpu::Devices;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -154,6 +155,10 @@ impl Plugin for Timed {
 
     fn constant_score(&self, view: View<'_>, state: &CycleState) -> Option<i64> {
         self.inner.constant_score(view, state)
+    }
+
+    fn devices(&self, view: View<'_>, state: &CycleState, at: usize) -> Option<Devices> {
+        self.inner.devices(view, state, at)
     }
 
     fn reserve(&self, view: View<'_>, at: usize) -> bool {

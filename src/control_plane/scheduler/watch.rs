@@ -134,6 +134,7 @@ impl Scheduler {
         let node = self.cache.node_of(object);
         if let (Some(row), Some(node)) = (self.cache.remove_pod(object), node) {
             if row.pod.node == node {
+                self.left_gang(&row.pod);
                 self.happened(&ClusterEvent::PodGone(&row.pod), None, cx);
             } else {
                 // It was assumed there.

@@ -2,25 +2,28 @@
 //!
 //! What becomes of the columns:
 //!
-//! | column | in the model |
-//! |---|---|
-//! | node `sn` | name |
-//! | node `cpu_milli`, `memory_mib` | capacity; the list is of what pods may use, so allocatable is
-//! the same | | node `gpu` | `alibabacloud.com/gpu-milli`, 1000 per GPU, and
-//! `alibabacloud.com/gpu-count` | | node `model` | label `alibabacloud.com/gpu-card-model`, as in
-//! the node list published as YAML | | pod `cpu_milli`, `memory_mib` | requests of one container,
-//! without limits | | pod `num_gpu` × `gpu_milli` | a request of `alibabacloud.com/gpu-milli`: the
-//! sum over the node. That a share must lie on one GPU is not modelled, and the report says so | |
-//! pod `gpu_spec` | required node affinity: the card model is one of those between the bars | | pod
-//! `qos` | label `alibabacloud.com/qos`; it gives no priority, as the trace does not say how it
-//! ranks | | pod `creation_time` | arrival, counted from the first one of the list | | pod
-//! `deletion_time` | the pod's user deletes it then, bound or not | | pod `pod_phase`,
-//! `scheduled_time` | not read: they tell what that cluster did, and a blank `scheduled_time` that
-//! it never found a node; here the pod arrives all the same and may wait until it is deleted |
+//! - node `sn`: name
+//! - node `cpu_milli`, `memory_mib`: capacity; the list is of what pods may use, so allocatable is
+//!   the same
+//! - node `gpu`: `alibabacloud.com/gpu-milli`, 1000 per GPU, and `alibabacloud.com/gpu-count`, the
+//!   devices
+//! - node `model`: label `alibabacloud.com/gpu-card-model`, as in the node list published as YAML
+//! - pod `cpu_milli`, `memory_mib`: requests of one container, without limits
+//! - pod `num_gpu` × `gpu_milli`: a request of `alibabacloud.com/gpu-milli`; up to 1000 lie on one
+//!   device, more are whole devices (`api/gpu.rs`)
+//! - pod `gpu_spec`: required node affinity: the card model is one of those between the bars
+//! - pod `qos`: label `alibabacloud.com/qos`; it gives no priority, as the trace does not say how
+//!   it ranks
+//! - pod `creation_time`: arrival, counted from the first one of the list
+//! - pod `deletion_time`: the pod's user deletes it then, bound or not
+//! - pod `pod_phase`, `scheduled_time`: not read: they tell what that cluster did, and a blank
+//!   `scheduled_time` that it never found a node; here the pod arrives all the same and may wait
+//!   until it is deleted
 //!
 //! Lists without times (`multigpu*`) arrive in file order with equal gaps and stay for ever.
 
 use crate::api::Name;
+use crate::api::gpu::{COUNT as GPU_COUNT, MILLI as GPU_MILLI, MODEL as GPU_MODEL};
 use crate::api::labels::{LabelSet, Op, Requirement};
 use crate::api::pod::{Affinity, NodeSelectorTerm, PodSpec};
 use crate::api::resources::{Named, Resources};
@@ -34,12 +37,6 @@ use serde::Deserialize;
 use std::io::Read;
 use std::sync::Arc;
 
-/// GPU capacity, thousandths of a GPU.
-pub const GPU_MILLI: &str = "alibabacloud.com/gpu-milli";
-/// GPU capacity, whole GPUs.
-pub const GPU_COUNT: &str = "alibabacloud.com/gpu-count";
-/// Model of a node's GPUs.
-pub const GPU_MODEL: &str = "alibabacloud.com/gpu-card-model";
 /// QoS word of the trace.
 pub const QOS: &str = "alibabacloud.com/qos";
 /// Pods a node takes: that of the published YAML, beyond any kubelet's default.
