@@ -21,6 +21,7 @@ mod outages;
 mod partitions;
 mod plain;
 mod plugin;
+mod policies;
 mod probes;
 mod real;
 mod refusals;

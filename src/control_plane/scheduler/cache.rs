@@ -21,6 +21,7 @@ use crate::api::{ByObject, Kind, LabelSet, Name, Pod, Selector};
 use crate::engine::{Sym, num};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// No position, no domain.
@@ -111,6 +112,8 @@ pub struct Cache {
     log: Vec<u32>,
     epoch: u64,
     namespaces: FxHashMap<Sym, LabelSet>,
+    /// How many pods on nodes have a priority.
+    priorities: BTreeMap<i32, u32>,
     /// Requests of the pods on nodes by namespace, if somebody asks.
     by_namespace: Option<FxHashMap<Sym, Resources>>,
     /// Last version given to a row.
@@ -134,6 +137,12 @@ impl Cache {
     }
 
     // ----- reading -----
+
+    /// The least priority that a pod on a node has.
+    #[must_use]
+    pub fn least_priority(&self) -> Option<i32> {
+        self.priorities.keys().next().copied()
+    }
 
     /// What all nodes together have.
     #[must_use]
@@ -645,6 +654,11 @@ impl Cache {
             && let Some(ask) = GpuAsk::of(&pod.spec.requests)
         {
             gpus.take(ask, devices, add);
+        }
+        let same = self.priorities.entry(pod.spec.priority).or_default();
+        *same = if add { *same + 1 } else { *same - 1 };
+        if *same == 0 {
+            self.priorities.remove(&pod.spec.priority);
         }
         let amounts = accounted(pod);
         if let Some(sums) = &mut self.by_namespace {

@@ -362,6 +362,10 @@ impl WhatIf<'_> {
 
     /// Pods of lower priority on a node, the most important one first.
     fn lower_priority(&self, at: usize) -> Vec<ObjRef> {
+        // Most clusters know one priority: then no node has to be looked at.
+        if self.cache.least_priority().is_none_or(|least| least >= self.pod.spec.priority) {
+            return Vec::new();
+        }
         let mut lower: Vec<(Importance, ObjRef)> = Vec::new();
         for &object in &self.cache.at(at).pods {
             let pod = &self.cache.pod(object).expect("the node lists its pods").pod;

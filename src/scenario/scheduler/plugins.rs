@@ -5,6 +5,7 @@
 use super::file::{PluginRef, PluginSet, Plugins};
 use crate::control_plane::scheduler::config::{Enabled, ProfileConfig};
 use crate::control_plane::scheduler::plugins::registry::{PLUGINS, PluginRow, Points};
+use crate::control_plane::scheduler::policies;
 use crate::scenario::path::{At, Problems, nearest};
 
 /// Plugins of the past: part of kube-scheduler once, and what took their place.
@@ -30,9 +31,10 @@ const GONE: &[(&str, &str)] = &[
 /// Largest sum of weight times highest score (`MaxTotalScore`).
 const MAX_TOTAL: i64 = i32::MAX as i64;
 
-/// The plugin of this name.
+/// The plugin of this name: kube-scheduler's, or one of Wavetank's own. Expressions have no text
+/// there.
 pub(super) fn row(name: &str) -> Option<&'static PluginRow> {
-    PLUGINS.iter().find(|row| row.name == name)
+    policies::find(name).filter(|row| row.name != "Cel")
 }
 
 /// A name that is no plugin of the version is refused, with what it most likely is.

@@ -127,6 +127,9 @@ fn extended(name: &str) -> bool {
 
 impl Fit {
     fn ignores(&self, name: Sym) -> bool {
+        if self.ignored.is_empty() && self.ignored_groups.is_empty() {
+            return false;
+        }
         let text = name.as_str();
         extended(text)
             && (self.ignored.contains(&name)
