@@ -13,8 +13,7 @@ use wavetank::session::Session;
 
 fn plan(text: &str) -> Plan {
     let head = "apiVersion: wavetank.dev/v1\nkind: Scenario\nmetadata: {name: t}\n";
-    let loaded =
-        parse("t.yaml", format!("{head}{text}"), Path::new("."), &LoadOptions::default());
+    let loaded = parse("t.yaml", format!("{head}{text}"), Path::new("."), &LoadOptions::default());
     loaded.unwrap_or_else(|errors| panic!("{}", errors[0])).plan
 }
 
@@ -323,10 +322,19 @@ fn published_means_of_fgd_are_met() {
         let found = [
             ("alloc_pct", "100", mean(|s| s.0.allocated_pct)),
             ("frag_amount_pct", "100", mean(|s| s.0.fragmented_pct)),
-            ("alloc_pct", "130", mean(|s: &(_, wavetank::report::gpus::ByArrived)| s.1.allocated_pct)),
+            (
+                "alloc_pct",
+                "130",
+                mean(|s: &(_, wavetank::report::gpus::ByArrived)| s.1.allocated_pct),
+            ),
         ];
         for (measure, arrived, mean) in found {
-            let key = (measure.to_owned(), (*workload).to_owned(), (*name).to_owned(), arrived.to_owned());
+            let key = (
+                measure.to_owned(),
+                (*workload).to_owned(),
+                (*name).to_owned(),
+                arrived.to_owned(),
+            );
             let (expected, sd) = published[&key];
             let allowed = 3.0 * sd / 3.0_f64.sqrt() + 0.15;
             assert!(

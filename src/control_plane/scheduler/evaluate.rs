@@ -2,12 +2,13 @@
 //! path: every node is looked at by every plugin in the plainest way, and all is kept.
 
 use super::cache::Cache;
+use super::config::Search;
 use super::framework::{Code, CycleState, PreFilter, Reason, Verdict, View};
 use super::plugins::default_preemption::ineligible;
 use super::plugins::registry::Points;
 use super::plugins::volume_binding::{PodVolumes, pod_volumes};
 use super::preemption::{Candidate, Failed, PostFiltered, Stuck, WhatIf, post_filter};
-use super::profile::{Profile, enough_nodes};
+use super::profile::Profile;
 use super::report::{Rejection, absent_reason, count, fit_error};
 use super::ties::TieRule;
 use crate::api::Pod;
@@ -137,7 +138,8 @@ pub fn evaluate_at(
     if let Look::From(start) = look
         && !nodes.is_empty()
     {
-        enough = enough_nodes(nodes.len(), profile.percentage);
+        enough = profile.enough(nodes.len());
+        let start = if profile.search == Search::First { 0 } else { start };
         let first = start % cache.len() % nodes.len();
         nodes.rotate_left(first);
     }

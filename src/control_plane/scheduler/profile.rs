@@ -478,7 +478,8 @@ impl Profile {
     }
 
     /// How many feasible nodes are enough of so many.
-    fn enough(&self, n: usize) -> usize {
+    #[must_use]
+    pub fn enough(&self, n: usize) -> usize {
         if self.search == Search::Enough { enough_nodes(n, self.percentage) } else { 1 }
     }
 

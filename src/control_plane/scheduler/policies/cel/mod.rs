@@ -5,6 +5,8 @@
 mod check;
 mod expr;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use super::super::framework::{
     Code, CycleState, MAX_SCORE, Plugin, Reason, Verdict, View, default_normalize,
@@ -195,7 +197,7 @@ impl Plugin for Cel {
 }
 
 #[cfg(test)]
-mod tests {
+mod mistakes {
     use super::*;
 
     fn wrong(score: &str) -> String {
