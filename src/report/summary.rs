@@ -74,6 +74,9 @@ pub struct Summary {
     pub network: Option<NetworkSummary>,
     /// Kubernetes Events written.
     pub events: u64,
+    /// What the files of recorded workloads hold, a line each; details begin with two spaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<String>,
     /// Accepted in the input, but not modelled, with counts.
     pub not_modelled: Vec<Counted>,
     /// Assertions.
@@ -291,6 +294,7 @@ impl Summary {
             cost: metrics.bills.as_deref().map(Bills::cost),
             network: metrics.network.as_deref().map(Network::summary),
             events: metrics.events,
+            recorded: plan.recorded.clone(),
             not_modelled: plan
                 .not_modelled
                 .iter()

@@ -33,6 +33,7 @@ mod stress;
 mod support;
 mod tidy;
 mod timelines;
+mod traces;
 mod traffic;
 
 mod volumes;
