@@ -8,6 +8,7 @@ mod cloud;
 mod controllers;
 mod controlplane;
 mod determinism;
+mod dumps;
 mod explain;
 mod golden;
 mod golden_objects;
