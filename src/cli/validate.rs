@@ -25,6 +25,9 @@ pub(super) fn run(options: &Options) -> Result<u8, InputErrors> {
         plan.expect.len(),
         input.inputs.len(),
     ));
+    for fact in &plan.recorded {
+        terminal::line(fact);
+    }
     for (what, count) in &plan.not_modelled {
         terminal::line(&format!("accepted, not modelled: {what} ({count})"));
     }

@@ -56,6 +56,9 @@ pub struct Plan {
     pub logging: Option<Arc<crate::event::logs::Logging>>,
     /// Requests to Services.
     pub traffic: Vec<crate::traffic::RowSpec>,
+    /// Said in the report: what the files of recorded workloads hold, a line each. Details of the
+    /// line before begin with two spaces.
+    pub recorded: Vec<String>,
     /// Said in the report: accepted but not modelled, with counts.
     pub not_modelled: Vec<(String, u32)>,
 }
@@ -508,6 +511,19 @@ pub struct Row {
     pub template: Option<Arc<PodTemplate>>,
     /// How long the pod lives: its user deletes it so long after `lifetime_from`.
     pub lifetime: Option<SimDuration>,
+    /// How its work goes, where the template does not say.
+    pub run: Option<Run>,
+}
+
+/// The work of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The containers end by themselves after this; none: as the template says.
+    pub lasts: Option<SimDuration>,
+    /// Pods of the Job at once, each of which has to complete; bare pods are one.
+    pub pods: u32,
+    /// `ttlSecondsAfterFinished` of the Job.
+    pub ttl_s: Option<u32>,
 }
 
 /// A uniform choice among `steps` amounts: base + step × U{0..steps}.

@@ -1,7 +1,7 @@
 //! The scenario's user: kubectl and the workload driver in one. It acts by requests, as everybody
 //! does; to know when a pod runs it watches pods, as everybody must.
 
-use super::spec::{Action, Amount, Arrival, LifetimeFrom, Made, Plan, Process, with_exit};
+use super::spec::{Action, Amount, Arrival, LifetimeFrom, Made, Plan, Process, Run, with_exit};
 use crate::api::pod::Phase;
 use crate::api::request::{ApiError, Op, Outcome, Propagation, Request, User};
 use crate::api::versions::{Change, ObjRef, Versions};
@@ -437,12 +437,13 @@ fn lifetime(arrival: &Arrival, ordinal: u32, cx: &Context<'_>) -> Option<SimDura
 /// The object number `ordinal` of a process. Draws are keyed by process and ordinal alone.
 fn make(arrival: &Arrival, ordinal: u32, name: Name, cx: &Context<'_>) -> Obj {
     let row = match &arrival.process {
-        Process::Rows(rows) => rows[ordinal as usize].template.clone(),
+        Process::Rows(rows) => Some(&rows[ordinal as usize]),
         Process::Poisson(_) | Process::Every(_) => None,
     };
     let (Made::Pod(own) | Made::Job(own)) = &arrival.made;
-    let template = row.unwrap_or_else(|| Arc::clone(own));
-    let spec = vary(arrival, &template.spec, ordinal, cx);
+    let template = row.and_then(|row| row.template.as_ref()).unwrap_or(own);
+    let run = row.and_then(|row| row.run);
+    let spec = vary(arrival, (&template.spec, run), ordinal, cx);
     match arrival.made {
         Made::Pod(_) => {
             let meta = Meta {
@@ -453,12 +454,14 @@ fn make(arrival: &Arrival, ordinal: u32, name: Name, cx: &Context<'_>) -> Obj {
             Obj::Pod(Arc::new(Pod { meta, spec, ..Pod::default() }))
         }
         Made::Job(_) => {
-            let template = Arc::new(PodTemplate { spec, ..PodTemplate::clone(&template) });
+            let template = Arc::new(PodTemplate { spec, ..PodTemplate::clone(template) });
+            let pods = run.map_or(1, |run| run.pods.try_into().unwrap_or(i32::MAX));
             Obj::Job(Arc::new(Job {
                 meta: Meta { labels: template.labels, ..Meta::named(arrival.ns, name) },
-                parallelism: 1,
-                completions: Some(1),
+                parallelism: pods,
+                completions: Some(pods),
                 backoff_limit: 6,
+                ttl_s: run.and_then(|run| run.ttl_s),
                 template,
                 ..Job::default()
             }))
@@ -467,8 +470,15 @@ fn make(arrival: &Arrival, ordinal: u32, name: Name, cx: &Context<'_>) -> Obj {
 }
 
 /// The template's spec with the amounts and the duration drawn for this object.
-fn vary(arrival: &Arrival, spec: &Arc<PodSpec>, ordinal: u32, cx: &Context<'_>) -> Arc<PodSpec> {
-    if arrival.cpu_milli.is_none() && arrival.memory.is_none() && arrival.duration.is_none() {
+fn vary(
+    arrival: &Arrival,
+    (spec, run): (&Arc<PodSpec>, Option<Run>),
+    ordinal: u32,
+    cx: &Context<'_>,
+) -> Arc<PodSpec> {
+    let lasts = run.and_then(|run| run.lasts);
+    let drawn = arrival.cpu_milli.is_some() || arrival.memory.is_some();
+    if !drawn && arrival.duration.is_none() && lasts.is_none() {
         return Arc::clone(spec);
     }
     let entity = arrival.name.stable_hash();
@@ -489,6 +499,9 @@ fn vary(arrival: &Arrival, spec: &Arc<PodSpec>, ordinal: u32, cx: &Context<'_>) 
     }
     if let Some(duration) = arrival.duration {
         let after = duration.sample(&mut cx.draw(entity, Purpose("duration"), u64::from(ordinal)));
+        spec.behaviour = with_exit(&spec.behaviour, after);
+    }
+    if let Some(after) = lasts {
         spec.behaviour = with_exit(&spec.behaviour, after);
     }
     spec.sum_requests();

@@ -77,6 +77,9 @@ pub struct Summary {
     pub network: Option<NetworkSummary>,
     /// Kubernetes Events written.
     pub events: u64,
+    /// What the files of recorded workloads hold, a line each; details begin with two spaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<String>,
     /// Accepted in the input, but not modelled, with counts.
     pub not_modelled: Vec<Counted>,
     /// Assertions.
@@ -295,6 +298,7 @@ impl Summary {
             gpus: metrics.gpus.as_deref().map(super::gpus::GpuTable::summary),
             network: metrics.network.as_deref().map(Network::summary),
             events: metrics.events,
+            recorded: plan.recorded.clone(),
             not_modelled: plan
                 .not_modelled
                 .iter()

@@ -114,6 +114,7 @@ fn plan(nodes: u32) -> Plan {
         usage: Vec::new(),
         logging: None,
         traffic: Vec::new(),
+        recorded: Vec::new(),
         not_modelled: vec![("spec.template.spec.dnsPolicy".into(), 3)],
     }
 }

@@ -41,6 +41,8 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.extend(cost(summary));
     lines.extend(batch(summary));
     lines.extend(refusals(summary));
+    let recorded = summary.recorded.iter().filter(|fact| !fact.starts_with(' '));
+    lines.extend(recorded.map(|fact| format!("Recorded: {fact}.")));
     lines.extend(not_modelled(summary));
     lines.extend(summary.expectations.iter().map(|v| {
         let word = if v.pass { "PASS" } else { "FAIL" };

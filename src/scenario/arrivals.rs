@@ -159,7 +159,13 @@ pub(crate) fn nested(errors: &InputErrors, at: &Place, report: &mut Report) {
     }
 }
 
-fn amount(from: &DrawnAmount, milli: bool, at: &Place, report: &mut Report) -> Option<Amount> {
+/// A drawn amount; none if anything is wrong with it.
+pub(crate) fn amount(
+    from: &DrawnAmount,
+    milli: bool,
+    at: &Place,
+    report: &mut Report,
+) -> Option<Amount> {
     let mut read = |field: &str, quantity: &value::Quantity| {
         let exact = report.take(&at.key(field), value::amount(&quantity.0), QUANTITY_HINT)?;
         Some(if milli { exact.milli_value() } else { exact.value() })

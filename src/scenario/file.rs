@@ -6,6 +6,7 @@ pub use super::breakage::{
     Outages, Overload, Partition, PriorityLevel, Record, RestoreFrom, SlowNode, Upgrade, Whom,
 };
 pub use super::breakage::{PresetName, Together};
+pub use super::traces::file::Trace;
 use super::value::{DistSpec, Quantity, Rate, Share, Span, Taint};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -772,14 +773,6 @@ pub enum RestartName {
     OnFailure,
     /// Never restart.
     Never,
-}
-
-/// A recorded workload; exactly one importer is given.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Trace {
-    /// The Alibaba openb trace of 2023.
-    pub openb: Option<Openb>,
 }
 
 /// The Alibaba openb trace.

@@ -12,6 +12,7 @@ use super::place::{Place, suggest};
 use super::pools;
 use super::report::Report;
 use super::target::Target;
+use super::traces::{recorded, simkube};
 use crate::api::request::User;
 use crate::api::workload::PodTemplate;
 use crate::api::{Kind, Name, Obj, Pod};
@@ -23,6 +24,11 @@ use std::sync::Arc;
 
 /// Namespaces that are always there.
 const ALWAYS: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// True for a namespace that nobody has to make.
+pub(crate) fn always_there(ns: &str) -> bool {
+    ALWAYS.contains(&ns)
+}
+
 /// Priority classes that are always there.
 const ALWAYS_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// Kinds that move in this version; all others are kept and counted.
@@ -99,6 +105,8 @@ pub(crate) struct Known {
     node_names: BTreeSet<&'static str>,
     namespaces: BTreeSet<String>,
     objects: BTreeMap<Key, Obj>,
+    /// What files of recorded nodes hold, a line each.
+    pub(crate) facts: Vec<String>,
     /// Namespace and name of arrival processes and traces.
     arrivals: Vec<(String, String)>,
 }
@@ -387,6 +395,10 @@ pub(crate) struct Objects {
     pub(crate) applied: BTreeMap<usize, Vec<Obj>>,
     /// Nodes that manifests or dumps say are cordoned.
     cordoned: Vec<Sym>,
+    /// What recordings of a cluster do.
+    recorded: Vec<Step>,
+    /// What files of such recordings hold, a line each.
+    pub(crate) facts: Vec<String>,
     /// Kinds kept without moving, and ignored fields, with counts.
     pub(crate) not_modelled: BTreeMap<String, u32>,
 }
@@ -427,6 +439,7 @@ pub(crate) fn read(
         };
         later.push((i, found));
     }
+    later.push((usize::MAX, all.replayed(file, files, report)));
     all.declare(file, &at_start, &later, report);
     all.check_programs(&file.programs, report);
     all.sort_out(at_start, report);
@@ -438,6 +451,23 @@ pub(crate) fn read(
 }
 
 impl Objects {
+    /// The objects of recordings of a cluster. Their namespaces were there.
+    fn replayed(
+        &mut self,
+        file: &ScenarioFile,
+        files: &mut Files,
+        report: &mut Report,
+    ) -> Vec<Found> {
+        let timed = simkube::read(&file.traces, files, report);
+        for found in timed.objects.iter().filter(|found| found.obj.kind().namespaced()) {
+            self.known.add_namespace(found.obj.key().0.as_str());
+        }
+        self.not_modelled.extend(timed.not_modelled);
+        self.facts = timed.facts;
+        self.recorded = timed.steps;
+        timed.objects
+    }
+
     /// Whoever is said to behave must be there.
     fn check_programs(&self, programs: &[Program], report: &mut Report) {
         for (i, program) in programs.iter().enumerate() {
@@ -502,9 +532,7 @@ impl Objects {
             let ns = arrival.namespace.clone().unwrap_or_else(|| "default".into());
             self.known.arrivals.push((ns, arrival.name.clone()));
         }
-        if !file.traces.is_empty() {
-            self.known.arrivals.push(("default".into(), "openb-pod".into()));
-        }
+        self.known.arrivals.extend(file.traces.iter().filter_map(recorded::makes));
     }
 
     fn check_all(&self, list: &[Found], report: &mut Report) {
@@ -552,12 +580,13 @@ impl Objects {
         self.first = first;
     }
 
-    /// The start's objects as steps at time zero.
+    /// The start's objects as steps at time zero, and those of recordings at theirs.
     pub(crate) fn first_steps(&self) -> Vec<Step> {
         let step = |action| Step { at: SimTime::ZERO, user: User::Admin, action };
         let apply = |obj: &Obj| step(Action::Apply(obj.clone()));
         let cordon = |&node: &Sym| step(Action::Cordon { node, on: true });
-        self.first.iter().map(apply).chain(self.cordoned.iter().map(cordon)).collect()
+        let first = self.first.iter().map(apply).chain(self.cordoned.iter().map(cordon));
+        first.chain(self.recorded.iter().cloned()).collect()
     }
 }
 
@@ -691,7 +720,7 @@ fn found(loaded: manifest::Loaded, origin: Origin) -> Found {
 }
 
 /// The object, in `default` if it names no namespace but needs one.
-fn at_home(mut obj: Obj) -> Obj {
+pub(crate) fn at_home(mut obj: Obj) -> Obj {
     let namespaced = obj.kind().namespaced();
     if let Some(meta) = obj.meta_mut().filter(|m| namespaced && m.ns.is_empty()) {
         meta.ns = "default".into();

@@ -7,7 +7,7 @@ use super::objects::{self, Known, Objects, Origin};
 use super::place::Place;
 use super::policies;
 use super::report::Report;
-use super::traces::openb;
+use super::traces::{openb, recorded};
 use super::value::{self, DIST_HINT, QUANTITY_HINT, SPAN_HINT};
 use super::{
     ailments, expect, faults, logging, machines, names, outages, planes, pools, scheduler, steps,
@@ -69,6 +69,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     let mut arrivals = arrivals(file, known, report);
     let traced = traces(file, known, files, report);
+    let facts = openb_facts(file, &traced).chain(objects.facts.clone()).collect();
     arrivals.extend(traced);
     let mut plan = Plan {
         name: file.metadata.name.clone(),
@@ -94,14 +95,12 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
             .as_ref()
             .map(|l| Arc::new(logging::logging(l, known, &top("logging"), report))),
         traffic: Vec::new(),
+        recorded: facts,
         not_modelled: not_modelled(&objects, file.cluster.cni.is_some()),
         cluster: cluster(file, latency, known, report),
     };
+    replay(&mut plan, recorded::arrivals(&file.traces, known, files, report));
     requests(&mut plan, traffic::rows(&file.traffic, known, until, files, report));
-    let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
-    if unfelt > 0 {
-        plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
-    }
     let limits = plan.cluster.limits.scheduler;
     plan.cluster.scheduler = scheduler(file, limits, files, &mut plan.not_modelled, report);
     let read =
@@ -127,6 +126,17 @@ fn requests(plan: &mut Plan, (rows, served): (Vec<RowSpec>, Vec<Load>)) {
         plan.not_modelled.push((COUNTED.to_owned(), num::u32_of(told.len())));
     }
     plan.usage.extend(served);
+    let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
+    if unfelt > 0 {
+        plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
+    }
+}
+
+/// Recorded workloads.
+fn replay(plan: &mut Plan, read: recorded::Recorded) {
+    plan.arrivals.extend(read.arrivals);
+    plan.recorded.extend(read.facts);
+    plan.not_modelled.extend(read.not_modelled);
 }
 
 /// Converts a list item by item, with the place of each.
@@ -402,6 +412,7 @@ fn nodes(
             trace_nodes(written, openb.agent, &place, known, files, report);
         }
     }
+    recorded::nodes(&file.traces, known, files, report);
     if let Some(control) = &file.cluster.control_plane {
         let place = at.key("controlPlane");
         let nodes = planes::nodes(control, latency.image_bytes, &place, report);
@@ -423,6 +434,7 @@ fn trace_nodes(
         .trace(written)
         .and_then(|(label, bytes)| openb::nodes(&label, bytes.as_slice(), pools::agent(agent)));
     if let Some(nodes) = report.take_all(at, read) {
+        known.facts.push(recorded::nodes_offered(written, &nodes));
         known.add_nodes(nodes, &Origin::Inline(at.clone()), report);
     }
 }
@@ -446,11 +458,17 @@ fn traces(
     report: &mut Report,
 ) -> Vec<Arrival> {
     each(&file.traces, "traces", |trace, at| {
-        let Some(openb) = &trace.openb else {
-            report.error(at, "names no importer", "possible here: openb");
-            return None;
-        };
+        let openb = trace.openb.as_ref()?;
         openb_arrival(openb, known, &at.key("openb"), files, report)
+    })
+}
+
+/// What the pod lists of openb hold, as far as it is played.
+fn openb_facts(file: &ScenarioFile, traced: &[Arrival]) -> impl Iterator<Item = String> {
+    let lists = file.traces.iter().filter_map(|trace| trace.openb.as_ref());
+    lists.zip(traced).filter_map(|(openb, arrival)| {
+        let Process::Rows(rows) = &arrival.process else { return None };
+        Some(recorded::pods_asked(&openb.pods, rows))
     })
 }
 

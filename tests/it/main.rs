@@ -8,6 +8,7 @@ mod cloud;
 mod controllers;
 mod controlplane;
 mod determinism;
+mod dumps;
 mod explain;
 mod golden;
 mod golden_objects;
@@ -34,6 +35,7 @@ mod stress;
 mod support;
 mod tidy;
 mod timelines;
+mod traces;
 mod traffic;
 
 mod volumes;

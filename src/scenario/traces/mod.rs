@@ -1,4 +1,17 @@
-//! Recorded workloads: one importer each.
+//! Recorded workloads: one importer each. An importer reads its files row by row and never holds
+//! one as text; what becomes of each column stands at its top, and what is not modelled is said in
+//! the report of every run.
 
+mod azure;
+mod dlrm;
+pub mod file;
+mod google;
 pub mod openb;
 pub mod outages;
+mod philly;
+pub(crate) mod recorded;
+mod rows;
+pub(crate) mod simkube;
+mod surf;
+mod swf;
+mod table;

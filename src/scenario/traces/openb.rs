@@ -216,7 +216,7 @@ pub fn pods(label: &str, from: impl Read, options: PodOptions) -> Result<Vec<Row
             let template = Some(Arc::clone(
                 shapes.entry(shape(&row)).or_insert_with(|| Arc::new(template(&row))),
             ));
-            list.push(Row { at, name: Name::new(&row.name), template, lifetime });
+            list.push(Row { at, name: Name::new(&row.name), template, lifetime, run: None });
         }
         Ok(())
     })?;

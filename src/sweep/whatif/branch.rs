@@ -98,6 +98,7 @@ fn slim(plan: &Plan, seed: u64) -> Plan {
         usage: Vec::new(),
         logging: None,
         traffic: Vec::new(),
+        recorded: Vec::new(),
         not_modelled: Vec::new(),
         steps: Vec::new(),
         arrivals: Vec::new(),
