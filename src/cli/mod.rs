@@ -8,12 +8,14 @@ mod load;
 mod replay;
 mod run;
 mod step;
+mod sweep;
 mod terminal;
 mod validate;
 mod verify;
 mod whatif;
 mod why;
 
+use crate::scenario;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +43,10 @@ enum Command {
     Run(run::Options),
     /// Compare policies or variants on the same arrivals and failures.
     Compare(compare::Options),
+    /// Play a grid of values and seeds; what is there already is not played again.
+    Sweep(sweep::Options),
+    /// Collect the results of shards and make the table of all of them.
+    Merge(sweep::MergeOptions),
     /// Draw storms at random and check every invariant after every event.
     Fuzz(fuzz::Options),
     /// Lose nodes, zones and components one by one, and rank what that does to workloads.
@@ -61,7 +67,11 @@ enum Command {
     /// Repeat a run from its directory and compare the digests.
     Replay(replay::Options),
     /// Print the JSON schema of scenario files.
-    Schema,
+    Schema {
+        /// That of sweep files.
+        #[arg(long)]
+        sweep: bool,
+    },
     /// Print the version.
     Version,
     /// Print a completion script for a shell.
@@ -114,6 +124,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(options) => run::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::Sweep(options) => sweep::run(&options),
+        Command::Merge(options) => sweep::merge(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::WhatIf(options) => whatif::run(&options),
         Command::Fit(options) => fit::run(&options),
@@ -123,8 +135,9 @@ pub fn main() -> ExitCode {
         Command::Validate(options) => validate::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::Replay(options) => replay::run(&options),
-        Command::Schema => {
-            terminal::line(&format!("{:#}", crate::scenario::schema()));
+        Command::Schema { sweep } => {
+            let schema = if sweep { scenario::sweep_schema() } else { scenario::schema() };
+            terminal::line(&format!("{schema:#}"));
             Ok(0)
         }
         Command::Version => {

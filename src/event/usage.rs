@@ -243,6 +243,8 @@ pub struct Sample {
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
     serving: bool,
+    /// CPU and memory of all pods that say what they use, thousandths.
+    total: (i64, i64),
     by_name: FxHashMap<(Sym, Sym), Vec<Sample>>,
 }
 
@@ -250,12 +252,24 @@ impl Usage {
     /// A scrape begins: what was known is forgotten.
     pub fn begin(&mut self) {
         self.serving = true;
+        self.total = (0, 0);
         self.by_name.clear();
     }
 
     /// A sample of a namespace under the name of a metric.
     pub fn add(&mut self, ns: Sym, name: Sym, sample: Sample) {
+        match name.as_str() {
+            "cpu" if sample.labels.is_some() => self.total.0 += sample.metric.milli,
+            "memory" if sample.labels.is_some() => self.total.1 += sample.metric.milli,
+            _ => {}
+        }
         self.by_name.entry((ns, name)).or_default().push(sample);
+    }
+
+    /// What all pods that say so used at the last scrape: CPU in milli-cores, memory in bytes.
+    #[must_use]
+    pub const fn total(&self) -> (i64, i64) {
+        (self.total.0, self.total.1 / 1_000)
     }
 
     /// The answer to a query; none while no metrics server answers.

@@ -7,7 +7,8 @@ use super::summary::Summary;
 use super::text::{count, render, span};
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("assets/report.css");
+/// Styles of every page.
+pub(crate) const STYLE: &str = include_str!("assets/report.css");
 
 /// The page.
 #[must_use]
@@ -34,11 +35,12 @@ pub fn page(summary: &Summary, pictures: &[(&'static str, Picture)]) -> String {
 }
 
 /// Writing to a string cannot fail.
-fn write_in(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(crate) fn write_in(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).unwrap_or_default();
 }
 
-fn tag(out: &mut String, name: &str, text: &str) {
+/// An element with text.
+pub(crate) fn tag(out: &mut String, name: &str, text: &str) {
     write_in(out, format_args!("<{name}>"));
     escape(out, text);
     write_in(out, format_args!("</{name}>\n"));
@@ -59,7 +61,7 @@ fn verdicts(out: &mut String, summary: &Summary) {
 }
 
 /// A table; cells that begin with a digit or a dash stand to the right.
-fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
     out.push_str("<div class=\"wide\"><table>\n<thead><tr>");
     for cell in head {
         tag(out, "th", cell);
@@ -68,7 +70,7 @@ fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
     for row in rows {
         out.push_str("<tr>");
         for cell in row {
-            let number = cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+            let number = cell.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c));
             out.push_str(if number { "<td class=\"n\">" } else { "<td>" });
             escape(out, cell);
             out.push_str("</td>");

@@ -11,11 +11,12 @@ use super::events::{EVENTS_HEAD, event_row, fits};
 use super::faults::{FaultRow, begins};
 use super::gpus::GpuTable;
 use super::network::Network;
-use super::nodes::NodeTable;
+use super::nodes::{NodeTable, Used};
 use super::pods::{NONE, PODS_HEAD, PodTable, State, pod_row};
 use super::refusals::Refusals;
 use super::requests::Requests;
 use super::rows::{Line, RowSink, Stream};
+use super::slowdown::Slowdowns;
 use super::standing::Standing;
 use super::strain::Strain;
 use super::timeseries::{Gauges, TimeSeries};
@@ -99,6 +100,10 @@ pub struct Metrics {
     pub standing: Standing,
     /// Waiting time by reason and lost work, if somebody asks for them.
     pub strain: Option<Box<Strain>>,
+    /// CPU and memory that pods use, where the scenario says so.
+    pub used: Used,
+    /// How much longer pods took than they had to.
+    pub slowdowns: Slowdowns,
     /// What machines of the cloud cost, if there are any.
     pub bills: Option<Box<Bills>>,
     sink: Option<Box<dyn RowSink>>,
@@ -167,6 +172,8 @@ impl Metrics {
             needs: Vec::new(),
             standing: Standing::default(),
             strain: plan.expect.iter().any(strains).then(Box::default),
+            used: Used::default(),
+            slowdowns: Slowdowns::default(),
             bills: None,
             sink,
             line: Line::default(),
@@ -274,6 +281,11 @@ impl Metrics {
         if !self.pods.unwanted(index, user) {
             return;
         }
+        if user == User::Scheduler {
+            let workload = self.pods.row(index).workload;
+            self.totals.preempted += 1;
+            self.workloads.row_mut(workload).counts.preempted += 1;
+        }
         let by_taint = matches!(user, User::Controller(name) if self.evictors.contains(&name));
         if !by_taint && subresource != "/eviction" {
             return;
@@ -343,6 +355,7 @@ impl Metrics {
         let (cpu, memory) = self.pods.row(index).room();
         self.gauges.waiting.0 += cpu;
         self.gauges.waiting.1 += memory;
+        self.nodes.fragments.created((cpu, memory));
         index
     }
 
@@ -412,6 +425,9 @@ impl Metrics {
         self.pods.end(index, now);
         let row = self.pods.row(index);
         self.work.1 = Some(now);
+        if state == State::Succeeded {
+            self.slowdowns.add(row.workload, (row.created, row.running, now));
+        }
         let failed = u64::from(state == State::Failed);
         for counts in [&mut self.totals, &mut self.workloads.row_mut(row.workload).counts] {
             counts.failed += failed;
@@ -688,6 +704,10 @@ impl Observer for Metrics {
 
     fn flow(&mut self, now: SimTime, row: u32, flow: &Flow) {
         self.traffic.flow(now, row, flow);
+    }
+
+    fn usage(&mut self, now: SimTime, used: (i64, i64)) {
+        self.used.scraped(now, used, &self.nodes.all);
     }
 
     fn logs(&mut self, node: Sym, tally: &LogTally) {

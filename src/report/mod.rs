@@ -4,6 +4,7 @@
 //! [`rundir::RunDir`] is the directory a run leaves behind.
 
 pub mod cost;
+pub mod curves;
 pub mod disks;
 pub mod downtime;
 pub mod events;
@@ -16,8 +17,10 @@ mod export_storage;
 pub mod faults;
 pub mod fits;
 pub mod gpus;
+pub mod fragments;
 pub mod html;
 pub mod logs;
+pub mod measures;
 pub mod metrics;
 pub mod network;
 pub mod nodes;
@@ -28,6 +31,7 @@ pub mod requests;
 pub mod rows;
 pub mod rundir;
 mod service;
+pub mod slowdown;
 pub mod standing;
 pub mod strain;
 pub mod summary;

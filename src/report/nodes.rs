@@ -1,6 +1,7 @@
 //! Nodes and zones: what their pods request of what they offer, over time.
 
 use super::cost::Bills;
+use super::fragments::{Fragments, Left};
 use super::pods::NONE;
 use super::rows::Line;
 use crate::api::node::Node;
@@ -66,6 +67,37 @@ impl RoomTime {
     }
 }
 
+/// What pods use of what Ready nodes offer, as scraped: each scrape speaks for the time since the
+/// one before. Pods of which the scenario does not say what they use count as using nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    since: Option<SimTime>,
+    used: (u128, u128),
+    allocatable: (u128, u128),
+}
+
+impl Used {
+    /// The metrics server has scraped so much CPU (milli-cores) and memory (bytes).
+    pub fn scraped(&mut self, now: SimTime, used: (i64, i64), all: &Room) {
+        let span = self.since.map_or(0, |since| u128::from(now.since(since).0));
+        self.since = Some(now);
+        let wide = |n: i64| u128::from(num::u64_of(n)) * span;
+        self.used.0 += wide(used.0);
+        self.used.1 += wide(used.1);
+        self.allocatable.0 += wide(all.cpu_allocatable);
+        self.allocatable.1 += wide(all.memory_allocatable);
+    }
+
+    /// Mean share of CPU and of memory that was used, 0 to 1; none of what nobody uses.
+    #[must_use]
+    pub fn shares(&self) -> (Option<f64>, Option<f64>) {
+        let share = |used: u128, all: u128| {
+            (used > 0 && all > 0).then(|| num::float_wide(used) / num::float_wide(all))
+        };
+        (share(self.used.0, self.allocatable.0), share(self.used.1, self.allocatable.1))
+    }
+}
+
 /// A node.
 #[derive(Debug, Clone)]
 pub struct NodeRow {
@@ -117,6 +149,8 @@ pub struct NodeTable {
     /// CPU requested of each node in per cent, [`COLD`] if not Ready: as of the last
     /// [`NodeTable::settle`].
     pub heat: Vec<u8>,
+    /// Free CPU that pods cannot use: as of the last [`NodeTable::settle`].
+    pub fragments: Fragments,
     /// Nodes that have changed since.
     stale: Vec<u32>,
     /// The same by node.
@@ -290,11 +324,15 @@ impl NodeTable {
         }
     }
 
-    /// Brings the heat of the nodes that have changed up to date.
-    pub fn settle(&mut self) {
+    /// Brings heat and fragments of the nodes that have changed up to date.
+    pub fn settle(&mut self, now: SimTime) {
+        if self.fragments.advance(now) {
+            (0..self.rows.len()).for_each(|index| self.spoil(index));
+        }
         while let Some(index) = self.stale.pop() {
             let row = &self.rows[index as usize];
             self.is_stale[index as usize] = false;
+            self.fragments.look(index as usize, row.left());
             self.heat[index as usize] = if row.ready {
                 let share = num::round(percent(row.room.cpu, row.room.cpu_allocatable));
                 u8::try_from(share.clamp(0, 254)).unwrap_or(0)
@@ -367,6 +405,16 @@ impl NodeTable {
 }
 
 impl NodeRow {
+    /// What it has left for pods; nothing if it is not Ready.
+    fn left(&self) -> Left {
+        let Room { cpu, memory, cpu_allocatable, memory_allocatable } = self.room;
+        if !self.ready {
+            return Left::default();
+        }
+        let pods = self.max_pods - i64::from(self.pods);
+        Left { cpu: cpu_allocatable - cpu, memory: memory_allocatable - memory, pods }
+    }
+
     /// Its Ready condition turned. A node that has not been Ready yet is booting, not failing.
     fn turn(&mut self, ready: bool, now: SimTime) {
         if ready {

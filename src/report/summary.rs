@@ -1,6 +1,7 @@
 //! The outcome of a run as data: what `summary.json` holds and what the terminal page says.
 
 use super::cost::{Bills, Cost};
+use super::downtime::down;
 use super::expect::{Verdict, judge};
 use super::faults::FaultRow;
 use super::metrics::Metrics;
@@ -8,6 +9,7 @@ use super::network::{Network, NetworkSummary};
 use super::pods::State;
 use super::refusals::{RefusalRow, WarningRow};
 use super::requests::RequestCount;
+use super::slowdown::SlowdownSummary;
 use super::workloads::{Outage, WorkloadRow};
 use crate::cluster::spec::{FaultKind, Restore};
 use crate::engine::{SimTime, num};
@@ -43,8 +45,25 @@ pub struct Summary {
     pub cpu_utilisation: f64,
     /// Mean share of the Ready nodes' memory that was requested, 0 to 1.
     pub memory_utilisation: f64,
+    /// Mean share of the Ready nodes' CPU that was used, 0 to 1, as the metrics server scraped it;
+    /// none if the scenario says of no pod what it uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_used: Option<f64>,
+    /// The same of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_used: Option<f64>,
+    /// Mean share of the Ready nodes' free CPU that pods could not use, 0 to 1; none if no pod was
+    /// created or no CPU was free. See [`super::fragments`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_fragmentation: Option<f64>,
+    /// How much longer pods took than they had to; none if no pod succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<SlowdownSummary>,
     /// Minutes short of replicas, summed over workloads.
     pub short_replica_minutes: f64,
+    /// Minutes with fewer ready replicas than needed, summed over workloads, each from first
+    /// having all of them on. See [`super::downtime`].
+    pub downtime_minutes: f64,
     /// Faults.
     pub faults: Vec<FaultSummary>,
     /// Workloads that keep replicas.
@@ -114,6 +133,8 @@ pub struct Totals {
     pub failed: u64,
     /// Evicted by a taint, by the eviction API or by its kubelet.
     pub evicted: u64,
+    /// Deleted by the scheduler to make room.
+    pub preempted: u64,
     /// Gone from the store.
     pub deleted: u64,
     /// Container restarts.
@@ -275,7 +296,12 @@ impl Summary {
             makespan_s: makespan(metrics),
             cpu_utilisation: num::rounded(cpu, 6),
             memory_utilisation: num::rounded(memory, 6),
+            cpu_used: metrics.used.shares().0.map(|used| num::rounded(used, 6)),
+            memory_used: metrics.used.shares().1.map(|used| num::rounded(used, 6)),
+            cpu_fragmentation: metrics.nodes.fragments.share().map(|f| num::rounded(f, 6)),
+            slowdown: metrics.slowdowns.summary(&metrics.workloads.rows),
             short_replica_minutes: num::rounded(short / 60.0, 6),
+            downtime_minutes: downtime(metrics, &outages),
             faults: metrics.faults.iter().map(|f| fault(metrics, &outages, f)).collect(),
             workloads: serving
                 .filter(|(w, _)| w.serves())
@@ -342,6 +368,7 @@ fn totals(metrics: &Metrics) -> Totals {
         succeeded: t.succeeded,
         failed: t.failed,
         evicted: t.evicted,
+        preempted: t.preempted,
         deleted: t.deleted,
         restarts: t.restarts,
         ready_at_end: metrics.gauges.states[State::Ready.index()],
@@ -349,6 +376,16 @@ fn totals(metrics: &Metrics) -> Totals {
         waiting_most: metrics.gauges.waiting_most,
         failed_attempts: metrics.decisions.failed,
     }
+}
+
+fn downtime(metrics: &Metrics, outages: &[Outage]) -> f64 {
+    let rows = metrics.workloads.rows.iter().zip(outages).enumerate();
+    let minutes = rows.filter(|(_, (row, _))| row.serves()).filter_map(|(i, (row, outage))| {
+        let need = metrics.needs.get(i).copied().flatten().unwrap_or_default();
+        let from = outage.first_full?;
+        Some(down(&row.timeline, need, from, metrics.ended).total.secs_f64() / 60.0)
+    });
+    num::rounded(minutes.fold(0.0, |sum, more| sum + more), 6)
 }
 
 fn pending(metrics: &Metrics) -> Pending {

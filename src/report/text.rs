@@ -1,7 +1,7 @@
 //! The terminal page: one screen that answers what went down, for how long, and did it fit.
 
 use super::summary::{FaultSummary, Summary, WorkloadSummary};
-use crate::engine::{SimDuration, num};
+use crate::engine::SimDuration;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 /// Workloads with more lines than this are told in one line.
@@ -413,23 +413,4 @@ fn not_modelled(s: &Summary) -> Vec<String> {
     let items: Vec<String> = rows.iter().map(|c| format!("{} x{}", c.what, c.count)).collect();
     let rest = if items.len() > 6 { " (all in summary.json)" } else { "" };
     vec![format!("Accepted, not modelled: {}{rest}.", super::expect::listed(&items, 6))]
-}
-
-/// The measures that runs are compared by: name, unit in it, and value.
-#[must_use]
-pub fn measures(s: &Summary) -> Vec<(&'static str, f64)> {
-    let p = &s.pending;
-    vec![
-        ("pending_mean_s", p.mean_s),
-        ("pending_p50_s", p.p50_s),
-        ("pending_p90_s", p.p90_s),
-        ("pending_p99_s", p.p99_s),
-        ("makespan_s", s.makespan_s.unwrap_or(f64::NAN)),
-        ("cpu_requested_percent", 100.0 * s.cpu_utilisation),
-        ("memory_requested_percent", 100.0 * s.memory_utilisation),
-        ("pods_failed", num::float_u(s.pods.failed)),
-        ("pods_evicted", num::float_u(s.pods.evicted)),
-        ("pods_unscheduled", num::float_u(u64::from(s.pods.unscheduled_at_end))),
-        ("short_replica_minutes", s.short_replica_minutes),
-    ]
 }

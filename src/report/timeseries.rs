@@ -29,6 +29,8 @@ pub struct Sample {
     pub waiting: (i64, i64),
     /// Ready nodes.
     pub nodes_ready: u32,
+    /// Free CPU of Ready nodes, and how much of it pods cannot use on average, milli-cores.
+    pub free: (i64, i64),
     /// The whole cluster.
     pub all: Room,
 }
@@ -123,18 +125,19 @@ impl TimeSeries {
     }
 
     fn take(&mut self, time: SimTime, gauges: &mut Gauges, nodes: &mut NodeTable) {
+        nodes.settle(time);
         self.samples.push(Sample {
             time,
             states: gauges.states,
             waiting_peak: gauges.waiting_peak,
             waiting: gauges.waiting,
             nodes_ready: nodes.ready,
+            free: nodes.fragments.now(),
             all: nodes.all,
         });
         gauges.waiting_peak = gauges.states[State::Waiting.index()];
         let mut rooms = nodes.zone_rooms.iter().copied();
         self.rooms.extend((0..self.zones).map(|_| rooms.next().unwrap_or_default()));
-        nodes.settle();
         if (self.samples.len() - 1).is_multiple_of(self.every) {
             let known = self.nodes.min(nodes.heat.len());
             self.heat.extend_from_slice(&nodes.heat[..known]);
@@ -196,6 +199,7 @@ impl TimeSeries {
             }
             line.uint(u64::from(sample.waiting_peak)).uint(u64::from(sample.nodes_ready));
             line.milli(sample.waiting.0).int(sample.waiting.1);
+            line.milli(sample.free.0).milli(sample.free.1);
             room_fields(&mut line, &sample.all);
             for room in self.rooms_at(i) {
                 room_fields(&mut line, room);
@@ -212,6 +216,7 @@ impl TimeSeries {
         }
         line.text("pods_pending_unbound_peak").text("nodes_ready");
         line.text("waiting_cpu_cores").text("waiting_memory_bytes");
+        line.text("free_cpu_cores").text("fragmented_cpu_cores");
         let zones = nodes.zones.iter().take(self.zones);
         let names = zones.map(|z| if z.is_empty() { "none" } else { z.as_str() });
         for prefix in std::iter::once(String::new()).chain(names.map(|n| format!("zone_{n}_"))) {

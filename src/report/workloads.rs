@@ -36,6 +36,8 @@ pub struct Counts {
     pub failed: u64,
     /// Evicted by a taint, by the eviction API or by its kubelet.
     pub evicted: u64,
+    /// Deleted by the scheduler to make room.
+    pub preempted: u64,
     /// Gone from the store.
     pub deleted: u64,
     /// Container restarts.

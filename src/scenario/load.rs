@@ -105,19 +105,28 @@ pub fn parse(
     if failed { Err(errors) } else { Ok(Loaded { plan, inputs: files.inputs, warnings }) }
 }
 
-/// The one document of the text, and the line on which it begins.
+/// The one document of a scenario, and the line on which it begins.
 fn document(label: &str, text: &str) -> Result<(Value, usize), InputErrors> {
+    one_document(
+        label,
+        text,
+        "a scenario begins with apiVersion: wavetank.dev/v1 and kind: Scenario",
+    )
+}
+
+/// The one document of a text, and the line on which it begins; `hint` says how one begins.
+pub(crate) fn one_document(
+    label: &str,
+    text: &str,
+    hint: &str,
+) -> Result<(Value, usize), InputErrors> {
     let (documents, errors) = source::documents(label, text);
     if !errors.is_empty() {
         return Err(errors);
     }
     let mut documents = documents.into_iter();
     let Some(first) = documents.next() else {
-        return Err(vec![
-            InputError::new(label, "is empty")
-                .at(1)
-                .hint("a scenario begins with apiVersion: wavetank.dev/v1 and kind: Scenario"),
-        ]);
+        return Err(vec![InputError::new(label, "is empty").at(1).hint(hint)]);
     };
     if let Some(second) = documents.next() {
         return Err(vec![
@@ -128,10 +137,11 @@ fn document(label: &str, text: &str) -> Result<(Value, usize), InputErrors> {
     }
     if !first.value.is_object() {
         let found = super::schema::quoted(&first.value);
+        let what = if hint.contains("sweep") { "sweep" } else { "scenario" };
         return Err(vec![
-            InputError::new(label, format!("is no scenario: expected a map, found {found}"))
+            InputError::new(label, format!("is no {what}: expected a map, found {found}"))
                 .at(first.first_line)
-                .hint("a scenario begins with apiVersion: wavetank.dev/v1 and kind: Scenario"),
+                .hint(hint),
         ]);
     }
     Ok((first.value, first.first_line))

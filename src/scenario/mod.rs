@@ -34,6 +34,7 @@ mod policies;
 mod pools;
 mod routes;
 mod steps;
+mod sweepfile;
 mod target;
 pub mod traces;
 pub(crate) mod traffic;
@@ -71,3 +72,4 @@ pub use manifest::{
 };
 pub use scheduler::scheduler_config_from_json;
 pub use schema::schema;
+pub use sweepfile::{SEEDS_HINT, Sweep, SweepCell, SweepFile, load_sweep, seeds, sweep_schema};

@@ -45,6 +45,11 @@ impl Default for Checker {
 const MAX_DEPTH: usize = 128;
 
 impl Checker {
+    /// Checks against this schema.
+    pub(crate) const fn of(root: Value) -> Self {
+        Self { root, found: Vec::new() }
+    }
+
     /// Every mistake of the document.
     #[must_use]
     pub(crate) fn check(mut self, document: &Value) -> Vec<Mistake> {

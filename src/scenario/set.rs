@@ -29,7 +29,8 @@ fn scalar(text: &str) -> Result<Value, String> {
     Ok(documents.into_iter().next().map_or(Value::Null, |d| d.value))
 }
 
-fn argument(path: &str, text: &str) -> String {
+/// How an override is told of in errors.
+pub(crate) fn argument(path: &str, text: &str) -> String {
     format!("--set {path}={text}")
 }
 

@@ -134,8 +134,12 @@ impl Session {
         // What happened before the first event (objects that are there from the start).
         self.cluster.take_records(&mut self.records);
         self.show(observers);
-        while self.step().is_some() {
+        while let Some(entry) = self.step() {
             self.show(observers);
+            if matches!(entry.event, Event::Scrape) {
+                let used = self.cluster.shared().usage.total();
+                observers.iter_mut().for_each(|observer| observer.usage(entry.time, used));
+            }
             count = count.wrapping_add(1);
             if count.is_multiple_of(1 << 16) {
                 tick(self.now());

@@ -16,6 +16,12 @@ pub trait Observer {
         let _: (SimTime, u32, &Flow) = (now, row, flow);
     }
 
+    /// The metrics server has scraped: CPU (milli-cores) and memory (bytes) that all pods use of
+    /// which the scenario says it. Nothing is told if it says it of none.
+    fn usage(&mut self, now: SimTime, used: (i64, i64)) {
+        let _: (SimTime, (i64, i64)) = (now, used);
+    }
+
     /// What became of the logs of a node, told before the end; nothing is told without logs.
     fn logs(&mut self, node: Sym, tally: &Tally) {
         let _: (Sym, &Tally) = (node, tally);

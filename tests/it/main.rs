@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod calibration;
 mod causes;
 mod cli;
 mod cloud;
@@ -33,6 +34,7 @@ mod stats;
 mod storms;
 mod stress;
 mod support;
+mod sweeps;
 mod tidy;
 mod timelines;
 mod traces;

@@ -90,6 +90,24 @@ impl Frame {
         }
     }
 
+    /// Axis of any numbers below the box, with grid and unit.
+    pub fn number_axis(&self, picture: &mut Picture, ticks: u32, unit: &str) {
+        let step = nice((self.x1 - self.x0) / f64::from(ticks.max(1)));
+        let mut value = libm::ceil(self.x0 / step - 1e-9) * step;
+        while value <= self.x1 + 1e-6 * step {
+            let x = self.x(value);
+            picture.line(vec![(x, self.top), (x, self.bottom)], GRID, 1.0);
+            let text = plain(value, step);
+            picture.text((x, self.bottom + 16.0), 12.0, Anchor::Middle, FAINT, &text);
+            value += step;
+        }
+        picture.line(vec![(self.left, self.bottom), (self.right, self.bottom)], INK, 1.0);
+        if !unit.is_empty() {
+            let middle = f64::midpoint(self.left, self.right);
+            picture.text((middle, self.bottom + 36.0), 12.0, Anchor::Middle, FAINT, unit);
+        }
+    }
+
     /// Shades the spans of faults: call it before the data is drawn.
     pub fn shade(&self, picture: &mut Picture, faults: &[Mark]) {
         for mark in faults {
@@ -170,6 +188,15 @@ fn time_step(least: f64) -> f64 {
         3600.0, 7200.0, 14_400.0, 21_600.0, 43_200.0, 86_400.0, 172_800.0,
     ];
     STEPS.into_iter().find(|s| *s >= least).unwrap_or_else(|| nice(least / 86_400.0) * 86_400.0)
+}
+
+/// A tick with as many decimals as its step needs.
+#[must_use]
+pub fn plain(value: f64, step: f64) -> String {
+    let decimals = libm::ceil(-num::log10(step.max(1e-9)) - 1e-9).clamp(0.0, 9.0);
+    let decimals = u32::try_from(num::trunc(decimals)).unwrap_or(0);
+    // No tick is called -0.
+    (num::rounded(value, decimals) + 0.0).to_string()
 }
 
 /// A number on an axis.

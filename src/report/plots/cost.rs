@@ -84,7 +84,7 @@ pub(super) fn steps(frame: &Frame, values: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Price of all machines together, whenever it changed.
-pub(super) fn rates(bills: &Bills, end: f64) -> Vec<(f64, f64)> {
+pub(in crate::report) fn rates(bills: &Bills, end: f64) -> Vec<(f64, f64)> {
     let money = |micro: u64| num::float_u(micro) / 1e6;
     let mut points: Vec<(f64, f64)> =
         bills.rates.iter().map(|(at, micro)| (at.secs_f64(), money(*micro))).collect();

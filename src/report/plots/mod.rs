@@ -2,11 +2,16 @@
 //! those of Okabe and Ito, which colour-blind readers can tell apart.
 
 pub mod axes;
+pub mod bands;
 pub mod beside;
+pub mod boxes;
 pub mod capacity;
+pub mod cdf;
 pub mod cost;
 pub mod gantt;
 pub mod heatmap;
+pub mod legend;
+pub mod pareto;
 pub mod pending;
 pub mod phases;
 pub mod picture;

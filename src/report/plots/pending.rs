@@ -52,7 +52,8 @@ fn decades(sorted: &[u64]) -> (f64, f64) {
     (first, last.max(first + 1.0))
 }
 
-fn log_axis(picture: &mut Picture, frame: &Frame) {
+/// A logarithmic axis of time below the box.
+pub(super) fn log_axis(picture: &mut Picture, frame: &Frame) {
     let mut decade = frame.x0;
     while decade <= frame.x1 + 0.001 {
         let x = frame.x(decade);

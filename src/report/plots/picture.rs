@@ -29,6 +29,9 @@ pub const RED: Colour = Colour(0xd5, 0x5e, 0x00);
 /// Okabe–Ito reddish purple.
 pub const PURPLE: Colour = Colour(0xcc, 0x79, 0xa7);
 
+/// Runs or policies that can be told apart, by these colours in turn.
+pub const RUNS: [Colour; 6] = [BLUE, RED, GREEN, ORANGE, PURPLE, SKY];
+
 /// Where text stands relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
