@@ -1,5 +1,6 @@
 //! Many runs: what their differences amount to.
 
+pub mod capacity;
 pub mod runs;
 pub mod stats;
 pub mod storm;
