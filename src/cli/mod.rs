@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod capacity;
 mod compare;
 mod explain;
 mod fit;
@@ -52,6 +53,8 @@ enum Command {
     /// Lose nodes, zones and components one by one, and rank what that does to workloads.
     #[command(name = "whatif")]
     WhatIf(whatif::Options),
+    /// How many more pods fit, what limits them, and what headroom losses leave.
+    Capacity(capacity::Options),
     /// Fit distributions of failures and repairs to a record of real outages.
     Fit(fit::Options),
     /// Step through a run, forwards and backwards (commands from standard input).
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Merge(options) => sweep::merge(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::WhatIf(options) => whatif::run(&options),
+        Command::Capacity(options) => capacity::run(&options),
         Command::Fit(options) => fit::run(&options),
         Command::Step(options) => step::run(&options),
         Command::Why(options) => why::run(&options),

@@ -1,5 +1,6 @@
 //! What runs are compared by: one table of measures, each a number that a summary holds.
 
+use super::gpus::ByArrived;
 use super::summary::Summary;
 use crate::engine::num;
 
@@ -83,6 +84,24 @@ pub const MEASURES: &[Measure] = &[
         "of free CPU that a typical pod cannot use",
         |s| s.cpu_fragmentation.map_or(f64::NAN, |share| 100.0 * share),
     ),
+    measure("gpu_allocated_percent", Higher, true, "of shared GPUs, over time", |s| {
+        s.gpus.as_ref().map_or(f64::NAN, |gpus| 100.0 * gpus.allocated)
+    }),
+    measure("gpu_fragmented_percent", Lower, true, "of shared GPUs, free but of no use", |s| {
+        s.gpus.as_ref().map_or(f64::NAN, |gpus| 100.0 * gpus.fragmented)
+    }),
+    measure("gpu_allocated_at_100_percent", Higher, true, "as pods for all GPUs have come", |s| {
+        arrived(s, 100, |row| row.allocated_pct)
+    }),
+    measure("gpu_fragmented_at_100_percent", Lower, false, "as pods for all GPUs have come", |s| {
+        arrived(s, 100, |row| row.fragmented_pct)
+    }),
+    measure("gpu_fragmented_of_idle_at_80_percent", Lower, false, "of the free ones", |s| {
+        arrived(s, 80, |row| row.fragmented_of_idle_pct)
+    }),
+    measure("gpu_allocated_at_130_percent", Higher, false, "as pods for 130 % have come", |s| {
+        arrived(s, 130, |row| row.allocated_pct)
+    }),
     measure("pods_failed", Lower, false, "pods that ended badly", |s| num::float_u(s.pods.failed)),
     measure("pods_evicted", Lower, false, "by taint, eviction API or kubelet", |s| {
         num::float_u(s.pods.evicted)
@@ -109,6 +128,11 @@ pub const MEASURES: &[Measure] = &[
         s.cost.as_ref().map_or(f64::NAN, |cost| cost.total)
     }),
 ];
+
+/// A share of the GPUs by the time that pods asking for so many per cent of them have come.
+fn arrived(summary: &Summary, percent: u32, of: fn(&ByArrived) -> f64) -> f64 {
+    summary.gpus.as_ref().and_then(|gpus| gpus.arrived(percent)).map_or(f64::NAN, of)
+}
 
 /// The measure of a name.
 #[must_use]

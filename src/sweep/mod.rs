@@ -3,6 +3,7 @@
 //! A [`study::Study`] is cells × seeds; [`play`] plays what is missing and [`store`] keeps it;
 //! [`outcome`] makes tables, pictures and a page of the runs, and of nothing else.
 
+pub mod capacity;
 pub mod done;
 pub mod engines;
 pub mod outcome;

@@ -53,7 +53,7 @@ enum Check {
 }
 
 /// Assumes what binding a pod on a node takes; gives it in its assumed form.
-pub(super) fn reserve(cache: &mut super::cache::Cache, pod: &Pod, at: usize) -> PodVolumes {
+pub fn reserve(cache: &mut super::cache::Cache, pod: &Pod, at: usize) -> PodVolumes {
     if pod.spec.volumes.is_empty() {
         return PodVolumes::default();
     }

@@ -113,7 +113,7 @@ fn slim(plan: &Plan, seed: u64) -> Plan {
 }
 
 /// Runs until the cluster is at rest, at most until an instant; says whether it is.
-fn warm_up(session: &mut Session, latest: SimTime) -> bool {
+pub(in crate::sweep) fn warm_up(session: &mut Session, latest: SimTime) -> bool {
     let mut look = SimTime::ZERO + SETTLE;
     let mut calm = 0;
     while session.next_time().is_some_and(|t| t <= latest.max(look)) {

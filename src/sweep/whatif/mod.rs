@@ -18,6 +18,7 @@ mod sensitivity;
 mod table;
 
 pub use branch::Setting;
+pub(super) use branch::warm_up;
 pub use damage::{Damage, Loss as WorkloadLoss};
 pub use losses::{Domain, Loss, Part, all, pairs, parts};
 pub use ranking::{Breach, Row, Study, WorkloadRow};
