@@ -19,6 +19,13 @@ fn shortened(name: &str) -> &'static [(&'static str, &'static str)] {
         "notready-storm" => {
             &[("cluster.nodes[0].count", "1000"), ("until", "14m"), ("expect", "[]")]
         }
+        "trace-google" => {
+            &[("until", "1h"), ("traces[0].google2011.until", "3h"), ("expect", "[]")]
+        }
+        "trace-philly" => {
+            &[("until.at", "2d"), ("traces[0].philly.until", "61d"), ("expect", "[]")]
+        }
+        "trace-azure" => &[("until", "20m"), ("expect", "[]")],
         "grid5000" => &[("until", "20m"), ("expect", "[]")],
         _other => &[],
     }
