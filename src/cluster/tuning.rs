@@ -96,7 +96,13 @@ mod tests {
         let mut template = PodTemplate::default();
         Arc::make_mut(&mut template.spec).requests.set_scalar(gpu::milli(), milli);
         let name = Name::new(&format!("p{i:02}"));
-        Row { at: SimTime::ZERO, name, template: Some(Arc::new(template)), lifetime: None }
+        Row {
+            at: SimTime::ZERO,
+            name,
+            template: Some(Arc::new(template)),
+            lifetime: None,
+            run: None,
+        }
     }
 
     fn made(load: Option<f64>, seed: u64) -> Vec<Row> {

@@ -11,7 +11,6 @@ use crate::control_plane::scheduler::framework::View;
 use crate::engine::Sym;
 use cel::{Context, Program, Value};
 use proptest::prelude::*;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One node of 8 cores with 2 taken, and a pod that asks for 1.5.
@@ -40,13 +39,14 @@ fn world() -> (Cache, Pod) {
 }
 
 fn map(pairs: &[(&str, Value)]) -> Value {
-    let all: HashMap<String, Value> =
+    #[expect(clippy::disallowed_types, reason = "the interpreter's maps are made of these")]
+    let all: std::collections::HashMap<String, Value> =
         pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     all.into()
 }
 
 /// The same world for the interpreter.
-fn context() -> Context<'static> {
+fn context() -> Context<'static, 'static> {
     let amounts = |cpu: f64, memory: f64, pods: f64| {
         map(&[("cpu", cpu.into()), ("memory", memory.into()), ("pods", pods.into())])
     };
@@ -86,12 +86,18 @@ fn both(text: &str) -> (String, String) {
         Typed::Text(t) => t.eval(&scope).map(|v| v.into_owned()),
     };
     let theirs = Program::compile(text).unwrap().execute(&context());
-    let theirs = theirs.ok().map(|value| match value {
-        Value::Float(x) => format!("{x:?}"),
-        Value::Int(n) => n.to_string(),
-        Value::Bool(b) => b.to_string(),
-        Value::String(s) => s.to_string(),
-        other => format!("{other:?}"),
+    let theirs = theirs.ok().map(|value| {
+        if let Value::Float(x) = value {
+            format!("{x:?}")
+        } else if let Value::Int(n) = value {
+            n.to_string()
+        } else if let Value::Bool(b) = value {
+            b.to_string()
+        } else if let Value::String(s) = value {
+            s.to_string()
+        } else {
+            format!("{value:?}")
+        }
     });
     let text = |said: Option<String>| said.unwrap_or_else(|| "error".into());
     (text(ours), text(theirs))
