@@ -211,9 +211,9 @@ fn random(number: u64, more: u32) -> String {
     let draws = Draws::new(77);
     let mut draw = draws.draw(number, Purpose("capacity-test"), 0);
     let mut below = |n: u64| draw.below(n);
-    let mut text = format!(
-        "apiVersion: wavetank.dev/v1\nkind: Scenario\nmetadata: {{name: random}}\nuntil: 30m\n\
-         cluster:\n  nodes:\n"
+    let mut text = String::from(
+        "apiVersion: wavetank.dev/v1\nkind: Scenario\nmetadata: {name: random}\nuntil: 30m\n\
+         cluster:\n  nodes:\n",
     );
     for pool in 0..1 + below(3) {
         let (count, cpu, gib) = (1 + below(4), 1 + below(6), 2 + below(12));
