@@ -31,6 +31,7 @@ pub mod service;
 pub mod storage;
 pub mod version;
 pub mod versions;
+pub mod work;
 pub mod workload;
 
 pub use by_object::ByObject;

@@ -40,6 +40,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.push(efficiency(summary));
     lines.extend(cost(summary));
     lines.extend(batch(summary));
+    lines.extend(summary.work.iter().map(super::work::WorkSummary::line));
     lines.extend(refusals(summary));
     lines.extend(not_modelled(summary));
     lines.extend(summary.expectations.iter().map(|v| {
@@ -417,7 +418,7 @@ fn not_modelled(s: &Summary) -> Vec<String> {
 #[must_use]
 pub fn measures(s: &Summary) -> Vec<(&'static str, f64)> {
     let p = &s.pending;
-    vec![
+    let mut measures = vec![
         ("pending_mean_s", p.mean_s),
         ("pending_p50_s", p.p50_s),
         ("pending_p90_s", p.p90_s),
@@ -429,5 +430,7 @@ pub fn measures(s: &Summary) -> Vec<(&'static str, f64)> {
         ("pods_evicted", num::float_u(s.pods.evicted)),
         ("pods_unscheduled", num::float_u(u64::from(s.pods.unscheduled_at_end))),
         ("short_replica_minutes", s.short_replica_minutes),
-    ]
+    ];
+    measures.extend(super::work::measures(&s.work));
+    measures
 }

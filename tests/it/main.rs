@@ -40,3 +40,4 @@ mod volumes;
 mod watches;
 mod waves;
 mod whatif;
+mod work;
