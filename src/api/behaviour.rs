@@ -28,6 +28,22 @@ impl fmt::Debug for Container {
     }
 }
 
+impl fmt::Debug for Behaviour {
+    /// As of a container: template hashes are those of this text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Behaviour");
+        out.field("exit_after_ns", &self.exit_after_ns)
+            .field("exit_code", &self.exit_code)
+            .field("ready_after_ns", &self.ready_after_ns)
+            .field("stop_after_ns", &self.stop_after_ns)
+            .field("probing", &self.probing);
+        if let Some(work) = &self.work {
+            out.field("work", work);
+        }
+        out.finish()
+    }
+}
+
 impl fmt::Debug for Probing {
     /// As of a container: template hashes are those of this text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +98,16 @@ impl PodSpec {
         Some(own.map_or((0, 0), |b| (b.exit_after_ns.unwrap_or(0), b.exit_code)))
     }
 
+    /// The code with which a container exits by itself.
+    #[must_use]
+    pub fn exit_code_of(&self, i: usize) -> i32 {
+        let works = i >= self.init_containers.len() && self.behaviour_of(i).work.is_some();
+        if works {
+            return self.behaviour_of(i).exit_code;
+        }
+        self.exit_of(i).map_or(0, |(_, code)| code)
+    }
+
     /// True if some container ends by itself or fails a probe sooner or later.
     #[must_use]
     pub fn restless(&self) -> bool {
@@ -91,7 +117,7 @@ impl PodSpec {
         let n = self.init_containers.len();
         (n..n + self.containers.len()).any(|i| {
             let behaviour = self.behaviour_of(i);
-            behaviour.exit_after_ns.is_some() || fails(behaviour)
+            behaviour.exit_after_ns.is_some() || behaviour.work.is_some() || fails(behaviour)
         })
     }
 }

@@ -32,6 +32,7 @@ pub mod service;
 pub mod storage;
 pub mod version;
 pub mod versions;
+pub mod work;
 pub mod workload;
 
 pub use by_object::ByObject;

@@ -343,7 +343,7 @@ pub struct Volume {
 
 /// How a pod's containers behave in the model: given by annotations or the scenario, since a
 /// manifest does not say how long its program runs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Behaviour {
     /// Time from container start to its own exit, nanoseconds; none runs for ever.
     pub exit_after_ns: Option<u64>,
@@ -355,6 +355,8 @@ pub struct Behaviour {
     pub stop_after_ns: u64,
     /// What its probes and hooks find, where that is not the plain case.
     pub probing: Option<Arc<Probing>>,
+    /// What it has to do before it exits, in place of a time.
+    pub work: Option<Arc<super::work::Work>>,
 }
 
 /// What the probes and hooks of a pod's containers find.

@@ -90,6 +90,7 @@ impl Cluster {
             self.links.turn();
             let lost = now.since(frozen.since);
             self.shared.context(hop).strikes_node(node);
+            self.nodes[node as usize].slept(lost, &mut self.shared.context(hop));
             for entry in frozen.due {
                 let work = matches!(entry.event, Event::Node { event, .. } if is_work(event));
                 let at = if work && entry.seq <= frozen.seq { entry.time + lost } else { now };

@@ -660,9 +660,9 @@ impl Cluster {
         let factors = self.links.slow.get(&node).into_iter().flatten().map(|(_, factor)| *factor);
         let factor = factors.fold(1_u32, u32::saturating_mul);
         let agent = &mut self.nodes[node as usize];
-        agent.slow_down(factor);
-        let name = agent.name();
         let cx = &mut self.shared.context(seq);
+        agent.slow_down(factor, cx);
+        let name = agent.name();
         cx.hop(0, What::Fault { fault: row, node: name, step });
         cx.strikes_node(node);
     }

@@ -10,6 +10,7 @@ pub mod logs;
 pub mod record;
 pub mod traffic;
 pub mod usage;
+pub mod work;
 
 pub use canary::Canary;
 pub use cloud::{AutoscalerEvent, CloudEvent};
@@ -538,6 +539,11 @@ pub enum NodeEvent {
     LogBuffer,
     /// The kubelet looks whether pods have a network by now.
     LookAtNetwork,
+    /// Some work on the node is done, or a read of it is.
+    Worked {
+        /// What was armed last is due; anything else is stale.
+        armed: u32,
+    },
 }
 
 /// Events of the image registry.

@@ -207,4 +207,15 @@ pub enum What {
         /// How many, on average.
         count: f64,
     },
+    /// What a worker's time was spent on: told when its container ends, each part for itself.
+    Worked {
+        /// The pod.
+        pod: ObjRef,
+        /// The part.
+        part: super::work::Part,
+        /// Nanoseconds.
+        ns: u64,
+        /// The work is done; else it is lost.
+        done: bool,
+    },
 }

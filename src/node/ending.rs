@@ -7,7 +7,7 @@
 use super::kubelet::{FINAL_PATCH, KILLING, event, report, trace};
 use super::runtime::{Exit, Run, RunState};
 use super::worker::{Stage, Worker};
-use super::{NodeAgent, critical, hooks, mounts, pressure, shutdown, status};
+use super::{NodeAgent, critical, hooks, mounts, pressure, shutdown, status, work};
 use crate::api::kevent::Text;
 use crate::api::pod::Phase;
 use crate::engine::intern::Known;
@@ -287,6 +287,7 @@ pub(super) fn one_less(node: &mut NodeAgent, id: u32, cx: &mut Context<'_>) {
     let still = worker.runs.iter().any(Run::running);
     let stage = worker.stage;
     pressure::changed(node, cx);
+    work::changed(node, cx);
     match (stage, still) {
         (Stage::Stopping, false) => all_stopped(node, id, cx),
         (Stage::Ending, false) => look_again(node, id, cx),

@@ -11,7 +11,7 @@ use super::runtime::{Exit, RunState};
 use super::worker::{Stage, Worker};
 use super::{
     NodeAgent, admission, cni, configs, critical, ending, hooks, logs, memory, mounts, pressure,
-    probes, pulls, restarts, shutdown, statics, status,
+    probes, pulls, restarts, shutdown, statics, status, work,
 };
 use crate::api::Pod;
 use crate::api::kevent::{KEvent, Source, Text};
@@ -57,6 +57,7 @@ pub(super) fn on_pod(node: &mut NodeAgent, change: &Change, pod: &Arc<Pod>, cx: 
         if let Some(id) = known {
             mounts::release(node, id, cx);
             node.workers.remove(id);
+            work::changed(node, cx);
             cx.touch(pod.meta.uid);
             pressure::changed(node, cx);
             critical::freed(node, cx);
@@ -216,6 +217,7 @@ pub(super) fn handle(node: &mut NodeAgent, event: NodeEvent, cx: &mut Context<'_
         NodeEvent::OutOfMemory { pod, container, run } => {
             memory::exceeded(node, pod, (container as usize, run), cx);
         }
+        NodeEvent::Worked { armed } => work::worked(node, armed, cx),
         NodeEvent::NoMemoryLeft => memory::none_left(node, cx),
         NodeEvent::Pressure => pressure::look(node, cx),
         NodeEvent::ImageGc => pressure::gc(node, cx),
@@ -377,6 +379,7 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
     }
     probes::begin(node, id, i);
     node.arm_relist(cx);
+    work::begin(node, id, i, cx);
     if node.metered {
         memory::arm(node, id, i, cx);
         pressure::changed(node, cx);
@@ -384,10 +387,10 @@ pub(super) fn run_container(node: &mut NodeAgent, id: u32, i: usize, cx: &mut Co
 }
 
 /// A container ends by itself.
-fn exited(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_>) {
+pub(super) fn exited(node: &mut NodeAgent, id: u32, i: usize, run: u16, cx: &mut Context<'_>) {
     let now = cx.now();
     let Some(worker) = node.workers.get_mut(id) else { return };
-    let code = worker.spec.exit_of(i).map_or(0, |(_, code)| code);
+    let code = worker.spec.exit_code_of(i);
     let Some(state) = worker.runs.get_mut(i).filter(|r| r.run == run) else { return };
     let RunState::Running(since) = state.state() else { return };
     state.set_state(RunState::Exited(since, now, Exit::Code(code)));

@@ -30,6 +30,7 @@ mod serving;
 mod shutdown;
 mod statics;
 mod status;
+mod work;
 mod worker;
 
 use crate::api::kevent::{KEvent, Source, Text};
@@ -168,6 +169,8 @@ pub struct NodeAgent {
     pressure: Option<Box<Pressure>>,
     /// Logs of its containers, once there are any.
     logs: Option<Box<Logs>>,
+    /// What its containers have to do, while some work.
+    work: Option<Box<work::Board>>,
     /// A report of what has changed about the node is on its way.
     status_armed: bool,
     /// The node goes down.
@@ -219,6 +222,7 @@ impl NodeAgent {
             metered: false,
             pressure: None,
             logs: None,
+            work: None,
             status_armed: false,
             shutdown: None,
             slow: 1,
@@ -397,6 +401,7 @@ impl NodeAgent {
         self.machine = Machine::Down;
         self.incarnation += 1;
         logs::crash(self, cx);
+        work::crash(self, cx);
         self.workers = Workers::default();
         self.disks = None;
         self.pressure = None;

@@ -2,8 +2,8 @@
 //! when it goes on, and whoever waits for that instant has to know.
 
 use super::NodeAgent;
-use super::{logs, pressure, pulls};
-use crate::engine::SimTime;
+use super::{logs, pressure, pulls, work};
+use crate::engine::{SimDuration, SimTime};
 use crate::event::NodeEvent;
 
 impl NodeAgent {
@@ -24,8 +24,14 @@ impl NodeAgent {
     }
 
     /// All that the node does takes so many times as long.
-    pub fn slow_down(&mut self, factor: u32) {
+    pub fn slow_down(&mut self, factor: u32, cx: &mut crate::event::Context<'_>) {
         self.slow = factor.max(1);
+        work::changed(self, cx);
+    }
+
+    /// It has stood still for so long, and goes on.
+    pub fn slept(&mut self, lost: SimDuration, cx: &mut crate::event::Context<'_>) {
+        work::slept(self, lost, cx);
     }
 
     /// Something that is no pod takes so many bytes of its disk.

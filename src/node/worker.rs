@@ -110,6 +110,7 @@ impl Worker {
         let behaviour = &self.spec.behaviour;
         self.runs.len() * PER_CONTAINER > BUCKET
             || behaviour.exit_after_ns.is_some()
+            || behaviour.work.is_some()
             || behaviour.ready_after_ns > 0
             || behaviour.probing.is_some()
             || self.rare().is_some_and(|r| !r.wanting.is_empty() || r.held != Held::No)

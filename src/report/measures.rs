@@ -102,6 +102,18 @@ pub const MEASURES: &[Measure] = &[
     measure("gpu_allocated_at_130_percent", Higher, false, "as pods for 130 % have come", |s| {
         arrived(s, 130, |row| row.allocated_pct)
     }),
+    measure("work_last_done_s", Lower, true, "the last that works is done", |s| work(s, 0)),
+    measure("work_mean_s", Lower, false, "time of those that are done, mean", |s| work(s, 1)),
+    measure("work_computed_mean_s", Lower, false, "of it: computing", |s| work(s, 2)),
+    measure("work_read_near_mean_s", Lower, false, "of it: reading in the zone", |s| work(s, 3)),
+    measure("work_read_elsewhere_mean_s", Lower, false, "of it: reading from another zone", |s| {
+        work(s, 4)
+    }),
+    measure("work_waited_for_cpu_mean_s", Lower, false, "of it: less CPU than alone", |s| {
+        work(s, 5)
+    }),
+    measure("work_slowed_mean_s", Lower, false, "of it: slowed by neighbours", |s| work(s, 6)),
+    measure("work_held_mean_s", Lower, false, "of it: the machine stood still", |s| work(s, 7)),
     measure("pods_failed", Lower, false, "pods that ended badly", |s| num::float_u(s.pods.failed)),
     measure("pods_evicted", Lower, false, "by taint, eviction API or kubelet", |s| {
         num::float_u(s.pods.evicted)
@@ -132,6 +144,11 @@ pub const MEASURES: &[Measure] = &[
 /// A share of the GPUs by the time that pods asking for so many per cent of them have come.
 fn arrived(summary: &Summary, percent: u32, of: fn(&ByArrived) -> f64) -> f64 {
     summary.gpus.as_ref().and_then(|gpus| gpus.arrived(percent)).map_or(f64::NAN, of)
+}
+
+/// A number of [`super::work::measures`] by its place there.
+fn work(summary: &Summary, at: usize) -> f64 {
+    super::work::measures(&summary.work).get(at).map_or(f64::NAN, |(_, value)| *value)
 }
 
 /// The measure of a name.

@@ -69,6 +69,8 @@ pub struct Metrics {
     pub traffic: super::traffic::Table,
     /// Logs of containers.
     pub logs: super::logs::Table,
+    /// What the time of those that work was spent on.
+    pub workers: super::work::Table,
     /// Samples.
     pub series: TimeSeries,
     /// What is counted between samples.
@@ -157,6 +159,7 @@ impl Metrics {
             requests: Requests::default(),
             traffic: super::traffic::Table::new(&plan.traffic),
             logs: super::logs::Table::default(),
+            workers: super::work::Table::default(),
             refusals: Refusals::default(),
             gauges: Gauges::default(),
             totals: Counts::default(),
@@ -688,6 +691,12 @@ impl Observer for Metrics {
                 }
             }
             What::Fault { fault, node, step } => self.fault(record.time, fault, node, step),
+            What::Worked { pod, part, ns, done } => {
+                if let Some(index) = self.pods.find(pod) {
+                    let workload = self.pods.row(index).workload;
+                    self.workers.add(workload, part, (ns, done), record.time);
+                }
+            }
             What::Lost { row, cause, count } => self.traffic.lost(row, cause, count),
             What::Flow { .. }
             | What::Event(_)

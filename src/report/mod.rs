@@ -38,6 +38,7 @@ pub mod summary;
 pub mod text;
 pub mod timeseries;
 pub mod traffic;
+pub mod work;
 pub mod workloads;
 
 #[cfg(test)]

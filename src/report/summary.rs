@@ -77,6 +77,9 @@ pub struct Summary {
     /// Logs of containers; none without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<super::logs::LogSummary>,
+    /// What the time of those that work was spent on, by workload.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<super::work::WorkSummary>,
     /// Pods without a node at the end, by the scheduler's message.
     pub unscheduled: Vec<Counted>,
     /// Requests to the API server.
@@ -312,6 +315,7 @@ impl Summary {
             traffic: metrics.traffic.summary(),
             standing: metrics.standing.clone(),
             logs: metrics.logs.summary(),
+            work: metrics.workers.summary(&metrics.workloads),
             unscheduled: metrics
                 .unscheduled
                 .iter()

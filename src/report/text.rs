@@ -40,6 +40,7 @@ pub fn render(summary: &Summary, width: u16) -> String {
     lines.push(efficiency(summary));
     lines.extend(cost(summary));
     lines.extend(batch(summary));
+    lines.extend(summary.work.iter().map(super::work::WorkSummary::line));
     lines.extend(refusals(summary));
     let recorded = summary.recorded.iter().filter(|fact| !fact.starts_with(' '));
     lines.extend(recorded.map(|fact| format!("Recorded: {fact}.")));

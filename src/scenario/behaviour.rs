@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// recordings.
 const PREFIXES: [&str; 2] = ["wavetank.dev/", "sim/"];
 /// What may be said; with `.CONTAINER` behind it, of that container alone.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 15] = [
     "exit-after",
     "exit-code",
     "ready-after",
@@ -22,6 +22,11 @@ const KEYS: [&str; 10] = [
     "readiness-fails",
     "post-start",
     "pre-stop",
+    "cpu-seconds",
+    "parallelism",
+    "reads",
+    "read-speeds",
+    "interference",
 ];
 
 /// The annotation that says this of a container's program; or what is wrong, and a way out.
@@ -72,21 +77,39 @@ pub(crate) fn read(
         // Other than app containers, those of the start do not end as their pod does.
         let init = spec.init_containers.iter().any(|c| c.name.as_str() == name);
         let mut one = if init {
-            Behaviour { exit_after_ns: None, exit_code: 0, ..all.clone() }
+            Behaviour { exit_after_ns: None, exit_code: 0, work: None, ..all.clone() }
         } else {
             all.clone()
         };
         let mut its = general.clone();
-        for (key, word, text) in said {
+        for &(key, word, text) in &said {
             if let Err(why) = behave(word, text, &mut one, &mut its) {
                 problems.push(&at.key(key), why);
             }
         }
+        if init && one.work.is_some() {
+            let hint = "say exit-after of an init container, and cpu-seconds of app containers";
+            problems.push_hint(&at.key(said[0].0), "an init container has no work", hint);
+        }
+        whole(&one, at, problems);
         one.probing = boxed(its);
         probing.containers.push((name.into(), one));
     }
+    whole(&all, at, problems);
     all.probing = boxed(probing);
     all
+}
+
+/// Work and a time exclude each other, and what belongs to work needs some.
+fn whole(behaviour: &Behaviour, at: &At<'_>, problems: &mut Problems) {
+    let Some(work) = &behaviour.work else { return };
+    if behaviour.exit_after_ns.is_some() {
+        let hint = "say exit-after (how long it runs) or cpu-seconds (what it has to do)";
+        problems.push_hint(at, "has work and a time to exit after", hint);
+    } else if work.cpu_ns == (0, 0) && work.reads.is_empty() {
+        let hint = "add cpu-seconds, as in cpu-seconds: \"600\"";
+        problems.push_hint(at, "has work that is nothing", hint);
+    }
 }
 
 fn boxed(probing: Probing) -> Option<Arc<Probing>> {
@@ -121,7 +144,10 @@ fn behave(
             probing.post_start_ns = Some(bounds(span)?);
             probing.post_start_fails = fails;
         }
-        _pre_stop => probing.pre_stop_ns = Some(bounds(text)?),
+        "pre-stop" => probing.pre_stop_ns = Some(bounds(text)?),
+        _work => {
+            super::work::read(word, text, Arc::make_mut(behaviour.work.get_or_insert_default()))?;
+        }
     }
     Ok(())
 }

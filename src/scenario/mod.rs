@@ -60,6 +60,7 @@ mod typed;
 pub mod usage;
 mod validate;
 mod validate_pod;
+mod work;
 
 pub use dump::load_or_dump;
 pub use error::{InputError, InputErrors};

@@ -55,6 +55,7 @@ pub(crate) fn template(
         ready_after_ns: span("readyAfter", &short.ready_after, report).0,
         stop_after_ns: span("stopAfter", &short.stop_after, report).0,
         probing: None,
+        work: None,
     };
     let pairs = |map: &std::collections::BTreeMap<String, String>| -> Vec<(Sym, Sym)> {
         map.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect()

@@ -147,6 +147,10 @@ fn told(change: Option<&Change>, record: &Record, plan: &Plan) -> (String, bool)
             let name = plan.traffic.get(row as usize).map_or("?", |t| t.name.as_str());
             (format!("requests {name} fare otherwise from now on"), true)
         }
+        What::Worked { part, ns, .. } => {
+            let span = crate::engine::SimDuration(ns).secs_f64();
+            (format!("a container's work: {span} s {}", part.words()), false)
+        }
         What::Lost { row, cause, count } => {
             let name = plan.traffic.get(row as usize).map_or("?", |t| t.name.as_str());
             (format!("{count:.1} requests {name} under way: {}", cause.words()), true)
@@ -290,6 +294,7 @@ fn node_event_words(event: NodeEvent) -> &'static str {
         NodeEvent::PostStarted { .. } => "a postStart hook is done",
         NodeEvent::Deadline { .. } => "a pod has been active for as long as it may",
         NodeEvent::OutOfMemory { .. } => "a container passes its memory limit",
+        NodeEvent::Worked { .. } => "work on the node is done, or something is read",
         NodeEvent::NoMemoryLeft => "the node has no memory left",
         NodeEvent::Pressure => "the eviction manager looks",
         NodeEvent::LogBuffer => "the buffer of the log agent is full or empty",

@@ -73,6 +73,7 @@ fn hop(recorder: &Recorder, record: &Record) -> String {
         What::Fault { .. } => "fault".to_owned(),
         What::Noticed { .. } => "noticed".to_owned(),
         What::Flow { .. } | What::Lost { .. } => "requests".to_owned(),
+        What::Worked { .. } => "worked".to_owned(),
         What::Machine { .. } => "machine".to_owned(),
         What::Refused { .. } => "refused".to_owned(),
         What::Warned { .. } => "warned".to_owned(),
@@ -176,7 +177,7 @@ fn about_one_pod(recorder: &Recorder, chain: &[Record], object: ObjRef) {
         let own = match record.what {
             What::Committed { kind, object: other, .. } => kind == Kind::Pod && other == object,
             What::Scheduled { pod, .. } => pod == object,
-            What::Node { pod, .. } => pod == object,
+            What::Node { pod, .. } | What::Worked { pod, .. } => pod == object,
             What::Event(_) | What::Submitted { .. } | What::Stage(_) | What::Delivered { .. } => {
                 true
             }
@@ -332,6 +333,7 @@ fn causes_come_before_effects() {
                     // Traffic flows from the start on.
                     What::Flow { .. } | What::Machine { .. } => record.time.0 == 0,
                     What::Lost { .. }
+                    | What::Worked { .. }
                     | What::Submitted { .. }
                     | What::Stage(_)
                     | What::Refused { .. }
@@ -395,6 +397,7 @@ impl Observer for Lines {
             | What::Scheduled { .. }
             | What::Flow { .. }
             | What::Lost { .. }
+            | What::Worked { .. }
             | What::Node { .. } => false,
         };
         if self.all || told {

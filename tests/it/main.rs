@@ -45,3 +45,4 @@ mod volumes;
 mod watches;
 mod waves;
 mod whatif;
+mod work;

@@ -301,6 +301,7 @@ fn plain(spec: &PodSpec) -> bool {
         && spec.hostname == (Sym::EMPTY, Sym::EMPTY)
         && spec.runtime_class.is_empty()
         && spec.behaviour.probing.is_none()
+        && spec.behaviour.work.is_none()
         && spec.containers.iter().all(simple)
 }
 

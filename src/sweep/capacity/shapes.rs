@@ -223,8 +223,7 @@ impl Shape {
     /// The same pod as its number so and so: ties are drawn by name.
     pub(super) fn numbered(&self, number: u32) -> Arc<Pod> {
         let mut pod = Pod::clone(&self.pod);
-        let base = crate::engine::Sym::new(&format!("{}-", self.pod.meta.name));
-        pod.meta.name = crate::api::Name::numbered(base, number);
+        pod.meta.name = crate::api::Name::numbered(self.pod.meta.name.sym(), number);
         Arc::new(pod)
     }
 

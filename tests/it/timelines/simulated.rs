@@ -101,6 +101,7 @@ impl Observer for Collector {
             | What::Noticed { .. }
             | What::Flow { .. }
             | What::Lost { .. }
+            | What::Worked { .. }
             | What::Machine { .. }
             | What::Scenario { .. }
             | What::Warned { .. } => {}
