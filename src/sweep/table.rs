@@ -172,7 +172,8 @@ impl Table {
         (head, self.rows.iter().map(row).collect())
     }
 
-    /// What does not differ at all: `the same under all policies on every seed: pods_failed (mean 0)`.
+    /// What does not differ at all, `the same under all policies on every seed: pods_failed (mean
+    /// 0)`; empty if everything does.
     #[must_use]
     pub fn alike(&self) -> String {
         let rows = self.rows.iter().filter(|row| row.2.iter().all(same));

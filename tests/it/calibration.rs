@@ -50,8 +50,8 @@ fn column(plan: &Plan, seeds: u64) -> Vec<f64> {
 #[test]
 #[expect(clippy::print_stdout, reason = "the rate is worth knowing")]
 fn false_alarms_come_as_often_as_said() {
-    // The full form is 200 comparisons: WAVETANK_COMPARISONS=200.
-    let comparisons = share("WAVETANK_COMPARISONS", 200);
+    // The full form takes a minute and a half of CPU: WAVETANK_COMPARISONS=200.
+    let comparisons = share("WAVETANK_COMPARISONS", 60);
     let (a, b) = (plan("a", "4"), plan("b", "4"));
     let all = comparisons * SEEDS;
     let (a, b) = (column(&a, all), column(&b, all));
@@ -68,6 +68,10 @@ fn false_alarms_come_as_often_as_said() {
     if comparisons == 200 {
         // 10 are expected; of a test that holds its level, 97 in 100 lie in here.
         assert!((4..=16).contains(&alarms), "{alarms} alarms in 200 comparisons");
+    } else {
+        // Too few to tell that they are too few; of 60, 1 in 200 such tests has more than 8.
+        let most = 3 + comparisons / 12;
+        assert!(alarms as u64 <= most, "{alarms} alarms in {comparisons} comparisons");
     }
 }
 

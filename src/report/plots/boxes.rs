@@ -1,4 +1,5 @@
-//! A measure of many runs per policy: quartiles as a box, the extremes as whiskers, every run as a dot.
+//! A measure of many runs per policy: quartiles as a box, the extremes as whiskers, every run as a
+//! dot.
 
 use super::axes::{Frame, nice};
 use super::picture::{Anchor, FAINT, INK, Picture, RUNS, cut, width_of};

@@ -16,8 +16,8 @@ pub struct Point {
     pub y: Option<(f64, f64)>,
 }
 
-/// Indices of the points that no other one beats or equals in one measure without being worse in the
-/// other, by rising x.
+/// Indices of the points that no other one beats: none is better by one measure and no worse by the
+/// other. By rising x.
 #[must_use]
 pub fn front(points: &[Point]) -> Vec<usize> {
     let beats = |a: (f64, f64), b: (f64, f64)| a.0 <= b.0 && a.1 <= b.1 && (a.0 < b.0 || a.1 < b.1);
