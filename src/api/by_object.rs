@@ -42,6 +42,12 @@ impl<V: Clone> ByObject<V> {
         old.map(|(_, value)| value)
     }
 
+    /// One more than the largest slot that was ever used.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        crate::engine::num::u32_of(self.rows.len())
+    }
+
     /// Removes an object; gives its value.
     pub fn remove(&mut self, object: ObjRef) -> Option<V> {
         self.get(object)?;

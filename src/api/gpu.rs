@@ -1,6 +1,7 @@
 //! GPUs that pods share: devices of 1000 thousandths each, as Alibaba's open-gpu-share has them
 //! (names of resources and annotation are that project's own).
 
+use super::Pod;
 use super::resources::Resources;
 use crate::engine::intern::Known;
 use crate::engine::{Sym, num};
@@ -114,6 +115,13 @@ impl Devices {
         list.join("-")
     }
 
+    /// Those that a pod's annotation names; none if it names other than it asks for.
+    #[must_use]
+    pub fn told(pod: &Pod, ask: GpuAsk) -> Option<Self> {
+        let told = Self::parse(pod.meta.annotation(INDEX)?)?;
+        (told.0.count_ones() == u32::from(ask.count)).then_some(told)
+    }
+
     /// As the annotation writes them; none if it is nothing of the kind.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -142,6 +150,8 @@ pub fn count() -> Sym {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gpus {
     left: [u16; MOST],
+    /// What pods hold of each: more than there is if a node has lost devices or annotations lie.
+    used: [u32; MOST],
     n: u8,
     sum: u32,
     /// Pods by the number of devices they hold; those that share one at 0.
@@ -156,7 +166,8 @@ impl Gpus {
         let mut left = [0; MOST];
         left[..n].fill(WHOLE);
         let sum = u32::from(WHOLE) * num::u32_of(n);
-        Self { left, n: u8::try_from(n).unwrap_or(0), sum, pods: [0; MOST + 1] }
+        let n = u8::try_from(n).unwrap_or(0);
+        Self { left, used: [0; MOST], n, sum, pods: [0; MOST + 1] }
     }
 
     /// What is left of each device, thousandths.
@@ -211,16 +222,13 @@ impl Gpus {
         if found == usize::from(ask.count) { set } else { Devices::NONE }
     }
 
-    /// A pod takes its devices (or with `add` false gives them back). What a device has not is
-    /// not taken: a node may have lost devices under its pods.
+    /// A pod takes its devices (or with `add` false gives them back).
     pub fn take(&mut self, ask: GpuAsk, devices: Devices, add: bool) {
         for i in devices.iter().filter(|i| *i < usize::from(self.n)) {
-            let before = self.left[i];
-            let after = if add {
-                before.saturating_sub(ask.milli)
-            } else {
-                (before + ask.milli).min(WHOLE)
-            };
+            let (before, held) = (self.left[i], u32::from(ask.milli));
+            let used = &mut self.used[i];
+            *used = if add { *used + held } else { used.saturating_sub(held) };
+            let after = u16::try_from(u32::from(WHOLE).saturating_sub(*used)).unwrap_or(0);
             self.left[i] = after;
             self.sum = self.sum + u32::from(after) - u32::from(before);
         }
@@ -268,6 +276,17 @@ mod tests {
         gpus.take(ask(600), Devices::one(0), true);
         gpus.take(ask(600), Devices::one(1), true);
         assert!(gpus.sum() == 800 && !gpus.fits(ask(500)) && gpus.fits(ask(400)));
+    }
+
+    #[test]
+    fn what_two_hold_is_free_when_both_are_gone() {
+        let mut gpus = Gpus::new(1);
+        gpus.take(ask(600), Devices::one(0), true);
+        gpus.take(ask(600), Devices::one(0), true);
+        gpus.take(ask(600), Devices::one(0), false);
+        assert_eq!((gpus.left(), gpus.sum()), (&[400][..], 400));
+        gpus.take(ask(600), Devices::one(0), false);
+        assert_eq!(gpus, Gpus::new(1));
     }
 
     #[test]

@@ -139,6 +139,16 @@ impl Meta {
         self.annotations = Some(list.into());
     }
 
+    /// Takes an annotation away, if it is there.
+    pub fn remove_annotation(&mut self, key: &str) {
+        if self.annotation(key).is_some() {
+            let kept = self.annotations.as_deref().unwrap_or_default();
+            let kept: Vec<(Sym, Arc<str>)> =
+                kept.iter().filter(|(k, _)| k.as_str() != key).cloned().collect();
+            self.annotations = (!kept.is_empty()).then(|| kept.into());
+        }
+    }
+
     /// True once deletion has been asked for.
     #[must_use]
     pub fn terminating(&self) -> bool {

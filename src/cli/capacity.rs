@@ -88,7 +88,8 @@ fn wrong(option: &str, text: &str, problem: impl std::fmt::Display) -> InputErro
 fn question(options: &Options) -> Result<Question, InputErrors> {
     let mut errors = Vec::new();
     let mut question = Question {
-        most: options.most,
+        // What is required has to be counted.
+        most: options.most.max(options.require.unwrap_or(0)),
         require: options.require,
         threads: options.jobs,
         ..Question::default()

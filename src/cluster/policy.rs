@@ -84,7 +84,9 @@ fn add_expressions(profile: &mut ProfileConfig, own: &Expressions) {
 /// Devices that pods share are watched over in every profile, and each policy gets what it reads
 /// beside the cluster.
 fn equip(profile: &mut ProfileConfig, plan: &Plan) {
-    let shared = plan.cluster.nodes.iter().any(|n| gpu::devices_of(&n.allocatable) > 0);
+    let types = plan.cluster.cloud.iter().flat_map(|cloud| &cloud.config.types);
+    let shared = plan.cluster.nodes.iter().any(|n| gpu::devices_of(&n.allocatable) > 0)
+        || types.into_iter().any(|t| gpu::devices_of(&t.allocatable) > 0);
     if shared && profile.plugins.iter().all(|p| p.name != "GpuShare") {
         let row = policies::find("GpuShare").expect("it is in the table");
         profile.plugins.push(Enabled { name: row.name, points: row.points, weight: row.weight });
@@ -99,7 +101,7 @@ fn equip(profile: &mut ProfileConfig, plan: &Plan) {
         args.cost = CostAware { prices: prices(plan) };
     }
     if uses("LoadAware") {
-        args.load = LoadAware { usage: plan.usage.clone().into() };
+        args.load = LoadAware { usage: plan.usage.clone().into(), end: plan.until };
     }
     let PluginArgs { policy, .. } = &mut profile.args;
     *policy = args;
@@ -147,7 +149,10 @@ fn count_arrival(arrival: &Arrival, counts: &mut Vec<(Shape, u64)>) {
     };
     let of = |row: &Arc<PodTemplate>| Shape::of(&row.spec);
     let own = made(&arrival.made);
-    let shapes = rows.iter().map(|row| row.template.as_ref().map_or(own.clone(), |t| (of(t), 1)));
+    let shapes = rows.iter().map(|row| {
+        let pods = row.run.as_ref().map_or(1, |run| u64::from(run.pods.max(1)));
+        (row.template.as_ref().map_or_else(|| own.0.clone(), of), pods)
+    });
     counts.extend(shapes);
 }
 

@@ -24,7 +24,7 @@ impl SimTime {
     /// An instant so many whole seconds after the start.
     #[must_use]
     pub const fn from_secs(s: u64) -> Self {
-        Self(s * NANOS_PER_SEC)
+        Self(s.saturating_mul(NANOS_PER_SEC))
     }
 
     /// Time since `earlier`, or zero if `earlier` is later.
@@ -59,19 +59,19 @@ impl SimDuration {
     /// So many microseconds.
     #[must_use]
     pub const fn from_micros(n: u64) -> Self {
-        Self(n * 1_000)
+        Self(n.saturating_mul(1_000))
     }
 
     /// So many milliseconds.
     #[must_use]
     pub const fn from_millis(n: u64) -> Self {
-        Self(n * 1_000_000)
+        Self(n.saturating_mul(1_000_000))
     }
 
     /// So many whole seconds.
     #[must_use]
     pub const fn from_secs(n: u64) -> Self {
-        Self(n * NANOS_PER_SEC)
+        Self(n.saturating_mul(NANOS_PER_SEC))
     }
 
     /// Seconds given as a float (negative and NaN count as zero), rounded to the nanosecond.

@@ -142,6 +142,18 @@ impl GpuTable {
         self.add(node.meta.name.sym(), model, alloc.cpu_milli, gpu::devices_of(alloc));
     }
 
+    /// A node is no more: neither are its GPUs.
+    pub fn lost(&mut self, node: &Node, now: SimTime) {
+        let Some(index) = self.by_name.remove(&node.meta.name.sym()) else { return };
+        self.pass(now);
+        let row = &mut self.rows[index];
+        self.free -= u64::from(row.gpus.sum());
+        self.capacity -= 1000 * row.gpus.left().len() as u64;
+        self.lost -= row.lost;
+        // Pods that were there hold nothing of others.
+        *row = Row { lost: 0.0, gpus: Gpus::new(0), ..row.clone() };
+    }
+
     /// A pod has been created.
     pub fn created(&mut self, pod: &Pod) {
         if self.pods > 0 {
@@ -155,7 +167,8 @@ impl GpuTable {
     pub fn bound(&mut self, object: ObjRef, pod: &Pod, now: SimTime) {
         let Some(&node) = self.by_name.get(&pod.node) else { return };
         let ask = GpuAsk::of(&pod.spec.requests);
-        let devices = pod.meta.annotation(gpu::INDEX).and_then(Devices::parse);
+        let fallback = |ask| self.rows[node].gpus.best_fit(ask);
+        let devices = ask.map(|ask| Devices::told(pod, ask).unwrap_or_else(|| fallback(ask)));
         let held = Held {
             node,
             cpu: pod.spec.requests.cpu_milli,

@@ -479,7 +479,11 @@ impl Metrics {
 
     fn node(&mut self, now: SimTime, object: ObjRef, node: &Node, deleted: bool) {
         if let Some(gpus) = &mut self.gpus {
-            gpus.node(node);
+            if deleted {
+                gpus.lost(node, now);
+            } else {
+                gpus.node(node);
+            }
         }
         let (index, turned) = self.nodes.update(object, node, deleted, now);
         let row = &self.nodes.rows[index];

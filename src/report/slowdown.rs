@@ -79,13 +79,18 @@ impl Slowdowns {
     }
 
     fn fairness(&self, rows: &[WorkloadRow]) -> (Option<f64>, &'static str) {
+        // All namespaces with work that ends, also those of which nothing has ended well yet.
         let mut namespaces: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for (row, &(sum, count)) in rows.iter().zip(&self.by_workload).filter(|w| w.1.1 > 0) {
+        for (i, row) in rows.iter().enumerate().filter(|(_, r)| !r.serves()) {
+            let (sum, count) = self.by_workload.get(i).copied().unwrap_or_default();
             let all = namespaces.entry(row.ns.as_str()).or_default();
             *all = (all.0.saturating_add(sum), all.1 + count);
         }
         if namespaces.len() > 1 {
-            return (jain(namespaces.into_values()), "namespaces");
+            // One that starves has no slowdown yet: no index is better than a flattering one.
+            let starves = namespaces.values().any(|(_, count)| *count == 0);
+            let index = if starves { None } else { jain(namespaces.into_values()) };
+            return (index, "namespaces");
         }
         (jain(self.by_workload.iter().copied().filter(|w| w.1 > 0)), "workloads")
     }

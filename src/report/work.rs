@@ -110,7 +110,11 @@ pub fn measures(rows: &[WorkSummary]) -> Vec<(&'static str, f64)> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let done = num::float_u(rows.iter().map(|w| w.done).sum::<u64>().max(1));
+    // Of a run in which nothing was done there is nothing to compare.
+    if rows.iter().all(|w| w.done == 0) {
+        return Vec::new();
+    }
+    let done = num::float_u(rows.iter().map(|w| w.done).sum::<u64>());
     let mean = |of: fn(&WorkSummary) -> f64| rows.iter().map(of).sum::<f64>() / done;
     vec![
         ("work_last_done_s", rows.iter().map(|w| w.last_done_s).fold(0.0, f64::max)),

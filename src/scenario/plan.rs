@@ -14,10 +14,11 @@ use super::{
     traffic, usage,
 };
 use crate::api::Cidr;
+use crate::api::gpu;
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
     Arrival, ClientLimits, CloudPlan, ClusterSpec, Discipline, Latencies, LifetimeFrom, Made,
-    Named, Plan, Process, SchedulerSpec, Ties, Tuning,
+    Named, NodeSpec, Plan, Process, SchedulerSpec, Ties, Tuning,
 };
 use crate::engine::{Dist, SimDuration, SimTime, num};
 use crate::event::usage::Load;
@@ -111,6 +112,7 @@ pub(crate) fn build(file: &ScenarioFile, files: &mut Files, report: &mut Report)
     }
     late(&plan, report);
     plan.cluster.nodes = objects.known.nodes;
+    gpus(file, &plan, report);
     plan.cluster.cloud = clouds.map(Arc::new);
     plan
 }
@@ -129,6 +131,24 @@ fn requests(plan: &mut Plan, (rows, served): (Vec<RowSpec>, Vec<Load>)) {
     let unfelt = plan.usage.iter().filter(|l| l.unfelt()).count();
     if unfelt > 0 {
         plan.not_modelled.push((UNFELT.to_owned(), num::u32_of(unfelt)));
+    }
+}
+
+/// Devices that are too many, and loads of devices that are not there.
+fn gpus(file: &ScenarioFile, plan: &Plan, report: &mut Report) {
+    let count = |n: &NodeSpec| n.allocatable.scalar(gpu::count());
+    let most = num::i64_of(gpu::MOST);
+    if let Some(node) = plan.cluster.nodes.iter().find(|n| count(n) > most) {
+        let problem = format!("{}: {} devices of {}", node.name, count(node), gpu::COUNT);
+        let hint = format!("at most {most} devices of a node can be shared");
+        report.error(&top("cluster"), problem, hint);
+    }
+    let any = plan.cluster.nodes.iter().any(|n| count(n) > 0);
+    for (i, trace) in file.traces.iter().enumerate() {
+        if trace.openb.as_ref().is_some_and(|t| t.gpu_load.is_some()) && !any {
+            let place = top("traces").item(i).key("openb").key("gpuLoad");
+            report.error(&place, "no node has GPUs that pods share", "name the trace's nodes");
+        }
     }
 }
 

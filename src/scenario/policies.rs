@@ -1,6 +1,7 @@
 //! Policies that a scenario writes itself: CEL expressions under a name.
 
 use super::file;
+use super::path::nearest;
 use super::place::Place;
 use super::plan::top;
 use super::report::Report;
@@ -75,7 +76,9 @@ fn named(name: &str, file: &file::ScenarioFile, place: &Place, report: &mut Repo
     }
     let own = file.policies.keys().map(String::as_str);
     let names: Vec<&str> = Named::ALL.iter().map(|named| named.name()).chain(own).collect();
-    let hint = format!("possible here: {}", names.join(", "));
+    let near = nearest(name, names.iter().copied());
+    let near = near.map(|n| format!("did you mean {n}? ")).unwrap_or_default();
+    let hint = format!("{near}possible here: {}", names.join(", "));
     report.error(place, format!("{name:?} is no policy"), hint);
     Named::default()
 }

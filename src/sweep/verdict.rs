@@ -228,9 +228,17 @@ fn worse(measure: &Measure, difference: f64) -> bool {
 }
 
 /// The policies with the best and the second-best mean, of those that have the measure on some
-/// seed; equal means in order of the policies.
+/// seed, over the seeds on which all of them have it; equal means in order of the policies.
 fn best(measure: &Measure, columns: &[Vec<f64>]) -> Option<(usize, usize)> {
-    let mean = |column: &[f64]| paired(column, column).mean_a;
+    let some = |c: &&Vec<f64>| c.iter().any(|x| x.is_finite());
+    let seeds = columns.first().map_or(0, Vec::len);
+    let common: Vec<usize> = (0..seeds)
+        .filter(|&i| columns.iter().filter(some).all(|c| c.get(i).is_some_and(|x| x.is_finite())))
+        .collect();
+    let mean = |column: &[f64]| {
+        let sum: f64 = common.iter().filter_map(|&i| column.get(i)).sum();
+        sum / num::float_u(common.len() as u64)
+    };
     let mut order: Vec<(usize, f64)> =
         columns.iter().map(|c| mean(c)).enumerate().filter(|(_, mean)| mean.is_finite()).collect();
     order.sort_by(|a, b| match measure.better {

@@ -185,9 +185,9 @@ fn overrides_are_checked_against_the_schema() {
             "--set until..at=5: \"until..at\" is not a path such as cluster.nodes[0].count\n  hint: write --set seed=7 or --set 'cluster.nodes[0].count=5'",
         ),
         (
-            "scheduler.policy",
+            "scheduler.ties",
             "packed",
-            "--set scheduler.policy=packed: scheduler.policy: \"packed\" is not possible here\n  hint: possible here: least-allocated, most-allocated",
+            "--set scheduler.ties=packed: scheduler.ties: \"packed\" is not possible here\n  hint: possible here: uniform, upstream, first, name, node-order-per-run",
         ),
     ];
     for (path, value, want) in cases {

@@ -102,16 +102,20 @@ fn a_best_fit_in_cel_shares_gpus_as_the_one_that_is_built_in() {
 #[test]
 fn a_filter_in_cel_keeps_pods_off_nodes() {
     let (_, pods) = run(under("only-large"));
-    assert!(pods.values().all(|p| p.node.as_str().starts_with("large-")), "{:?}", places(&pods));
+    let on = |what: &str| pods.values().filter(|p| p.node.as_str().starts_with(what)).count();
+    assert!(on("large-") > 70 && on("small-") == 0, "{:?}", places(&pods));
+    let waiting = pods.values().find(|p| p.node.is_empty()).unwrap();
+    let said = waiting.status.conditions.iter().find(|c| !c.message.is_empty()).unwrap();
+    assert!(said.message.as_str().contains("6 node(s) were small"), "{}", said.message);
 }
 
 #[test]
 fn a_wrong_expression_is_told_with_line_field_and_place() {
-    let text = "cluster: {nodes: [{name: n, count: 1, cpu: 1, memory: 1Gi}]}\npolicies:\n  mine:\n    score: |-\n      1.0 +\n      2 * node.free.cpu\n";
+    let text = "until: 5m\ncluster: {nodes: [{name: m, count: 1, cpu: 1, memory: 1Gi}]}\npolicies:\n  mine:\n    score: |-\n      1.0 +\n      2 * node.free.cpu\n";
     let said = refused(text);
-    assert!(said.contains("t.yaml:7: policies.mine.score"), "{said}");
+    assert!(said.contains("t.yaml:8: policies.mine.score"), "{said}");
     assert!(said.contains("int and double (at 2:3 of the expression)"), "{said}");
-    let said = refused("scheduler: {policy: bestfit}\n");
+    let said = refused("until: 5m\nscheduler: {policy: bestfit}\n");
     assert!(said.contains("\"bestfit\" is no policy") && said.contains("best-fit"), "{said}");
 }
 
@@ -206,7 +210,7 @@ fn queue(discipline: &str) -> Vec<String> {
 until: 20m
 namespaces: [a, b]
 scheduler: {{queue: {discipline}}}
-cluster: {{nodes: [{{name: n, count: 1, cpu: 4, memory: 8Gi, agent: fakelet}}]}}
+cluster: {{nodes: [{{name: m, count: 1, cpu: 4, memory: 8Gi, agent: fakelet}}]}}
 arrivals:
   - {{name: long, namespace: a, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, count: 3, duration: 60s}}
   - {{name: short, namespace: b, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, start: 50ms, count: 3, duration: 20s}}
@@ -242,7 +246,7 @@ fn disciplines_order_the_queue() {
 fn gang(text: &str) -> BTreeMap<String, Arc<Pod>> {
     let head = r#"
 until: 10m
-cluster: {nodes: [{name: n, count: 4, cpu: 4, memory: 8Gi, agent: fakelet}]}
+cluster: {nodes: [{name: m, count: 4, cpu: 4, memory: 8Gi, agent: fakelet}]}
 arrivals:
 "#;
     run(plan(&format!("{head}{text}"))).1

@@ -6,6 +6,7 @@
 
 use super::columns::Columns;
 use super::counts::{Counts, GroupKey};
+use super::gang;
 use super::nominator::Nominator;
 use super::requests::accounted;
 use super::tree::{NodeTree, ZoneKey, zone_of};
@@ -116,6 +117,8 @@ pub struct Cache {
     priorities: BTreeMap<i32, u32>,
     /// Requests of the pods on nodes by namespace, if somebody asks.
     by_namespace: Option<FxHashMap<Sym, Resources>>,
+    /// Pods on nodes by namespace and group, if somebody asks.
+    by_group: Option<FxHashMap<(Sym, Sym), u32>>,
     /// Last version given to a row.
     version: u64,
     /// Nodes with GPUs.
@@ -130,13 +133,31 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache; `by_namespace` keeps sums of requests per namespace, too.
+    /// An empty cache; `by_namespace` keeps sums of requests per namespace, too, and `by_group`
+    /// counts the pods of each group.
     #[must_use]
-    pub fn new(by_namespace: bool) -> Self {
-        Self { by_namespace: by_namespace.then(FxHashMap::default), ..Self::default() }
+    pub fn new(by_namespace: bool, by_group: bool) -> Self {
+        Self {
+            by_namespace: by_namespace.then(FxHashMap::default),
+            by_group: by_group.then(FxHashMap::default),
+            ..Self::default()
+        }
     }
 
     // ----- reading -----
+
+    /// One more than the largest slot of any pod that was ever on a node.
+    #[must_use]
+    pub fn pod_slots(&self) -> u32 {
+        self.pods.slots()
+    }
+
+    /// How many pods of a group have a node, assumed ones included; 0 unless groups are counted.
+    #[must_use]
+    pub fn in_group(&self, ns: Sym, group: Sym) -> usize {
+        let counts = self.by_group.as_ref();
+        counts.and_then(|counts| counts.get(&(ns, group))).map_or(0, |n| *n as usize)
+    }
 
     /// The least priority that a pod on a node has.
     #[must_use]
@@ -429,8 +450,7 @@ impl Cache {
     fn devices_of(&self, index: u32, pod: &Pod) -> Devices {
         let Some(gpus) = &self.rows[index as usize].gpus else { return Devices::NONE };
         let Some(ask) = GpuAsk::of(&pod.spec.requests) else { return Devices::NONE };
-        let told = pod.meta.annotation(gpu::INDEX).and_then(Devices::parse);
-        told.unwrap_or_else(|| gpus.best_fit(ask))
+        Devices::told(pod, ask).unwrap_or_else(|| gpus.best_fit(ask))
     }
 
     fn note_static(&mut self, index: u32) {
@@ -659,6 +679,12 @@ impl Cache {
         *same = if add { *same + 1 } else { *same - 1 };
         if *same == 0 {
             self.priorities.remove(&pod.spec.priority);
+        }
+        if let Some(counts) = &mut self.by_group
+            && let Some(group) = gang::group_of(pod)
+        {
+            let count = counts.entry((pod.meta.ns, group)).or_default();
+            *count = if add { *count + 1 } else { *count - 1 };
         }
         let amounts = accounted(pod);
         if let Some(sums) = &mut self.by_namespace {

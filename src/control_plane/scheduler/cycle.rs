@@ -121,8 +121,11 @@ impl Scheduler {
         let mut made = Self {
             address,
             profiles,
-            cache: Cache::new(config.discipline == Discipline::DominantResourceFairness),
-            queue: SchedulingQueue::new(rules).ordered(config.discipline),
+            cache: Cache::new(
+                config.discipline == Discipline::DominantResourceFairness,
+                config.gang.is_some(),
+            ),
+            queue: SchedulingQueue::new(rules).ordered(config.discipline, config.attempts),
             in_hand: None,
             topological_rows: 0,
             moved: Vec::new(),
@@ -482,14 +485,16 @@ impl Scheduler {
     fn fail(&mut self, object: ObjRef, failure: &Failure, moved: bool, cx: &mut Context<'_>) {
         let Some(waiting) = self.queue.get(object) else { return };
         let pod = Arc::clone(&waiting.pod);
+        let gave_up = self.gave_up(object);
         if let Some(nomination) = &failure.nomination
             && !nomination.victims.is_empty()
+            && !gave_up
             && self.config.version.asynchronous_preemption()
         {
             let preemptor = (object, Arc::clone(&pod));
             let _ = self.preempt(preemptor, (nomination.node, &nomination.victims), cx);
         }
-        let moved = moved && !self.gave_up(object);
+        let moved = moved && !gave_up;
         let held = moved && self.holds(object);
         self.queue.reject(object, failure.rejectors, moved && !held, cx.now());
         if held {
@@ -505,7 +510,8 @@ impl Scheduler {
         let Some(nomination) = failure.nomination.as_ref().filter(|n| !n.victims.is_empty()) else {
             return false;
         };
-        if hand.dropped || self.config.version.asynchronous_preemption() {
+        let hopeless = hand.dropped || self.gave_up(hand.object);
+        if hopeless || self.config.version.asynchronous_preemption() {
             return false;
         }
         let Some(waiting) = self.queue.get(hand.object) else { return false };
@@ -527,8 +533,7 @@ impl Scheduler {
 
     /// True if a pod has been tried as often as pods are.
     fn gave_up(&self, object: ObjRef) -> bool {
-        let most = self.config.attempts;
-        most.is_some_and(|most| self.queue.get(object).is_some_and(|w| w.attempts >= most))
+        self.queue.gave_up(object)
     }
 
     /// A waiting pod may be schedulable now.

@@ -414,7 +414,7 @@ pub trait Plugin: std::fmt::Debug + Send + Sync {
     }
 
     /// The GPUs that the pod in hand is to get on a node, if the plugin has a say in it. The last
-    /// plugin that has one is heard; without any it is best fit ([`crate::api::gpu::Gpus::best_fit`]).
+    /// plugin that has one is heard; without any it is `Gpus::best_fit`.
     fn devices(&self, _view: View<'_>, _state: &CycleState, _at: usize) -> Option<Devices> {
         None
     }

@@ -30,28 +30,31 @@ struct Held {
     volumes: PodVolumes,
 }
 
-/// A group.
+/// A group of which some pods hold nodes.
 #[derive(Debug, Clone)]
 struct Gang {
     ns: Sym,
     group: Sym,
     held: Vec<Held>,
-    /// Members that were bound.
-    bound: usize,
     /// Which timeout counts.
     round: u32,
 }
 
-/// The groups that a scheduler has seen.
+/// The groups that wait.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gangs {
     all: Vec<Gang>,
     rounds: u32,
 }
 
+/// A pod's group.
+pub(super) fn group_of(pod: &Pod) -> Option<Sym> {
+    pod.meta.labels.get(GROUP_SYM.sym())
+}
+
 /// A pod's group and how many of it have to start together; none for a pod by itself.
 fn gang_of(pod: &Pod) -> Option<(Sym, usize)> {
-    let group = pod.meta.labels.get(GROUP_SYM.sym())?;
+    let group = group_of(pod)?;
     let least: usize = pod.meta.annotation(MIN_MEMBER)?.parse().ok()?;
     (least > 1).then_some((group, least))
 }
@@ -71,52 +74,45 @@ impl Scheduler {
         let known = self.gangs.all.iter().position(|g| g.ns == ns && g.group == group);
         let at = known.unwrap_or(self.gangs.all.len());
         if known.is_none() {
-            self.gangs.all.push(Gang { ns, group, held: Vec::new(), bound: 0, round: 0 });
-        }
-        let gang = &mut self.gangs.all[at];
-        if gang.held.is_empty() {
             self.gangs.rounds += 1;
-            gang.round = self.gangs.rounds;
-            cx.after(timeout, Event::Scheduler(SchedulerEvent::PermitTimeout(gang.round)));
+            let round = self.gangs.rounds;
+            self.gangs.all.push(Gang { ns, group, held: Vec::new(), round });
+            cx.after(timeout, Event::Scheduler(SchedulerEvent::PermitTimeout(round)));
         }
         let (waiting, volumes) = (waiting.clone(), volumes.clone());
-        gang.held.push(Held { object, node, waiting, volumes });
-        let cache = &self.cache;
-        gang.held.retain(|held| cache.pod(held.object).is_some_and(|row| row.assumed));
-        if gang.held.len() + gang.bound >= least {
-            gang.bound += gang.held.len();
-            let held = std::mem::take(&mut gang.held);
-            for Held { object, node, waiting, volumes } in held {
+        self.gangs.all[at].held.push(Held { object, node, waiting, volumes });
+        // Those that hold nodes, that are being bound and that run: the cache has them all.
+        if self.cache.in_group(ns, group) >= least {
+            let gang = self.gangs.all.remove(at);
+            for Held { object, node, waiting, volumes } in gang.held {
                 self.bind_now((object, node), waiting, volumes, cx);
             }
         }
         true
     }
 
-    /// A pod is gone: its group may have to start anew one day.
-    pub(super) fn left_gang(&mut self, pod: &Pod) {
-        if self.config.gang.is_none() || pod.node.is_empty() {
-            return;
+    /// A pod is gone, or is on a node already: it waits for nobody.
+    pub(super) fn leaves_gang(&mut self, object: ObjRef) {
+        for gang in &mut self.gangs.all {
+            if let Some(i) = gang.held.iter().position(|held| held.object == object) {
+                let held = gang.held.remove(i);
+                volume_binder::unreserve(&mut self.cache.volumes, &held.volumes);
+            }
         }
-        let Some((group, _)) = gang_of(pod) else { return };
-        let of = |g: &&mut Gang| g.ns == pod.meta.ns && g.group == group;
-        if let Some(gang) = self.gangs.all.iter_mut().find(of) {
-            gang.bound = gang.bound.saturating_sub(1);
-        }
+        self.gangs.all.retain(|gang| !gang.held.is_empty());
     }
 
     /// The time of a group is up: its pods give their nodes back.
     pub(super) fn gang_timed_out(&mut self, round: u32, cx: &mut Context<'_>) {
-        let of = |g: &&mut Gang| g.round == round && !g.held.is_empty();
-        let Some(gang) = self.gangs.all.iter_mut().find(of) else { return };
-        let held = std::mem::take(&mut gang.held);
+        let Some(at) = self.gangs.all.iter().position(|g| g.round == round) else { return };
+        let gang = self.gangs.all.remove(at);
         let why = format!(
             "pod group {}/{}: {} of its pods had a node when the time was up",
             gang.ns,
             gang.group,
-            held.len() + gang.bound
+            self.cache.in_group(gang.ns, gang.group)
         );
-        for Held { object, node, waiting, volumes } in held {
+        for Held { object, node, waiting, volumes } in gang.held {
             volume_binder::unreserve(&mut self.cache.volumes, &volumes);
             self.unbind(Binding { object, node, waiting }, &why, cx);
         }

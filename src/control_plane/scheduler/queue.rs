@@ -145,6 +145,8 @@ pub struct SchedulingQueue {
     rules: Backoff,
     next_seq: u64,
     discipline: Discipline,
+    /// A pod is tried so many times at most.
+    attempts: Option<u32>,
     /// Namespaces of active pods, with their pods; only where namespaces take turns.
     lanes: Vec<(Sym, Heap<ActiveKey>)>,
 }
@@ -163,14 +165,22 @@ impl SchedulingQueue {
             rules,
             next_seq: 0,
             discipline: Discipline::Priority,
+            attempts: None,
             lanes: Vec::new(),
         }
     }
 
-    /// The same queue in another order.
+    /// The same queue in another order, with so many attempts for each pod.
     #[must_use]
-    pub fn ordered(self, discipline: Discipline) -> Self {
-        Self { discipline, ..self }
+    pub fn ordered(self, discipline: Discipline, attempts: Option<u32>) -> Self {
+        Self { discipline, attempts, ..self }
+    }
+
+    /// True if a pod has been tried as often as pods are.
+    #[must_use]
+    pub fn gave_up(&self, object: ObjRef) -> bool {
+        let most = self.attempts;
+        most.is_some_and(|most| self.pods.get(&object).is_some_and(|w| w.attempts >= most))
     }
 
     /// True if namespaces take turns, so that [`SchedulingQueue::pop_fairly`] is to be asked.
@@ -407,6 +417,9 @@ impl SchedulingQueue {
 
     /// `Activate`: a pod that waits for an event or for its backoff is to be tried at once.
     pub fn activate_now(&mut self, object: ObjRef) {
+        if self.gave_up(object) {
+            return;
+        }
         let Some(waiting) = self.pods.get_mut(&object) else { return };
         waiting.held = false;
         let place = waiting.place;
@@ -421,6 +434,14 @@ impl SchedulingQueue {
         waiting.errors += 1;
         waiting.since = now;
         waiting.rejectors = 0;
+        if self.gave_up(object) {
+            let seq = self.take_seq();
+            let Some(waiting) = self.pods.get_mut(&object) else { return };
+            waiting.seq = seq;
+            waiting.place = Place::Unschedulable;
+            self.unschedulable.insert(seq, object);
+            return;
+        }
         self.back_off(object, Place::ErrorBackoff);
     }
 

@@ -128,13 +128,13 @@ impl Scheduler {
 
     fn pod_gone(&mut self, object: ObjRef, cx: &mut Context<'_>) {
         self.drop_in_hand(object);
+        self.leaves_gang(object);
         self.wake_poll_of(object, cx);
         let waited = self.queue.remove(object);
         self.cache.nominator.remove(object);
         let node = self.cache.node_of(object);
         if let (Some(row), Some(node)) = (self.cache.remove_pod(object), node) {
             if row.pod.node == node {
-                self.left_gang(&row.pod);
                 self.happened(&ClusterEvent::PodGone(&row.pod), None, cx);
             } else {
                 // It was assumed there.
@@ -192,6 +192,7 @@ impl Scheduler {
 
     fn pod_bound(&mut self, object: ObjRef, pod: &Arc<Pod>, cx: &mut Context<'_>) {
         self.drop_in_hand(object);
+        self.leaves_gang(object);
         self.queue.remove(object);
         self.cache.nominator.remove(object);
         let known = self.cache.pod(object).map(|row| (row.assumed, Arc::clone(&row.pod)));

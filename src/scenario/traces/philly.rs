@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `timestamp` | the Job is created then, counted from the first one of the file |
 //! | `duration` | its containers end by themselves so long after they start |
-//! | `num_gpus` | requests of `nvidia.com/gpu`: one pod up to `gpusPerPod` (8, a machine of that cluster); above, as few equal pods as hold them, all of one Job, with the label `scheduling.x-k8s.io/pod-group` that gang schedulers act upon |
+//! | `num_gpus` | requests of `nvidia.com/gpu`: one pod up to `gpusPerPod` (8, a machine of that cluster); above, as few equal pods as hold them, all of one Job, with the label `scheduling.x-k8s.io/pod-group` and the annotation `scheduling.x-k8s.io/min-member`, which `scheduler.gang` acts upon |
 //! | `cluster` | label `virtual-cluster` |
 //! | `gpu_time` | not read: the product of the two |
 //!
@@ -17,6 +17,7 @@ use crate::api::Name;
 use crate::api::resources::Resources;
 use crate::api::workload::PodTemplate;
 use crate::cluster::spec::{Row, Run};
+use crate::control_plane::scheduler::gang::{GROUP, MIN_MEMBER};
 use crate::engine::{SimDuration, SimTime, Sym, num};
 use crate::scenario::error::InputErrors;
 use rustc_hash::FxHashMap;
@@ -28,8 +29,6 @@ use std::sync::Arc;
 pub(crate) const BASE: &str = "philly-job";
 /// The resource that a GPU is.
 const GPU: &str = "nvidia.com/gpu";
-/// The label that says which pods are of one gang, as the coscheduling plugin reads it.
-const POD_GROUP: &str = "scheduling.x-k8s.io/pod-group";
 /// GPUs of a machine of that cluster.
 pub(crate) const GPUS_PER_POD: u32 = 8;
 
@@ -69,8 +68,12 @@ pub(crate) fn jobs(label: &str, from: impl Read, per_pod: u32) -> Result<Importe
         facts.count((at_s, lasts, gpus, cluster));
         facts.uneven += usize::from(each * pods > gpus);
         let template = if pods > 1 {
-            let group = (Sym::new(POD_GROUP), name.sym());
-            template(each, cluster, Some(group))
+            let group = (Sym::new(GROUP), name.sym());
+            let mut gang = template(each, cluster, Some(group));
+            let all: Arc<str> = pods.to_string().into();
+            let annotations = [(Sym::new(MIN_MEMBER), all)];
+            Arc::make_mut(&mut gang).annotations = Some(Arc::new(annotations));
+            gang
         } else {
             let key = (each, cluster.to_owned());
             Arc::clone(templates.entry(key).or_insert_with(|| template(each, cluster, None)))
@@ -161,9 +164,9 @@ mod tests {
         assert_eq!(wide.run, Some(run));
         let template = wide.template.as_ref().unwrap();
         assert_eq!(template.spec.requests.scalar(GPU.into()), 6);
-        assert_eq!(template.labels.get(POD_GROUP.into()), Some("philly-job-0".into()));
+        assert_eq!(template.labels.get(GROUP.into()), Some("philly-job-0".into()));
         let narrow = read.rows[1].template.as_ref().unwrap();
-        assert_eq!(narrow.labels.get(POD_GROUP.into()), None);
+        assert_eq!(narrow.labels.get(GROUP.into()), None);
         assert_eq!(read.rows[1].run.unwrap().pods, 1);
     }
 

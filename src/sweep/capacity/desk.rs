@@ -61,8 +61,8 @@ impl Desk {
         cache.settle();
         let ties = scheduler.config().ties;
         // Behind all pods that are there: an object's slot holds one pod at a time.
-        let slots = (0..cache.len()).flat_map(|at| &cache.at(at).pods).map(|o| o.slot);
-        let next = slots.max().unwrap_or(0);
+        // (Also on nodes that are gone, whose pods are still there.)
+        let next = cache.pod_slots();
         Self {
             cache,
             profiles,
@@ -105,16 +105,23 @@ impl Desk {
             // What is assumed of its volumes stays assumed on this copy.
             drop(volume_binder::reserve(&mut self.cache, pod, at));
         }
+        let devices = profile.devices(View { cache: &self.cache, pod }, at);
         let node = self.cache.at(at).name;
-        self.put(pod, node);
+        let object = self.object();
+        self.cache.add_pod_with(object, pod, node, true, devices);
         Ok(node)
     }
 
     /// A pod is on a node, whatever the scheduler would say.
     pub(super) fn put(&mut self, pod: &Arc<Pod>, node: Sym) {
-        self.next += 1;
-        let object = ObjRef { slot: self.next, generation: u32::MAX };
+        let object = self.object();
         self.cache.add_pod(object, pod, node, true);
+    }
+
+    /// A new object.
+    fn object(&mut self) -> ObjRef {
+        self.next += 1;
+        ObjRef { slot: self.next, generation: u32::MAX }
     }
 
     /// The resources that kept the last pod off nodes, the one that most nodes lack first.
@@ -230,6 +237,8 @@ pub(super) fn amount(of: &Resources, resource: &str) -> i64 {
 pub(super) fn anew(pod: &Pod) -> Pod {
     let mut made = Pod { meta: pod.meta.clone(), spec: Arc::clone(&pod.spec), ..Pod::default() };
     made.meta.deletion = None;
+    // Its GPUs are chosen anew.
+    made.meta.remove_annotation(crate::api::gpu::INDEX);
     if !made.spec.node_name.is_empty() {
         Arc::make_mut(&mut made.spec).node_name = Sym::EMPTY;
     }

@@ -128,14 +128,15 @@ fn words(k: usize) -> String {
 /// The worst node to lose behind those that are lost already.
 fn behind(
     setting: &Setting<'_>,
-    kinds: &[(Sym, usize)],
+    kinds: &[Vec<Sym>],
     lost: &[Sym],
     tick: &(impl Fn() + Sync),
 ) -> Option<Lost> {
     let k = lost.len() + 1;
     let (most, purpose) = if k == 1 { (MOST_KINDS, KINDS) } else { (MOST_NEXT, NEXT) };
-    let left: Vec<Sym> =
-        kinds.iter().map(|(node, _)| *node).filter(|node| !lost.contains(node)).collect();
+    // One of each kind that is not lost yet.
+    let first = |of: &Vec<Sym>| of.iter().copied().find(|node| !lost.contains(node));
+    let left: Vec<Sym> = kinds.iter().filter_map(first).collect();
     let all = left.len();
     let chosen = sample(setting, left, most, purpose);
     let how = match (k, chosen.len() < all) {
@@ -186,16 +187,16 @@ fn sample(setting: &Setting<'_>, from: Vec<Sym>, most: usize, purpose: Purpose) 
 
 /// One node of each kind, and how many are of it: nodes that differ in nothing but their names,
 /// with pods that ask for the same.
-fn kinds(setting: &Setting<'_>) -> Vec<(Sym, usize)> {
+fn kinds(setting: &Setting<'_>) -> Vec<Vec<Sym>> {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    let mut kinds: Vec<(Sym, usize)> = Vec::new();
+    let mut kinds: Vec<Vec<Sym>> = Vec::new();
     for node in setting.desk.nodes() {
         let name = node.meta.name.sym();
         match known.get(&facts(setting, &node)) {
-            Some(&i) => kinds[i].1 += 1,
+            Some(&i) => kinds[i].push(name),
             None => {
                 known.insert(facts(setting, &node), kinds.len());
-                kinds.push((name, 1));
+                kinds.push(vec![name]);
             }
         }
     }

@@ -43,7 +43,7 @@ impl CostAware {
         let label = |key: &Known| node.meta.labels.get(key.sym());
         let told = label(&PRICE_SYM).and_then(|text| text.as_str().parse::<f64>().ok());
         if let Some(told) = told.filter(|p| p.is_finite() && *p >= 0.0) {
-            return told * 1e6;
+            return (told * 1e6).min(1e15);
         }
         let kind = label(&TYPE).and_then(|kind| self.prices.iter().find(|p| p.kind == kind));
         let spot = label(&CAPACITY_TYPE).is_some_and(|kind| kind.as_str() == "spot");

@@ -120,19 +120,18 @@ impl Fragmentation {
     /// For these typical pods with their shares.
     #[must_use]
     pub fn new(typical: &[(Shape, f64)]) -> Self {
-        let mut made = Self::default();
+        // Whole devices have the first level.
+        let mut made = Self { levels: vec![crate::api::gpu::WHOLE], ..Self::default() };
         for (shape, share) in typical {
             let Some(ask) = shape.ask else {
                 made.no_gpu += share;
                 continue;
             };
             let known = made.levels.iter().position(|l| *l == ask.milli);
-            let level = known.unwrap_or(made.levels.len());
-            if known.is_none() {
-                if level == LEVELS {
-                    // The rarest amounts count as whole devices.
-                    continue;
-                }
+            // Beyond that the rarest amounts count as whole devices.
+            let full = known.is_none() && made.levels.len() == LEVELS;
+            let level = if full { 0 } else { known.unwrap_or(made.levels.len()) };
+            if known.is_none() && !full {
                 made.levels.push(ask.milli);
             }
             let (cpu, count, models) = (shape.cpu, ask.count, shape.models.clone());

@@ -5,7 +5,7 @@
 use crate::api::{LabelSet, Pod};
 use crate::control_plane::scheduler::cache::NodeRow;
 use crate::control_plane::scheduler::framework::{CycleState, Plugin, View};
-use crate::engine::{Sym, num};
+use crate::engine::{SimTime, Sym, num};
 use crate::event::usage::{Course, Load};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub struct LoadAware {
     /// What pods use.
     pub usage: Arc<[Load]>,
+    /// The end of the run: until then the last step of a series counts.
+    pub end: SimTime,
 }
 
 /// Milli-cores and bytes.
@@ -32,12 +34,18 @@ pub struct LoadState {
 }
 
 /// The mean of a course, thousandths; none if it does not tell one.
-fn mean(course: &Course) -> Option<f64> {
+fn mean(course: &Course, end: SimTime) -> Option<f64> {
     match course {
         Course::Constant(amount) => Some(num::float(*amount)),
         Course::Series(steps) => {
-            let sum: f64 = steps.iter().map(|(_, amount)| num::float(*amount)).sum();
-            (!steps.is_empty()).then(|| sum / num::float_u(steps.len() as u64))
+            let (first, last) = (steps.first()?.0, end.max(steps.last()?.0));
+            let ends = steps.iter().skip(1).map(|(at, _)| *at).chain([last]);
+            let area = |((from, amount), to): (&(SimTime, i64), SimTime)| {
+                num::float(*amount) * to.since(*from).secs_f64()
+            };
+            let sum: f64 = steps.iter().zip(ends).map(area).sum();
+            let span = last.since(first).secs_f64();
+            Some(if span > 0.0 { sum / span } else { num::float(steps.last()?.1) })
         }
         Course::Walk { min, max, .. } => Some(num::float(*min + *max) / 2.0),
         Course::Growth { start, max, .. } => Some(num::float(*start + *max) / 2.0),
@@ -52,7 +60,7 @@ impl LoadAware {
             let chosen = load.pods.as_ref().is_some_and(|s| s.matches(pod.meta.labels));
             !load.shared && load.metric.as_str() == metric && load.ns == pod.meta.ns && chosen
         };
-        let mut all = self.usage.iter().filter(of).filter_map(|load| mean(&load.course));
+        let mut all = self.usage.iter().filter(of).filter_map(|load| mean(&load.course, self.end));
         let first = all.next()?;
         Some(all.fold(first, |sum, more| sum + more))
     }
@@ -115,9 +123,11 @@ mod tests {
 
     #[test]
     fn the_mean_of_a_course() {
-        assert_eq!(mean(&Course::Constant(250)).map(num::round), Some(250));
-        let steps = [(crate::engine::SimTime::ZERO, 100), (crate::engine::SimTime::MAX, 300)];
-        assert_eq!(mean(&Course::Series(steps.into())).map(num::round), Some(200));
-        assert_eq!(mean(&Course::Served), None);
+        let end = SimTime::from_secs(100);
+        assert_eq!(mean(&Course::Constant(250), end).map(num::round), Some(250));
+        // A tenth of the time 4000, else 100.
+        let steps = [(0, 100), (60, 4000), (70, 100)].map(|(s, n)| (SimTime::from_secs(s), n));
+        assert_eq!(mean(&Course::Series(steps.into()), end).map(num::round), Some(490));
+        assert_eq!(mean(&Course::Served, end), None);
     }
 }

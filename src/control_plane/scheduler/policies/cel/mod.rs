@@ -127,9 +127,11 @@ const FAILED: u16 = 1 << 1;
 /// Scores beyond this say nothing more, and sums of them still fit.
 const HIGHEST: i64 = 1 << 40;
 
+/// The score of an expression that failed.
+const NOTHING: i64 = i64::MIN;
+
 fn whole(value: Option<f64>) -> i64 {
-    // An expression that fails gives the least a node can get from the others: nothing.
-    num::trunc(value.unwrap_or(0.0)).clamp(-HIGHEST, HIGHEST)
+    value.map_or(NOTHING, |value| num::trunc(value).clamp(-HIGHEST, HIGHEST))
 }
 
 impl Plugin for Cel {
@@ -171,6 +173,10 @@ impl Plugin for Cel {
     }
 
     fn normalize(&self, _view: View<'_>, _state: &CycleState, _nodes: &[u32], scores: &mut [i64]) {
+        // A node for which the expression failed gets nothing: the least of the others first.
+        let failed: Vec<usize> = (0..scores.len()).filter(|i| scores[*i] == NOTHING).collect();
+        let least = scores.iter().copied().filter(|s| *s != NOTHING).min().unwrap_or(0);
+        failed.iter().for_each(|i| scores[*i] = least);
         match self.0.normalize {
             Normalize::None => scores.iter_mut().for_each(|s| *s = (*s).clamp(0, MAX_SCORE)),
             Normalize::Stretch => stretch(scores),
@@ -179,6 +185,7 @@ impl Plugin for Cel {
                 default_normalize(scores, false);
             }
         }
+        failed.iter().for_each(|i| scores[*i] = 0);
     }
 
     /// Whatever happens on nodes may change an expression over them.
