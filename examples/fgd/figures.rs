@@ -87,7 +87,9 @@ fn lines(workload: &str, curves: &[&Curve]) -> Picture {
         let all: Vec<(Colour, Vec<(f64, f64)>)> =
             COLOURS.iter().map(|(name, colour)| (*colour, of(name))).collect();
         let highest = all.iter().flat_map(|(_, p)| p).map(|p| p.1).fold(0.0, f64::max);
-        let frame = Frame { x0: f64::from(from), ..Frame::panel((top, 160.0), 130.0, highest) };
+        let panel = Frame::panel((top, 160.0), 130.0, highest);
+        let y1 = panel.y1.min(100.0);
+        let frame = Frame { x0: f64::from(from), y1, ..panel };
         frame.y_axis(&mut picture, 4, unit);
         for (colour, points) in all {
             let line = points.iter().map(|(x, y)| (frame.x(*x), frame.y(*y))).collect();

@@ -35,6 +35,9 @@ struct Options {
     /// Workloads (names of pod lists); all with published means by default.
     #[arg(long = "workload", value_name = "NAME")]
     workloads: Vec<String>,
+    /// Policies by the paper's names (01-Random to 06-FGD); all by default.
+    #[arg(long = "policy", value_name = "NAME")]
+    policies: Vec<String>,
     /// First seed.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -64,9 +67,15 @@ fn main() -> Result<(), String> {
     if workloads.is_empty() {
         workloads = table::workloads(&published);
     }
+    let known = |p: &String| POLICIES.iter().any(|(name, _)| name == p);
+    if let Some(wrong) = options.policies.iter().find(|p| !known(p)) {
+        return Err(format!("--policy {wrong}: possible are 01-Random to 06-FGD"));
+    }
     let mut jobs = Vec::new();
+    let chosen =
+        |name: &str| options.policies.is_empty() || options.policies.iter().any(|p| p == name);
     for workload in &workloads {
-        for (name, policy) in POLICIES {
+        for (name, policy) in POLICIES.into_iter().filter(|(name, _)| chosen(name)) {
             let plan = plan(workload, policy, &options.shared)?;
             for seed in options.seed..options.seed + options.seeds {
                 let plan = Arc::clone(&plan);

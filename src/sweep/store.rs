@@ -34,7 +34,9 @@ impl Store {
         let store = Self { root: root.to_owned() };
         let ours = |entry: &fs::DirEntry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            name.starts_with("submit-") || name.starts_with("merge-")
+            // Another process may just be beginning: the book comes after the inputs.
+            let begun = name == "inputs" || name.contains(".tmp");
+            begun || name.starts_with("submit-") || name.starts_with("merge-")
         };
         if root.join("sweep.json").is_file() || root.join("runs").is_dir() || !root.exists() {
             return Ok(store);

@@ -97,7 +97,10 @@ impl Verdicts {
         for (m, measure) in measures.iter().enumerate().filter(|(_, m)| m.headline) {
             let Some((winner, second)) = best(measure, &columns[m]) else { continue };
             let of = |m: usize| paired(&columns[m][second], &columns[m][winner]);
-            let costs = measures.iter().enumerate().filter_map(|(other, measure)| {
+            // What is no difference costs nothing.
+            let real = family.p(m, winner, second) < LEVEL;
+            let costs = measures.iter().enumerate().filter(|_| real);
+            let costs = costs.filter_map(|(other, measure)| {
                 let p = family.p(other, winner, second);
                 let paired = of(other);
                 (p < LEVEL && worse(measure, paired.difference)).then_some((*measure, paired, p))

@@ -115,7 +115,7 @@ fn a_wrong_expression_is_told_with_line_field_and_place() {
     let said = refused(text);
     assert!(said.contains("t.yaml:8: policies.mine.score"), "{said}");
     assert!(said.contains("int and double (at 2:3 of the expression)"), "{said}");
-    let said = refused("until: 5m\nscheduler: {policy: bestfit}\n");
+    let said = refused("until: 5m\ncluster: {}\nscheduler: {policy: bestfit}\n");
     assert!(said.contains("\"bestfit\" is no policy") && said.contains("best-fit"), "{said}");
 }
 
@@ -212,8 +212,8 @@ namespaces: [a, b]
 scheduler: {{queue: {discipline}}}
 cluster: {{nodes: [{{name: m, count: 1, cpu: 4, memory: 8Gi, agent: fakelet}}]}}
 arrivals:
-  - {{name: long, namespace: a, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, count: 3, duration: 60s}}
-  - {{name: short, namespace: b, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, start: 50ms, count: 3, duration: 20s}}
+  - {{name: long, namespace: a, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, start: 1s, count: 3, duration: 60s}}
+  - {{name: short, namespace: b, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, start: 1050ms, count: 3, duration: 20s}}
 "#
     );
     let mut plan = plan(&text);
