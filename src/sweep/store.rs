@@ -153,7 +153,7 @@ impl Store {
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(|e| failed(parent, "cannot be made", &e))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = parent.join(format!(".{name}.{}.tmp", aside_number()));
+        let aside = parent.join(format!(".{name}.{}.{}.tmp", unique(), aside_number()));
         // Not forced to the disk: what a power cut tears is told by its checksum.
         let written = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path));
         written.map_err(|e| {
@@ -191,8 +191,17 @@ fn left_behind(number: &str) -> bool {
     pid.is_some_and(|pid| told && !Path::new("/proc").join(pid).exists())
 }
 
-/// The machine's name, for names of files that last for milliseconds.
+/// What nobody else has, be it in another container of this machine's name; only in names of files
+/// that last for milliseconds.
+fn unique() -> String {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect()
+}
+
+/// The machine's name, with the space in which its process numbers count.
 fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    name.push_str(&space.to_string_lossy());
     name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
 }

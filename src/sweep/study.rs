@@ -82,7 +82,7 @@ pub fn key(cell: &Cell, seed: u64) -> String {
     let mut digest = Digest::default();
     digest.text(PROGRAM);
     for (name, bytes) in &cell.inputs {
-        digest.text(if Path::new(name).is_absolute() { "" } else { name });
+        digest.text(&base(name));
         digest.word(bytes.len() as u64);
         digest.word(hash_bytes(bytes));
     }
@@ -96,6 +96,12 @@ pub fn key(cell: &Cell, seed: u64) -> String {
     }
     digest.word(seed);
     digest.to_string()
+}
+
+/// The name of a file without its folders: from where a study is started does not matter.
+fn base(name: &str) -> String {
+    let file = Path::new(name).file_name();
+    file.map_or_else(|| name.to_owned(), |f| f.to_string_lossy().into_owned())
 }
 
 /// True if a value is the absolute path of a file, quoted or not.
@@ -123,9 +129,7 @@ impl Study {
         for (name, bytes) in self.cells.iter().flat_map(|cell| &cell.inputs) {
             let file = copy_name(name, bytes);
             if !inputs.iter().any(|known| known.1 == file) {
-                let short = Path::new(name).is_absolute().then(|| Path::new(name).file_name());
-                let name = short.flatten().map_or(name.as_str(), |f| f.to_str().unwrap_or(name));
-                inputs.push((name.to_owned(), file));
+                inputs.push((base(name), file));
             }
         }
         Book {
