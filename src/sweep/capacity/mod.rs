@@ -2,8 +2,8 @@
 //! and what headroom is left when nodes or zones are lost.
 //!
 //! Every count is a placement by the scheduler of the scenario on a copy of what it knows, one pod
-//! after the other until none fits ([`fill`]). Losses are tried on copies of their own
-//! ([`losses`]), pools of other sizes too ([`needed`]).
+//! after the other until none fits (`fill`). Losses are tried on copies of their own
+//! (`losses`), pools of other sizes too (`needed`).
 
 mod csv;
 mod desk;
