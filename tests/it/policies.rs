@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use wavetank::api::gpu::{self, Devices, GpuAsk};
+use wavetank::api::versions::Versions;
 use wavetank::api::{Kind, Pod};
 use wavetank::cluster::spec::{Named, Plan};
+use wavetank::event::{Record, What};
 use wavetank::report::metrics::Metrics;
 use wavetank::scenario::{LoadOptions, parse};
-use wavetank::session::Session;
+use wavetank::session::{Observer, Session};
 
 fn plan(text: &str) -> Plan {
     let head = "apiVersion: wavetank.dev/v1\nkind: Scenario\nmetadata: {name: t}\n";
@@ -203,44 +205,65 @@ fn what_is_free_in_sum_is_not_enough() {
     assert!(said.contains("1 node(s) had no GPU with enough left for the pod"), "{said}");
 }
 
-fn queue(discipline: &str) -> Vec<String> {
-    // One pod at a time fits; those that wait are freed one by one as it ends.
-    let text = format!(
-        r#"
-until: 20m
-namespaces: [a, b]
-scheduler: {{queue: {discipline}}}
-cluster: {{nodes: [{{name: m, count: 1, cpu: 4, memory: 8Gi, agent: fakelet}}]}}
-arrivals:
-  - {{name: long, namespace: a, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, start: 1s, count: 3, duration: 60s}}
-  - {{name: short, namespace: b, pod: {{cpu: 3, memory: 1Gi}}, every: 100ms, start: 1050ms, count: 3, duration: 20s}}
-"#
-    );
-    let mut plan = plan(&text);
+/// Names of pods in the order in which they got a node.
+fn order(discipline: &str, text: &str) -> Vec<String> {
+    let head = format!("until: 20m\nnamespaces: [a, b]\nscheduler: {{queue: {discipline}}}\n");
+    let mut plan = plan(&(head + text));
     plan.until_idle = false;
-    let (_, pods) = run(plan);
-    let mut order: Vec<(u32, String)> = pods
-        .values()
-        .map(|p| {
-            let scheduled = p.status.conditions.iter().find(|c| c.transition.0 > 0).unwrap();
-            (scheduled.transition.0, p.meta.name.to_string())
-        })
-        .collect();
-    order.sort();
-    order.into_iter().map(|(_, name)| name).collect()
+    let mut metrics = Metrics::new(&plan, None);
+    let mut bound: Vec<String> = Vec::new();
+    let mut session = Session::new(Arc::new(plan));
+    let mut watcher = Binds(&mut bound);
+    session.run(&mut [&mut metrics, &mut watcher], |_| {});
+    bound
 }
+
+/// Notes each pod that gets a node.
+struct Binds<'a>(&'a mut Vec<String>);
+
+impl Observer for Binds<'_> {
+    fn on(&mut self, record: &Record, versions: &Versions) {
+        let What::Scheduled { pod, node, .. } = record.what else { return };
+        if !node.is_empty()
+            && let Some(pod) = versions.current(Kind::Pod, pod).and_then(|o| o.as_pod())
+        {
+            self.0.push(pod.meta.name.to_string());
+        }
+    }
+}
+
+/// One pod at a time fits.
+const ONE: &str = r#"
+cluster: {nodes: [{name: m, count: 1, cpu: 4, memory: 8Gi}]}
+arrivals:
+  - {name: long, namespace: a, pod: {cpu: 3, memory: 1Gi}, every: 100ms, start: 1s, count: 3, duration: 60s}
+  - {name: short, namespace: b, pod: {cpu: 3, memory: 1Gi}, every: 100ms, start: 1050ms, count: 3, duration: 20s}
+"#;
+
+/// Four at a time fit; those of namespace b come later.
+const FOUR: &str = r#"
+cluster: {nodes: [{name: m, count: 1, cpu: 8, memory: 8Gi}]}
+arrivals:
+  - {name: early, namespace: a, pod: {cpu: 1750m}, every: 1ms, start: 1s, count: 12, duration: 60s}
+  - {name: late, namespace: b, pod: {cpu: 1750m}, every: 1ms, start: 2s, count: 12, duration: 60s}
+"#;
 
 #[test]
 fn disciplines_order_the_queue() {
-    let names = |list: &[String]| {
-        list.iter().map(|n| n.split('-').next().unwrap().to_owned()).collect::<Vec<String>>()
+    let first = |list: &[String], from: usize, to: usize| -> Vec<String> {
+        list[from..to].iter().map(|n| n.split('-').next().unwrap().to_owned()).collect()
     };
-    let shortest = queue("shortest-first");
-    assert_eq!(names(&shortest)[1..4], ["short", "short", "short"], "{shortest:?}");
-    let fair = queue("dominant-resource-fairness");
-    let fifo = queue("fifo");
-    assert_eq!(names(&fifo)[..4], ["long", "short", "long", "short"], "{fifo:?}");
-    assert_eq!(fair.len(), 6);
+    let shortest = order("shortest-first", ONE);
+    assert_eq!(first(&shortest, 0, 4), ["long", "short", "short", "short"], "{shortest:?}");
+    let fifo = order("fifo", ONE);
+    assert_eq!(first(&fifo, 0, 4), ["long", "short", "long", "short"], "{fifo:?}");
+    let late = |discipline| {
+        let order = order(discipline, FOUR);
+        assert_eq!(order.len(), 24);
+        first(&order, 4, 8).iter().filter(|name| *name == "late").count()
+    };
+    // The second four: all of those that came first, or two of each namespace.
+    assert_eq!((late("priority"), late("dominant-resource-fairness")), (0, 2));
 }
 
 fn gang(text: &str) -> BTreeMap<String, Arc<Pod>> {
