@@ -67,9 +67,7 @@ impl Bench {
     fn new(mut config: ProfileConfig) -> Self {
         let typical: Vec<(Shape, f64)> = (0..5).map(|i| (Shape::of(&pod(i).spec), 0.2)).collect();
         config.args.policy.fgd = Fgd { measure: Arc::new(Fragmentation::new(&typical)) };
-        let row = find("GpuShare").unwrap();
-        let weight = row.weight;
-        config.plugins.push(Enabled { name: row.name, points: row.points, weight });
+        config.plugins.push(Enabled::of(find("GpuShare").unwrap()));
         config.percentage = Some(100);
         let mut cache = Cache::default();
         for i in 0..NODES {
@@ -119,9 +117,8 @@ fn cel(filter: Option<&str>, score: &str) -> ProfileConfig {
     };
     let policy = CelPolicy::new(texts).unwrap();
     let mut config = ProfileConfig::default();
-    alone(&mut config, "");
-    let row = find("Cel").unwrap();
-    config.plugins.push(Enabled { name: row.name, points: row.points, weight: 1 });
+    alone(&mut config, None);
+    config.plugins.push(Enabled::of(find("Cel").unwrap()));
     config.args.policy.cel = Some(policy);
     config
 }
@@ -133,7 +130,7 @@ fn decisions(c: &mut Criterion) {
     let mut loads: Vec<(&str, ProfileConfig)> =
         Policy::ALL.iter().map(|policy| (policy.name(), policy.profile())).collect();
     let mut none = ProfileConfig::default();
-    alone(&mut none, "");
+    alone(&mut none, None);
     loads.push(("no score at all", none));
     loads.push(("cel best-fit", cel(None, BEST_FIT)));
     loads.push((

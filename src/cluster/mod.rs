@@ -12,7 +12,7 @@ mod links;
 mod lives;
 mod outages;
 mod policy;
-pub use policy::typical_pods;
+pub use policy::{shares_gpus, typical_pods};
 mod requests;
 pub mod spec;
 mod standstill;

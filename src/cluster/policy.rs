@@ -68,7 +68,7 @@ fn named(plan: &Plan) -> SchedulerConfig {
 /// Expressions stand for the policy's scores, or beside them.
 fn add_expressions(profile: &mut ProfileConfig, own: &Expressions) {
     if own.alone {
-        policies::named::alone(profile, "");
+        policies::named::alone(profile, None);
     }
     let row = policies::find("Cel").expect("it is in the table");
     let mut points = row.points;
@@ -78,18 +78,15 @@ fn add_expressions(profile: &mut ProfileConfig, own: &Expressions) {
     if !own.policy.scores() {
         points = points.without(Points::SCORE).without(Points::PRE_SCORE);
     }
-    profile.plugins.push(Enabled { name: row.name, points, weight: own.weight });
+    profile.plugins.push(Enabled { points, weight: own.weight, ..Enabled::of(row) });
 }
 
 /// Devices that pods share are watched over in every profile, and each policy gets what it reads
 /// beside the cluster.
 fn equip(profile: &mut ProfileConfig, plan: &Plan) {
-    let types = plan.cluster.cloud.iter().flat_map(|cloud| &cloud.config.types);
-    let shared = plan.cluster.nodes.iter().any(|n| gpu::devices_of(&n.allocatable) > 0)
-        || types.into_iter().any(|t| gpu::devices_of(&t.allocatable) > 0);
-    if shared && profile.plugins.iter().all(|p| p.name != "GpuShare") {
+    if shares_gpus(plan) && profile.plugins.iter().all(|p| p.name != "GpuShare") {
         let row = policies::find("GpuShare").expect("it is in the table");
-        profile.plugins.push(Enabled { name: row.name, points: row.points, weight: row.weight });
+        profile.plugins.push(Enabled::of(row));
     }
     let uses = |name: &str| profile.plugins.iter().any(|p| p.name == name);
     let mut args = PolicyArgs { random: Random { seed: plan.seed }, ..PolicyArgs::default() };
@@ -105,6 +102,14 @@ fn equip(profile: &mut ProfileConfig, plan: &Plan) {
     }
     let PluginArgs { policy, .. } = &mut profile.args;
     *policy = args;
+}
+
+/// True if some node has, or may come with, GPUs that pods share.
+#[must_use]
+pub fn shares_gpus(plan: &Plan) -> bool {
+    let mut types = plan.cluster.cloud.iter().flat_map(|cloud| &cloud.config.types);
+    plan.cluster.nodes.iter().any(|n| gpu::devices_of(&n.allocatable) > 0)
+        || types.any(|t| gpu::devices_of(&t.allocatable) > 0)
 }
 
 fn prices(plan: &Plan) -> Arc<[Price]> {

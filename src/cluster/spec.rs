@@ -578,6 +578,29 @@ pub struct Arrival {
     pub tuning: Option<Tuning>,
 }
 
+impl Arrival {
+    /// The rows of a trace, by name and namespace, from the start of the run; lifetimes count from
+    /// creation.
+    #[must_use]
+    pub fn of_rows((name, ns): (Sym, Sym), made: Made, rows: Vec<Row>) -> Self {
+        Self {
+            name,
+            ns,
+            made,
+            process: Process::Rows(rows.into()),
+            start: SimTime::ZERO,
+            end: SimTime::MAX,
+            count: u32::MAX,
+            cpu_milli: None,
+            memory: None,
+            duration: None,
+            lifetime: None,
+            lifetime_from: LifetimeFrom::Creation,
+            tuning: None,
+        }
+    }
+}
+
 /// How the rows of a trace are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {

@@ -3,8 +3,8 @@
 //! tuning (source: its simulator, `TuneWorkload`).
 
 use super::spec::{Arrival, Plan, Process, Row, Tuning};
+use crate::api::Name;
 use crate::api::gpu::{self, GpuAsk};
-use crate::api::{Kind, Name};
 use crate::engine::{Draws, Purpose, SimTime, Sym, num};
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ pub(super) fn drawn(plan: &Arc<Plan>) -> Arc<Plan> {
     if plan.arrivals.iter().all(|a| a.tuning.is_none()) {
         return Arc::clone(plan);
     }
-    debug_assert!(Kind::Pod.namespaced(), "rows are pods of a namespace");
     let mut made = Plan::clone(plan);
     let devices = |n: &super::spec::NodeSpec| gpu::devices_of(&n.allocatable) as u64;
     let capacity = 1000 * plan.cluster.nodes.iter().map(devices).sum::<u64>();
@@ -89,7 +88,7 @@ fn tuned(
 mod tests {
     use super::*;
     use crate::api::workload::PodTemplate;
-    use crate::cluster::spec::{LifetimeFrom, Made};
+    use crate::cluster::spec::Made;
     use crate::engine::SimDuration;
 
     fn row(i: u32, milli: i64) -> Row {
@@ -108,21 +107,9 @@ mod tests {
     fn made(load: Option<f64>, seed: u64) -> Vec<Row> {
         let rows: Vec<Row> = (0..20).map(|i| row(i, 500)).collect();
         let tuning = Tuning { gap: SimDuration::from_secs(2), load };
-        let arrival = Arrival {
-            name: "pod".into(),
-            ns: "default".into(),
-            made: Made::Pod(Arc::default()),
-            process: Process::Rows(rows.clone().into()),
-            start: SimTime::ZERO,
-            end: SimTime::MAX,
-            count: u32::MAX,
-            cpu_milli: None,
-            memory: None,
-            duration: None,
-            lifetime: None,
-            lifetime_from: LifetimeFrom::Creation,
-            tuning: Some(tuning),
-        };
+        let made = Made::Pod(Arc::default());
+        let mut arrival = Arrival::of_rows(("pod".into(), "default".into()), made, rows.clone());
+        arrival.tuning = Some(tuning);
         tuned(&arrival, &rows, tuning, 10_000, &Draws::new(seed))
     }
 

@@ -274,11 +274,10 @@ fn divide(node: &NodeAgent, tasks: &mut [Task], cx: &Context<'_>) {
     let mut claims: Vec<Claim> = Vec::new();
     let mut of = Vec::new();
     for worker in node.workers.active() {
+        let id = node.workers.find(worker.object);
         for i in (0..worker.runs.len()).filter(|&i| worker.runs[i].running()) {
             let ours = |t: &Task| {
-                t.run == worker.runs[i].run
-                    && usize::from(t.container) == i
-                    && node.workers.find(worker.object) == Some(t.id)
+                Some(t.id) == id && t.run == worker.runs[i].run && usize::from(t.container) == i
             };
             let task = tasks.iter().position(ours);
             let most = match task {
@@ -314,7 +313,7 @@ fn group(task: &Task) -> Option<Sym> {
 fn claim(worker: &Worker, i: usize, most: u64) -> Claim {
     let container = worker.container(i);
     let weight = num::u64_of(container.requests.cpu_milli.max(LEAST_MILLI));
-    let limit = num::u64_of(container.limits.cpu_milli.max(0)) * MILLI;
+    let limit = num::u64_of(container.limits.cpu_milli.max(0)).saturating_mul(MILLI);
     Claim { weight, most: if limit > 0 { most.min(limit) } else { most } }
 }
 
@@ -322,7 +321,7 @@ fn claim(worker: &Worker, i: usize, most: u64) -> Claim {
 /// where that is a flat amount, else its request.
 fn usual(loads: &[Load], worker: &Worker, i: usize, cx: &Context<'_>) -> u64 {
     let container = worker.container(i);
-    let request = num::u64_of(container.requests.cpu_milli.max(0)) * MILLI;
+    let request = num::u64_of(container.requests.cpu_milli.max(0)).saturating_mul(MILLI);
     let said = |load: &&Load| {
         let here =
             load.container == container.name || load.container.is_empty() && i == worker.n_init();
@@ -339,6 +338,6 @@ fn usual(loads: &[Load], worker: &Worker, i: usize, cx: &Context<'_>) -> u64 {
         .find(|load| load.pods.as_ref().is_some_and(|s| labels().is_some_and(|l| s.matches(l))));
     own.map_or(request, |load| {
         // Thousandths of a core.
-        num::u64_of(load.course.piece(SimTime::ZERO, cx.now()).amount.max(0)) * MILLI
+        num::u64_of(load.course.piece(SimTime::ZERO, cx.now()).amount.max(0)).saturating_mul(MILLI)
     })
 }

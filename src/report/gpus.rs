@@ -6,7 +6,7 @@ use crate::api::gpu::{self, Devices, GpuAsk, Gpus};
 use crate::api::node::Node;
 use crate::api::versions::ObjRef;
 use crate::cluster::spec::Plan;
-use crate::cluster::typical_pods;
+use crate::cluster::{shares_gpus, typical_pods};
 use crate::control_plane::scheduler::policies::fragmentation::{Fragmentation, model_key};
 use crate::engine::{SimTime, Sym, num};
 use rustc_hash::FxHashMap;
@@ -110,7 +110,7 @@ impl GpuTable {
             bins: Vec::new(),
             over_time: (0.0, 0.0, SimTime::ZERO),
         };
-        if plan.cluster.nodes.iter().all(|n| gpu::devices_of(&n.allocatable) == 0) {
+        if !shares_gpus(plan) {
             return None;
         }
         table.measure = Fragmentation::new(&typical_pods(plan));
@@ -151,7 +151,7 @@ impl GpuTable {
         self.capacity -= 1000 * row.gpus.left().len() as u64;
         self.lost -= row.lost;
         // Pods that were there hold nothing of others.
-        *row = Row { lost: 0.0, gpus: Gpus::new(0), ..row.clone() };
+        (row.gpus, row.lost) = (Gpus::new(0), 0.0);
     }
 
     /// A pod has been created.

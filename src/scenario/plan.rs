@@ -17,8 +17,8 @@ use crate::api::Cidr;
 use crate::api::gpu;
 use crate::api::version::KubeVersion;
 use crate::cluster::spec::{
-    Arrival, ClientLimits, CloudPlan, ClusterSpec, Discipline, Latencies, LifetimeFrom, Made,
-    Named, NodeSpec, Plan, Process, SchedulerSpec, Ties, Tuning,
+    Arrival, ClientLimits, CloudPlan, ClusterSpec, Discipline, Latencies, Made, Named, NodeSpec,
+    Plan, Process, SchedulerSpec, Ties, Tuning,
 };
 use crate::engine::{Dist, SimDuration, SimTime, num};
 use crate::event::usage::Load;
@@ -308,9 +308,6 @@ fn policy(file: &ScenarioFile, report: &mut Report) -> SchedulerSpec {
     let (policy, expressions) = policies::find(label, file, report);
     policies::check(file, report);
     let at = top("scheduler");
-    if from.attempts == Some(0) {
-        report.error(&at.key("attempts"), "0 attempts find no node", "at least 1");
-    }
     let gang = from.gang.as_ref().map(|gang| match &gang.timeout {
         None => SimDuration::from_secs(60),
         Some(text) => {
@@ -519,22 +516,9 @@ fn openb_arrival(
         .trace(&from.pods)
         .and_then(|(label, bytes)| openb::pods(&label, bytes.as_slice(), options));
     let rows = report.take_all(&at.key("pods"), read)?;
-    let template = rows.first().and_then(|row| row.template.clone()).unwrap_or_default();
-    Some(Arrival {
-        name: "openb-pod".into(),
-        ns: ns.into(),
-        made: Made::Pod(template),
-        process: Process::Rows(Arc::from(rows)),
-        start: SimTime::ZERO,
-        end: SimTime::MAX,
-        count: u32::MAX,
-        cpu_milli: None,
-        memory: None,
-        duration: None,
-        lifetime: None,
-        lifetime_from: LifetimeFrom::Creation,
-        tuning,
-    })
+    let made = Made::Pod(recorded::first_template(&rows));
+    let start = recorded::first_instant(ns);
+    Some(Arrival { start, tuning, ..Arrival::of_rows(("openb-pod".into(), ns.into()), made, rows) })
 }
 
 /// Whether the rows are drawn, and how: none if that cannot be read.

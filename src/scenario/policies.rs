@@ -54,14 +54,15 @@ pub(crate) fn find(
         let place = top("policies").key(name);
         return section_of(section, &place, report).unwrap_or_default();
     }
-    (named(name, file, &top("scheduler").key("policy"), report), None)
+    let own = file.policies.keys().map(String::as_str);
+    (named(name, own, &top("scheduler").key("policy"), report), None)
 }
 
 /// Every section is checked, whichever is used.
 pub(crate) fn check(file: &file::ScenarioFile, report: &mut Report) {
     for (name, section) in &file.policies {
         let place = top("policies").key(name);
-        if Named::ALL.iter().any(|named| named.name() == name) {
+        if Named::find(name).is_some() {
             report.error(&place, "a policy of this name is built in", "choose another name");
         }
         if Some(name) != file.scheduler.policy.as_ref() {
@@ -70,17 +71,21 @@ pub(crate) fn check(file: &file::ScenarioFile, report: &mut Report) {
     }
 }
 
-fn named(name: &str, file: &file::ScenarioFile, place: &Place, report: &mut Report) -> Named {
-    if let Some(found) = Named::ALL.iter().find(|named| named.name() == name) {
-        return *found;
-    }
-    let own = file.policies.keys().map(String::as_str);
-    let names: Vec<&str> = Named::ALL.iter().map(|named| named.name()).chain(own).collect();
-    let near = nearest(name, names.iter().copied());
-    let near = near.map(|n| format!("did you mean {n}? ")).unwrap_or_default();
-    let hint = format!("{near}possible here: {}", names.join(", "));
-    report.error(place, format!("{name:?} is no policy"), hint);
-    Named::default()
+/// A policy that is built in; `own` are names that are possible at this place, too.
+fn named<'a>(
+    name: &str,
+    own: impl Iterator<Item = &'a str>,
+    place: &Place,
+    report: &mut Report,
+) -> Named {
+    Named::find(name).unwrap_or_else(|| {
+        let names: Vec<&str> = Named::ALL.iter().map(|named| named.name()).chain(own).collect();
+        let near = nearest(name, names.iter().copied());
+        let near = near.map(|n| format!("did you mean {n}? ")).unwrap_or_default();
+        let hint = format!("{near}possible here: {}", names.join(", "));
+        report.error(place, format!("{name:?} is no policy"), hint);
+        Named::default()
+    })
 }
 
 fn section_of(
@@ -92,19 +97,9 @@ fn section_of(
         report.error(place, "has neither filter nor score", "write at least one of them");
         return None;
     }
-    let base = section.base.as_ref().map(|name| {
-        let found = Named::ALL.iter().find(|named| named.name() == name).copied();
-        if found.is_none() {
-            let names: Vec<&str> = Named::ALL.iter().map(|named| named.name()).collect();
-            let hint = format!("possible here: {}", names.join(", "));
-            report.error(&place.key("base"), format!("{name:?} is no policy"), hint);
-        }
-        found.unwrap_or_default()
-    });
+    let base = section.base.as_ref();
+    let base = base.map(|name| named(name, std::iter::empty(), &place.key("base"), report));
     let weight = section.weight.unwrap_or(1);
-    if !(1..=100).contains(&weight) {
-        report.error(&place.key("weight"), format!("{weight} is out of range"), "1 to 100");
-    }
     let texts = CelTexts {
         filter: section.filter.as_deref(),
         reason: section.reason.as_deref(),

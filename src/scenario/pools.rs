@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// kubelet's `--max-pods`.
-const MAX_PODS: u32 = 110;
+pub(crate) const MAX_PODS: u32 = 110;
 /// Most nodes of a scenario: a mistyped count should not fill the memory.
 const MAX_NODES: usize = 1_000_000;
 

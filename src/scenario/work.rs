@@ -52,10 +52,16 @@ fn core_seconds(text: &str) -> Result<(u64, u64), String> {
     if low > high { Err(format!("{text:?} runs backwards")) } else { Ok((low, high)) }
 }
 
+/// More cores than any node has.
+const MOST_CORES: i64 = 1_000_000;
+
 fn cores(text: &str) -> Result<u64, String> {
     let milli = Quantity::parse(text.trim())?.milli_value();
     if milli < 1 {
         return Err(format!("{text:?} are no cores: write 4 or 500m"));
+    }
+    if milli > MOST_CORES * 1000 {
+        return Err(format!("{text:?} are more than a million cores"));
     }
     Ok(num::u64_of(milli))
 }

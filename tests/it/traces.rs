@@ -230,7 +230,7 @@ fn simkube_is_as_counted() {
 }
 
 #[test]
-fn a_recorded_cluster_comes_up_and_scales() {
+fn a_recorded_cluster_comes_up() {
     let trace = "simkube: {trace: '${shared}/data/simkube/dsb-scaling.sktrace'}";
     if plan("simkube-run", trace).is_none() {
         return;

@@ -257,8 +257,10 @@ fn executors_beside_their_data_are_done_earlier_and_the_report_says_by_what() {
     }
     let (local, spread) = (totals[0], totals[1]);
     assert!(ends[0] + 60.0 < ends[1], "local {}, spread {}", ends[0], ends[1]);
-    let explained: f64 = (0..7).map(|i| spread[i] - local[i]).sum();
-    close(explained, spread[7] - local[7], "the pieces' differences");
+    // Reading from elsewhere is most of it, and a little of it comes back from neighbours.
+    let differences: Vec<f64> = (0..7).map(|i| spread[i] - local[i]).collect();
+    assert!(differences[2] >= differences.iter().copied().fold(0.0, f64::max), "{differences:?}");
+    assert!(differences[5] < 0.0, "{differences:?}");
     assert!(
         local[2] < 1e-6 && spread[2] > 100.0,
         "read from elsewhere: {} {}",

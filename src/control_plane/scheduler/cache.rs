@@ -115,6 +115,8 @@ pub struct Cache {
     namespaces: FxHashMap<Sym, LabelSet>,
     /// How many pods on nodes have a priority.
     priorities: BTreeMap<i32, u32>,
+    /// What all nodes together have.
+    total: Resources,
     /// Requests of the pods on nodes by namespace, if somebody asks.
     by_namespace: Option<FxHashMap<Sym, Resources>>,
     /// Pods on nodes by namespace and group, if somebody asks.
@@ -165,20 +167,10 @@ impl Cache {
         self.priorities.keys().next().copied()
     }
 
-    /// What all nodes together have.
+    /// The largest share that the pods of a namespace have of any resource of the cluster.
     #[must_use]
-    pub fn totals(&mut self) -> Resources {
-        self.settle();
-        let mut total = Resources::default();
-        for at in 0..self.order.len() {
-            total.add(&self.at(at).alloc);
-        }
-        total
-    }
-
-    /// The largest share that the pods of a namespace have of any resource, of these totals.
-    #[must_use]
-    pub fn dominant_share(&self, ns: Sym, total: &Resources) -> f64 {
+    pub fn dominant_share(&self, ns: Sym) -> f64 {
+        let total = &self.total;
         let Some(used) = self.by_namespace.as_ref().and_then(|sums| sums.get(&ns)) else {
             return 0.0;
         };
@@ -391,6 +383,8 @@ impl Cache {
             &mut self.rows[index as usize].alloc,
             Arc::clone(&node.status.allocatable),
         );
+        self.total.sub(&old_alloc);
+        self.total.add(&node.status.allocatable);
         self.count_images(old.as_deref(), Some(node));
         self.equip(index);
         let Some(old) = old else {
@@ -467,7 +461,8 @@ impl Cache {
         let row = &mut self.rows[index as usize];
         let Some(old) = row.node.take() else { return };
         row.at = NONE;
-        row.alloc = Arc::default();
+        let had: Arc<Resources> = std::mem::take(&mut row.alloc);
+        self.total.sub(&had);
         self.gpu_nodes -= usize::from(row.gpus.take().is_some());
         let zone = row.zone;
         self.tree.remove(zone, index);

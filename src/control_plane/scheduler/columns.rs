@@ -2,6 +2,7 @@
 //! integers of the cache's rows; all are far below 2^53, so nothing is rounded.
 
 use super::cache::NodeRow;
+use super::plugins::fit::Amount;
 use crate::api::resources::Resources;
 use crate::engine::{Sym, num};
 
@@ -122,6 +123,18 @@ impl Columns {
         let (alloc, used) = (vec![0.0; n], vec![0.0; n]);
         self.scalars.push(ScalarColumn { name, alloc, used });
         self.scalars.last_mut().expect("it was pushed the line before")
+    }
+
+    /// The most that a node has of a resource; 0 if none has any.
+    #[must_use]
+    pub fn largest(&self, of: Amount) -> f64 {
+        let column = match of {
+            Amount::Cpu => Some(&self.alloc_cpu),
+            Amount::Memory => Some(&self.alloc_mem),
+            Amount::Ephemeral => Some(&self.alloc_eph),
+            Amount::Scalar(name) => self.scalar(name).map(|c| &c.alloc),
+        };
+        column.into_iter().flatten().copied().fold(0.0, f64::max)
     }
 
     /// The column of a scalar resource, if any node has it.

@@ -5,7 +5,7 @@ use super::plugins::default_preemption::DefaultPreemption;
 use super::plugins::fit::Fit;
 use super::plugins::interpod::InterPodAffinity;
 use super::plugins::node_affinity::NodeAffinity;
-use super::plugins::registry::{PLUGINS, Points};
+use super::plugins::registry::{PLUGINS, PluginRow, Points};
 use super::plugins::spread::Spread;
 use super::policies::PolicyArgs;
 use super::queue::Discipline;
@@ -55,6 +55,14 @@ pub struct Enabled {
     pub weight: i64,
 }
 
+impl Enabled {
+    /// A plugin of the table as it stands there.
+    #[must_use]
+    pub const fn of(row: &PluginRow) -> Self {
+        Self { name: row.name, points: row.points, weight: row.weight }
+    }
+}
+
 /// Which nodes a cycle looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Search {
@@ -86,16 +94,11 @@ pub struct ProfileConfig {
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        let enabled = |row: &super::plugins::registry::PluginRow| Enabled {
-            name: row.name,
-            points: row.points,
-            weight: row.weight,
-        };
         Self {
             scheduler_name: Sym::new("default-scheduler"),
             percentage: None,
             search: Search::default(),
-            plugins: PLUGINS.iter().map(enabled).collect(),
+            plugins: PLUGINS.iter().map(Enabled::of).collect(),
             order: Vec::new(),
             args: PluginArgs::default(),
         }

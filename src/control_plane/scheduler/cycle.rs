@@ -252,8 +252,7 @@ impl Scheduler {
             return;
         }
         let next = if self.queue.takes_turns() {
-            let total = self.cache.totals();
-            self.queue.pop_fairly(|ns| self.cache.dominant_share(ns, &total))
+            self.queue.pop_fairly(|ns| self.cache.dominant_share(ns))
         } else {
             self.queue.pop()
         };
@@ -485,7 +484,7 @@ impl Scheduler {
     fn fail(&mut self, object: ObjRef, failure: &Failure, moved: bool, cx: &mut Context<'_>) {
         let Some(waiting) = self.queue.get(object) else { return };
         let pod = Arc::clone(&waiting.pod);
-        let gave_up = self.gave_up(object);
+        let gave_up = self.queue.gave_up(object);
         if let Some(nomination) = &failure.nomination
             && !nomination.victims.is_empty()
             && !gave_up
@@ -510,7 +509,7 @@ impl Scheduler {
         let Some(nomination) = failure.nomination.as_ref().filter(|n| !n.victims.is_empty()) else {
             return false;
         };
-        let hopeless = hand.dropped || self.gave_up(hand.object);
+        let hopeless = hand.dropped || self.queue.gave_up(hand.object);
         if hopeless || self.config.version.asynchronous_preemption() {
             return false;
         }
@@ -531,14 +530,9 @@ impl Scheduler {
             && self.queue.get(object).is_some_and(|w| gates(w.profile))
     }
 
-    /// True if a pod has been tried as often as pods are.
-    fn gave_up(&self, object: ObjRef) -> bool {
-        self.queue.gave_up(object)
-    }
-
     /// A waiting pod may be schedulable now.
     pub(super) fn requeue(&mut self, object: ObjRef, cx: &Context<'_>) {
-        if self.gave_up(object) {
+        if self.queue.gave_up(object) {
             return;
         }
         if self.holds(object) {

@@ -2,7 +2,6 @@
 //! path: every node is looked at by every plugin in the plainest way, and all is kept.
 
 use super::cache::Cache;
-use super::config::Search;
 use super::framework::{Code, CycleState, PreFilter, Reason, Verdict, View};
 use super::plugins::default_preemption::ineligible;
 use super::plugins::registry::Points;
@@ -139,8 +138,7 @@ pub fn evaluate_at(
         && !nodes.is_empty()
     {
         enough = profile.enough(nodes.len());
-        let start = if profile.search == Search::First { 0 } else { start };
-        let first = start % cache.len() % nodes.len();
+        let first = profile.first_node(start, cache.len()) % nodes.len();
         nodes.rotate_left(first);
     }
     let what_if = WhatIf { profile, cache: &mut cache, pod, state: &mut state, skip };

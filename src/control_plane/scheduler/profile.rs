@@ -132,7 +132,7 @@ pub struct Profile {
     /// `percentageOfNodesToScore`.
     pub percentage: Option<u32>,
     /// Which nodes it looks at.
-    pub search: Search,
+    search: Search,
     /// Per extension point the rows that are called, in order.
     order: [Vec<u8>; Points::NAMES.len()],
     /// The rows that begin Filter and are static: their verdicts can be looked up before the others
@@ -368,8 +368,7 @@ impl Profile {
             scratch.feasible.push(num::u32_of(at));
             return Ok(at);
         }
-        let first = self.search == Search::First;
-        let start = if first { 0 } else { *turn.start % view.cache.len() };
+        let start = self.first_node(*turn.start, view.cache.len());
         match &candidates {
             Candidates::All => self.filter_all(view, skip, start, scratch),
             Candidates::Some(list) => self.filter_some(view, skip, (list, start), scratch),
@@ -475,6 +474,12 @@ impl Profile {
         }
         drop(dynamic);
         self.statics = statics;
+    }
+
+    /// The node to begin with, of so many, where the last cycle has left off at `start`.
+    #[must_use]
+    pub fn first_node(&self, start: usize, n: usize) -> usize {
+        if self.search == Search::First { 0 } else { start % n }
     }
 
     /// How many feasible nodes are enough of so many.

@@ -27,8 +27,6 @@ use std::sync::Arc;
 
 /// What the names of its jobs begin with.
 pub(crate) const BASE: &str = "job";
-/// Pods that a node of the trace takes, as a kubelet does by default.
-const PODS_PER_NODE: i64 = 110;
 /// An instant after the end of the trace, in its own words: 2^63 - 1.
 const AFTER: u64 = i64::MAX.unsigned_abs();
 /// The longest time that fits nanoseconds.
@@ -56,6 +54,8 @@ pub(crate) struct JobEvents {
     /// How often each job was submitted.
     submitted: FxHashMap<u64, u32>,
     strangers: usize,
+    /// Time of the last row.
+    last: u64,
     facts: Vec<String>,
 }
 
@@ -67,6 +67,7 @@ impl Default for JobEvents {
             open: FxHashMap::default(),
             submitted: FxHashMap::default(),
             strangers: 0,
+            last: 0,
             facts: Vec::new(),
         }
     }
@@ -117,6 +118,12 @@ impl JobEvents {
         let kind: u8 = cells.count(2)?;
         if at > LATEST_US && at != AFTER {
             return Err(format!("time: {at} is out of range"));
+        }
+        if at != AFTER {
+            if at < self.last {
+                return Err(format!("time: {at} lies before the row above: name parts in order"));
+            }
+            self.last = at;
         }
         let names = ["SUBMIT", "SCHEDULE", "EVICT", "FAIL", "FINISH", "KILL", "LOST"];
         let name = *names
@@ -233,7 +240,7 @@ fn machine(id: u64, (cpu, memory): (f64, f64), scale: Scale) -> NodeSpec {
     let capacity = Resources {
         cpu_milli: rows::scaled(cpu, num::float(scale.cpu_milli)),
         memory: rows::scaled(memory, num::float(scale.memory)),
-        pods: PODS_PER_NODE,
+        pods: i64::from(pools::MAX_PODS),
         ..Resources::default()
     };
     let capacity = Arc::new(capacity);
@@ -262,7 +269,7 @@ mod tests {
     #[test]
     fn a_job_runs_from_schedule_to_its_end() {
         let text = "0,,7,0,u,1,n,l\n5000000,,7,1,u,1,n,l\n9000000,,7,5,u,1,n,l\n\
-            9000000,,7,0,u,1,n,l\n9500000,,7,4,u,1,n,l\n9600000,,8,0,u,1,n,l\n1,,9,4,u,1,n,l\n";
+            9000000,,7,0,u,1,n,l\n9500000,,7,4,u,1,n,l\n9600000,,8,0,u,1,n,l\n9700000,,9,4,u,1,n,l\n";
         let mut events = JobEvents::default();
         events.part("p.csv", text.as_bytes()).unwrap();
         let read = events.finish();

@@ -1,6 +1,6 @@
-//! Recorded workloads: one importer each. An importer reads its files row by row and never holds
-//! one as text; what becomes of each column stands at its top, and what is not modelled is said in
-//! the report of every run.
+//! Recorded workloads: one importer each. An importer reads tables row by row and never holds one
+//! as text (`openb` and `simkube` read a file as a whole); what becomes of each column stands at
+//! its top, and what is not modelled is said in the report of every run.
 
 mod azure;
 mod dlrm;

@@ -5,7 +5,7 @@ use super::rows::{Imported, Part, decimal, file_name, grouped};
 use super::{azure, dlrm, google, philly, surf, swf};
 use crate::api::resources::Resources;
 use crate::api::workload::PodTemplate;
-use crate::cluster::spec::{Amount, Arrival, LifetimeFrom, Made, NodeSpec, Process, Row};
+use crate::cluster::spec::{Amount, Arrival, Made, NodeSpec, Row};
 use crate::engine::{SimDuration, SimTime, num};
 use crate::scenario::arrivals;
 use crate::scenario::error::InputErrors;
@@ -53,8 +53,9 @@ fn importers(trace: &Trace) -> [(&'static str, bool); 8] {
 /// Namespace and beginning of the names of what a trace makes.
 pub(crate) fn makes(trace: &Trace) -> Option<(String, String)> {
     let ns = |common: Common<'_>| common.namespace.unwrap_or("default").to_owned();
-    Some(if trace.openb.is_some() {
-        ("default".to_owned(), "openb-pod".to_owned())
+    Some(if let Some(from) = &trace.openb {
+        let ns = from.namespace.as_deref().unwrap_or("default");
+        (ns.to_owned(), "openb-pod".to_owned())
     } else if let Some(from) = &trace.dlrm {
         (ns(from.common()), dlrm::BASE.to_owned())
     } else if let Some(from) = &trace.google2011 {
@@ -295,28 +296,20 @@ impl Reader<'_> {
 
     fn arrival(&mut self, base: &str, common: Common<'_>, rows: Vec<Row>, made: Made) -> Arrival {
         let ns = common.namespace.unwrap_or("default");
-        // A namespace of the scenario's own is made in the first instant: nobody is quicker.
-        let start = if objects::always_there(ns) { SimTime::ZERO } else { MADE };
+        let start = first_instant(ns);
         self.known.check_namespace(ns, &self.at.key("namespace"), self.report);
-        Arrival {
-            name: base.into(),
-            ns: ns.into(),
-            made,
-            process: Process::Rows(Arc::from(rows)),
-            start,
-            end: SimTime::MAX,
-            count: u32::MAX,
-            cpu_milli: None,
-            memory: None,
-            duration: None,
-            lifetime: None,
-            lifetime_from: LifetimeFrom::Creation,
-            tuning: None,
-        }
+        Arrival { start, ..Arrival::of_rows((base.into(), ns.into()), made, rows) }
     }
 }
 
-fn first_template(rows: &[Row]) -> Arc<PodTemplate> {
+/// When pods may come to a namespace: one of the scenario's own is made in the first instant, and
+/// nobody is quicker.
+pub(crate) fn first_instant(ns: &str) -> SimTime {
+    if objects::always_there(ns) { SimTime::ZERO } else { MADE }
+}
+
+/// The template of rows that have none of their own.
+pub(crate) fn first_template(rows: &[Row]) -> Arc<PodTemplate> {
     rows.first().and_then(|row| row.template.clone()).unwrap_or_default()
 }
 

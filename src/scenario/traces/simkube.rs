@@ -97,12 +97,19 @@ fn one(from: &Simkube, at: &Place, files: &mut Files, report: &mut Report, timed
         let what = "lives of pods that workloads own, in a SimKube trace".to_owned();
         timed.not_modelled.push((what, num::u32_of(owned)));
     }
-    let mut reader = Reader { label: &label, lives: &file.pod_lifecycles, report, timed };
-    for (number, event) in file.events.iter().enumerate().take(part.limit) {
-        let since = SimDuration::from_secs((event.ts - begin).unsigned_abs());
-        if since < part.until {
-            reader.event(number, event, moment(since, &part));
-        }
+    let since = |event: &Event| SimDuration::from_secs(event.ts.abs_diff(begin));
+    let first = file.events.iter().enumerate().take(part.limit);
+    let played: Vec<(usize, &Event)> = first.filter(|(_, e)| since(e) < part.until).collect();
+    let (some, all) = (played.len(), file.events.len());
+    if some == 0 {
+        report.warn(at, "nothing happens", "the part that is played holds no event");
+    } else if some < all {
+        timed.facts.push(format!("  {some} of its {all} events are played"));
+    }
+    let (lives, speed_up) = (&file.pod_lifecycles, part.speed_up);
+    let mut reader = Reader { label: &label, lives, speed_up, report, timed };
+    for (number, event) in played {
+        reader.event(number, event, moment(since(event), &part));
     }
 }
 
@@ -141,9 +148,8 @@ fn word<'v>(object: &'v Value, pointer: &str) -> &'v str {
 fn facts(label: &str, file: &File) -> Vec<String> {
     let applied = || file.events.iter().flat_map(|event| &event.applied_objs);
     let deleted: usize = file.events.iter().map(|event| event.deleted_objs.len()).sum();
-    let (first, last) = file.events.iter().fold((i64::MAX, i64::MIN), |(first, last), event| {
-        (first.min(event.ts), last.max(event.ts))
-    });
+    let times = || file.events.iter().map(|event| event.ts);
+    let (first, last) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
     let mut distinct = BTreeSet::new();
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for object in applied() {
@@ -170,6 +176,7 @@ fn facts(label: &str, file: &File) -> Vec<String> {
 struct Reader<'r> {
     label: &'r str,
     lives: &'r BTreeMap<(String, String), BTreeMap<u64, Vec<Lifecycle>>>,
+    speed_up: f64,
     report: &'r mut Report,
     timed: &'r mut Timed,
 }
@@ -202,7 +209,7 @@ impl Reader<'_> {
 
     /// Reads an object as one of a dump.
     fn object(&mut self, object: &Value, place: &str) -> Option<Found> {
-        let object = with_end(object, self.lives);
+        let object = with_end(object, self.lives, self.speed_up);
         let text = object.to_string();
         match manifest::parse_with(self.label, &text, Mode::Dump, &Additions::default()) {
             Ok(read) => {
@@ -235,6 +242,7 @@ fn settle(error: &mut InputError, place: &str) {
 fn with_end(
     object: &Value,
     lives: &BTreeMap<(String, String), BTreeMap<u64, Vec<Lifecycle>>>,
+    speed_up: f64,
 ) -> Value {
     let mut object = object.clone();
     let name =
@@ -242,7 +250,7 @@ fn with_end(
     let kind = format!("{}.{}", word(&object, "/apiVersion"), word(&object, "/kind"));
     let lives = lives.get(&(kind, name)).into_iter().flat_map(BTreeMap::values).flatten();
     let mut ran = lives.filter_map(|life| match life {
-        Lifecycle::Finished(from, to) => Some((to - from).max(0)),
+        Lifecycle::Finished(from, to) => Some(to.saturating_sub(*from).max(0)),
         Lifecycle::Empty | Lifecycle::Running(_) => None,
     });
     if let Some(seconds) = ran.next_back()
@@ -251,7 +259,8 @@ fn with_end(
         let annotations =
             meta.entry("annotations").or_insert_with(|| Value::Object(Default::default()));
         if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(EXIT_AFTER.to_owned(), format!("{seconds}s").into());
+            let lasts = SimDuration::from_secs(seconds.unsigned_abs()).scale(1.0 / speed_up);
+            annotations.insert(EXIT_AFTER.to_owned(), format!("{}ms", lasts.as_millis()).into());
         }
     }
     object

@@ -26,15 +26,32 @@ struct Known {
 
 const NO_DEVICE: u8 = u8::MAX;
 
+/// A kind of pod: CPU, milli-cores, and GPUs.
+type Kind = (i64, Option<GpuAsk>);
+
+/// Kinds that are remembered: beyond them all are forgotten, so that drawn requests cost no memory.
+const MOST_KINDS: usize = 1024;
+
 /// What is remembered between cycles: nodes change one at a time, so nearly every score is as it
 /// was when the last pod of its kind came.
 #[derive(Debug, Clone, Default)]
 pub struct FgdState {
-    kinds: FxHashMap<(i64, Option<GpuAsk>), Vec<Known>>,
+    /// By node index.
+    kinds: FxHashMap<Kind, Vec<Known>>,
     /// Fragmentation of each node (by index) as it is, with the version it was worked out of.
     before: Vec<(u64, f64)>,
-    /// Scores and devices of the cycle's nodes, by position.
-    scores: Vec<(i16, u8)>,
+}
+
+impl FgdState {
+    /// What is known of nodes for the pod in hand.
+    fn of(&self, view: View<'_>) -> &[Known] {
+        self.kinds.get(&kind(view)).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+fn kind(view: View<'_>) -> Kind {
+    let requests = &view.pod.spec.requests;
+    (requests.cpu_milli, GpuAsk::of(requests))
 }
 
 impl Fgd {
@@ -42,7 +59,7 @@ impl Fgd {
     fn judge(&self, row: &NodeRow, before: f64, cpu: i64, ask: Option<GpuAsk>) -> (i16, u8) {
         let Some(gpus) = row.gpus.as_deref() else { return (score(0.0), NO_DEVICE) };
         let model = model_of(row);
-        let free = row.alloc.cpu_milli - row.used.cpu_milli - cpu;
+        let free = left(row).0 - cpu;
         let after = |left: &[u16]| score(before - self.measure.of(model, free, left));
         match ask {
             None => (after(gpus.left()), NO_DEVICE),
@@ -89,63 +106,65 @@ fn score(gain: f64) -> i16 {
     i16::try_from(value).unwrap_or_default()
 }
 
+/// Free CPU and what is left of each device.
+fn left(row: &NodeRow) -> (i64, &[u16]) {
+    let gpus = row.gpus.as_ref().map_or(&[][..], |gpus| gpus.left());
+    (row.alloc.cpu_milli - row.used.cpu_milli, gpus)
+}
+
 impl Plugin for Fgd {
     fn pre_score(&self, view: View<'_>, state: &mut CycleState, nodes: &[u32]) -> bool {
-        let memory = &mut state.fgd;
-        let requests = &view.pod.spec.requests;
-        let (cpu, ask) = (requests.cpu_milli, GpuAsk::of(requests));
-        memory.scores.resize(view.cache.len(), (0, NO_DEVICE));
-        let known = memory.kinds.entry((cpu, ask)).or_default();
+        let FgdState { kinds, before } = &mut state.fgd;
+        let (cpu, ask) = kind(view);
+        if kinds.len() > MOST_KINDS {
+            kinds.clear();
+        }
+        let known = kinds.entry((cpu, ask)).or_default();
         for &at in nodes {
-            let at = at as usize;
-            let (row, index) = (view.cache.at(at), view.cache.index_at(at) as usize);
+            let (row, index) =
+                (view.cache.at(at as usize), view.cache.index_at(at as usize) as usize);
             if known.len() <= index {
                 known.resize(index + 1, Known::default());
             }
-            if known[index].version != row.version {
-                if memory.before.len() <= index {
-                    memory.before.resize(index + 1, (0, 0.0));
-                }
-                if memory.before[index].0 != row.version {
-                    let left = row.gpus.as_ref().map_or(&[][..], |g| g.left());
-                    let free = row.alloc.cpu_milli - row.used.cpu_milli;
-                    memory.before[index] =
-                        (row.version, self.measure.of(model_of(row), free, left));
-                }
-                let (score, device) = self.judge(row, memory.before[index].1, cpu, ask);
-                known[index] = Known { version: row.version, score, device };
+            if known[index].version == row.version {
+                continue;
             }
-            memory.scores[at] = (known[index].score, known[index].device);
+            if before.len() <= index {
+                before.resize(index + 1, (0, 0.0));
+            }
+            if before[index].0 != row.version {
+                let (free, gpus) = left(row);
+                before[index] = (row.version, self.measure.of(model_of(row), free, gpus));
+            }
+            let (score, device) = self.judge(row, before[index].1, cpu, ask);
+            known[index] = Known { version: row.version, score, device };
         }
         true
     }
 
-    fn score_node(&self, _view: View<'_>, state: &CycleState, at: usize) -> i64 {
-        i64::from(state.fgd.scores[at].0)
+    fn score_node(&self, view: View<'_>, state: &CycleState, at: usize) -> i64 {
+        i64::from(state.fgd.of(view)[view.cache.index_at(at) as usize].score)
     }
 
-    fn score(&self, _view: View<'_>, state: &CycleState, nodes: &[u32], out: &mut [i64]) {
+    fn score(&self, view: View<'_>, state: &CycleState, nodes: &[u32], out: &mut [i64]) {
+        let known = state.fgd.of(view);
         for (score, &at) in out.iter_mut().zip(nodes) {
-            *score = i64::from(state.fgd.scores[at as usize].0);
+            *score = i64::from(known[view.cache.index_at(at as usize) as usize].score);
         }
     }
 
     fn devices(&self, view: View<'_>, state: &CycleState, at: usize) -> Option<Devices> {
-        let ask = GpuAsk::of(&view.pod.spec.requests).filter(|ask| ask.shares())?;
-        let gpus = view.cache.at(at).gpus.as_deref()?;
-        // A cycle that found one node alone has scored none.
-        let index = view.cache.index_at(at) as usize;
-        let known = state.fgd.kinds.get(&(view.pod.spec.requests.cpu_milli, Some(ask)));
-        let fresh = known
-            .and_then(|list| list.get(index))
-            .filter(|known| known.version == view.cache.at(at).version);
-        let device = match fresh {
+        let (cpu, ask) = kind(view);
+        let ask = ask.filter(|ask| ask.shares())?;
+        let row = view.cache.at(at);
+        let known = state.fgd.of(view).get(view.cache.index_at(at) as usize);
+        let device = match known.filter(|known| known.version == row.version) {
             Some(known) => known.device,
+            // A cycle that found one node alone has scored none.
             None => {
-                let row = view.cache.at(at);
-                let free = row.alloc.cpu_milli - row.used.cpu_milli;
-                let before = self.measure.of(model_of(row), free, gpus.left());
-                self.judge(row, before, view.pod.spec.requests.cpu_milli, Some(ask)).1
+                let (free, gpus) = left(row);
+                let before = self.measure.of(model_of(row), free, gpus);
+                self.judge(row, before, cpu, Some(ask)).1
             }
         };
         (device != NO_DEVICE).then(|| Devices::one(usize::from(device)))

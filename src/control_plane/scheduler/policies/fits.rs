@@ -2,8 +2,9 @@
 //! cluster has GPUs that pods share, else over CPU and memory. Amounts are taken relative to the
 //! largest node (source for the GPU forms: the FGD paper's simulator).
 
-use crate::api::gpu::{GpuAsk, WHOLE};
+use crate::api::gpu::{self, GpuAsk, WHOLE};
 use crate::control_plane::scheduler::framework::{CycleState, MAX_SCORE, Plugin, View};
+use crate::control_plane::scheduler::plugins::fit::Amount;
 use crate::engine::num;
 
 /// Which of the three.
@@ -30,14 +31,12 @@ pub struct Largest {
 
 fn largest(view: View<'_>) -> Largest {
     let columns = view.cache.columns();
-    let most = |column: &[f64]| column.iter().copied().fold(0.0, f64::max).max(1.0);
     let other = if view.cache.has_gpus() {
-        let counts = columns.scalar(crate::api::gpu::count());
-        counts.map_or(1.0, |c| most(&c.alloc) * f64::from(WHOLE))
+        columns.largest(Amount::Scalar(gpu::count())) * f64::from(WHOLE)
     } else {
-        most(&columns.alloc_mem)
+        columns.largest(Amount::Memory)
     };
-    Largest { cpu: most(&columns.alloc_cpu), other }
+    Largest { cpu: columns.largest(Amount::Cpu).max(1.0), other: other.max(1.0) }
 }
 
 /// Free on a node, and asked for, of CPU and of the other resource.

@@ -64,6 +64,12 @@ impl Named {
         Self::LoadAware,
     ];
 
+    /// The policy of a name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|named| named.name() == name)
+    }
+
     /// Its name in files and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -87,15 +93,27 @@ impl Named {
         }
     }
 
-    /// The plugin that alone scores; none for the default profile's.
+    /// True if the default profile's plugins score.
+    const fn keeps_scores(self) -> bool {
+        matches!(
+            self,
+            Self::KubeDefault
+                | Self::LeastAllocated
+                | Self::MostAllocated
+                | Self::RequestedToCapacity
+        )
+    }
+
+    /// The plugin that scores alone; none if the default profile's do, or none does.
     const fn scorer(self) -> Option<&'static str> {
         Some(match self {
             Self::KubeDefault
             | Self::LeastAllocated
             | Self::MostAllocated
-            | Self::RequestedToCapacity => return None,
+            | Self::RequestedToCapacity
+            | Self::FirstFit
+            | Self::RoundRobin => return None,
             Self::Balanced => "NodeResourcesBalancedAllocation",
-            Self::FirstFit | Self::RoundRobin => "",
             Self::BestFit => "BestFit",
             Self::WorstFit => "WorstFit",
             Self::Random => "Random",
@@ -118,8 +136,8 @@ impl Named {
         } else if self == Self::RequestedToCapacity {
             *strategy = fit::Strategy::RequestedToCapacityRatio(vec![(0, 0), (100, 10)]);
         }
-        if let Some(scorer) = self.scorer() {
-            alone(&mut profile, scorer);
+        if !self.keeps_scores() {
+            alone(&mut profile, self.scorer());
         }
         if self == Self::FirstFit {
             profile.search = Search::First;
@@ -130,25 +148,18 @@ impl Named {
     }
 }
 
-/// Makes one plugin the only one that scores, over all nodes.
-pub fn alone(profile: &mut ProfileConfig, scorer: &str) {
+/// Makes one plugin (or none) the only one that scores, over all nodes.
+pub fn alone(profile: &mut ProfileConfig, scorer: Option<&str>) {
     const SCORES: Points = Points::PRE_SCORE.and(Points::SCORE);
     for plugin in &mut profile.plugins {
         plugin.points = plugin.points.without(SCORES);
     }
     profile.percentage = Some(100);
-    let Some(row) = find(scorer) else { return };
-    match profile.plugins.iter_mut().find(|p| p.name == row.name) {
-        Some(there) => {
-            there.points = there.points.and(SCORES);
-            there.weight = 1;
-        }
-        None => {
-            profile.plugins.push(Enabled {
-                name: row.name,
-                points: row.points,
-                weight: row.weight,
-            });
-        }
+    let Some(row) = scorer.and_then(find) else { return };
+    if let Some(there) = profile.plugins.iter_mut().find(|p| p.name == row.name) {
+        there.points = there.points.and(SCORES);
+        there.weight = 1;
+    } else {
+        profile.plugins.push(Enabled::of(row));
     }
 }

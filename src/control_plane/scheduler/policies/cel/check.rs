@@ -2,6 +2,7 @@
 //! CEL. All that does not fit is told with its place before anything runs.
 
 use super::expr::{Amount, Ask, Bool, Double, Field, Int, Math, Order, Text, Whose};
+use crate::control_plane::scheduler::plugins::fit::Amount as Resource;
 use crate::engine::Sym;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 
@@ -162,9 +163,9 @@ impl Checker {
             ["cluster", "nodes"] => Typed::Int(Int::Nodes),
             [start @ .., last] => {
                 let amount = match *last {
-                    "cpu" => Amount::Cpu,
-                    "memory" => Amount::Memory,
-                    "ephemeralStorage" => Amount::Ephemeral,
+                    "cpu" => Amount::Of(Resource::Cpu),
+                    "memory" => Amount::Of(Resource::Memory),
+                    "ephemeralStorage" => Amount::Of(Resource::Ephemeral),
                     "pods" => Amount::Pods,
                     "gpu" => Amount::Gpu,
                     _other => return Err(self.unknown(at)),
@@ -337,7 +338,7 @@ impl Checker {
         }
         let words = Self::path(of).unwrap_or_default();
         let field = Self::amounts(&words).ok_or_else(|| self.unknown(at))?;
-        Ok(Typed::Double(Double::Field(field(Amount::Scalar(name)))))
+        Ok(Typed::Double(Double::Field(field(Amount::Of(Resource::Scalar(name))))))
     }
 
     /// `"key" in node.labels`, `text in ["a", "b"]`.

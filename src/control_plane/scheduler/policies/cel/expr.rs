@@ -1,24 +1,19 @@
 //! Expressions of a policy after checking: one tree per type, so that nothing is left to find out
 //! while nodes are looked at.
 
+use crate::control_plane::scheduler::plugins::fit::Amount as Resource;
 use crate::engine::Sym;
 
 /// An amount of something on a node or asked for by a pod: cpu in milli-cores, memory in bytes,
 /// GPUs in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Amount {
-    /// Milli-cores.
-    Cpu,
-    /// Bytes.
-    Memory,
-    /// Bytes.
-    Ephemeral,
+    /// A resource.
+    Of(Resource),
     /// Pods.
     Pods,
     /// Thousandths of GPUs that pods share.
     Gpu,
-    /// Any other resource, in whole units.
-    Scalar(Sym),
 }
 
 /// A number of the cluster.

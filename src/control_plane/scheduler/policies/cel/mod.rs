@@ -9,7 +9,7 @@ mod run;
 mod tests;
 
 use super::super::framework::{
-    Code, CycleState, MAX_SCORE, Plugin, Reason, Verdict, View, default_normalize,
+    Code, CycleState, MAX_SCORE, Plugin, PreFilter, Reason, Verdict, View, default_normalize,
 };
 use super::fits::stretch;
 use crate::api::Pod;
@@ -115,9 +115,10 @@ impl CelPolicy {
 #[derive(Debug, Clone)]
 pub struct Cel(pub CelPolicy);
 
-/// What is remembered within a cycle: the score with what is the same for all nodes put in.
+/// What is remembered within a cycle: filter and score with what is the same for all nodes put in.
 #[derive(Debug, Clone, Default)]
 pub struct CelState {
+    filter: Option<Bool>,
     score: Option<Double>,
 }
 
@@ -135,8 +136,18 @@ fn whole(value: Option<f64>) -> i64 {
 }
 
 impl Plugin for Cel {
-    fn filter_node(&self, view: View<'_>, _state: &CycleState, at: usize) -> Verdict {
-        let Some(filter) = &self.0.filter else { return Verdict::PASS };
+    fn pre_filter(&self, view: View<'_>, state: &mut CycleState) -> PreFilter {
+        state.cel.filter = None;
+        if let Some(filter) = self.0.filter.as_deref().filter(|_| !view.cache.is_empty()) {
+            let mut filter = filter.clone();
+            filter.settle(&Scope::new(view, 0));
+            state.cel.filter = Some(filter);
+        }
+        PreFilter::Run
+    }
+
+    fn filter_node(&self, view: View<'_>, state: &CycleState, at: usize) -> Verdict {
+        let Some(filter) = &state.cel.filter else { return Verdict::PASS };
         match filter.eval(&Scope::new(view, at)) {
             Some(true) => Verdict::PASS,
             Some(false) => Verdict::reject(Code::Unschedulable, REJECTED),

@@ -4,12 +4,16 @@
 use super::expr::{Amount, Ask, Bool, Double, Field, Int, Math, Order, Text, Whose};
 use crate::api::LabelSet;
 use crate::api::gpu::{self, GpuAsk, WHOLE};
-use crate::api::resources::Resources;
 use crate::control_plane::scheduler::cache::NodeRow;
 use crate::control_plane::scheduler::framework::View;
+use crate::control_plane::scheduler::plugins::fit::Amount as Resource;
 use crate::engine::num;
 use std::borrow::Cow;
 use std::cmp::Ordering;
+
+macro_rules! settle {
+    ($scope:expr, $($part:expr),+) => {{ $($part.settle($scope);)+ }};
+}
 
 /// What expressions are about: a pod and a node.
 #[derive(Debug, Clone, Copy)]
@@ -18,17 +22,6 @@ pub(super) struct Scope<'a> {
     row: &'a NodeRow,
     at: usize,
     asked: Option<GpuAsk>,
-}
-
-fn amount(of: &Resources, what: Amount) -> i64 {
-    match what {
-        Amount::Cpu => of.cpu_milli,
-        Amount::Memory => of.memory,
-        Amount::Ephemeral => of.ephemeral,
-        Amount::Pods => of.pods,
-        Amount::Gpu => of.scalar(gpu::milli()),
-        Amount::Scalar(name) => of.scalar(name),
-    }
 }
 
 impl<'a> Scope<'a> {
@@ -46,24 +39,23 @@ impl<'a> Scope<'a> {
     }
 
     fn field(&self, field: Field) -> f64 {
+        let row = self.row;
         match field {
+            Field::Allocatable(Amount::Of(what)) => num::float(what.of(&row.alloc)),
+            Field::Allocatable(Amount::Pods) => num::float(row.alloc.pods),
             Field::Allocatable(Amount::Gpu) => num::float_u(self.devices() * u64::from(WHOLE)),
-            Field::Allocatable(what) => num::float(amount(&self.row.alloc, what)),
-            Field::Requested(Amount::Pods) => num::float_u(self.row.pods.len() as u64),
+            Field::Requested(Amount::Of(what)) => num::float(what.of(&row.used)),
+            Field::Requested(Amount::Pods) => num::float_u(row.pods.len() as u64),
+            Field::Free(Amount::Gpu) => f64::from(row.gpus.as_ref().map_or(0, |gpus| gpus.sum())),
             Field::Requested(Amount::Gpu) => {
-                let free = self.row.gpus.as_ref().map_or(0, |g| u64::from(g.sum()));
-                num::float_u(self.devices() * u64::from(WHOLE) - free)
-            }
-            Field::Requested(what) => num::float(amount(&self.row.used, what)),
-            Field::Free(Amount::Gpu) => {
-                f64::from(self.row.gpus.as_ref().map_or(0, |gpus| gpus.sum()))
+                self.field(Field::Allocatable(Amount::Gpu)) - self.field(Field::Free(Amount::Gpu))
             }
             Field::Free(what) => {
                 self.field(Field::Allocatable(what)) - self.field(Field::Requested(what))
             }
-            Field::Asked(Amount::Gpu) => f64::from(self.asked.map_or(0, GpuAsk::total)),
+            Field::Asked(Amount::Of(what)) => num::float(what.of(&self.view.pod.spec.requests)),
             Field::Asked(Amount::Pods) => 1.0,
-            Field::Asked(what) => num::float(amount(&self.view.pod.spec.requests, what)),
+            Field::Asked(Amount::Gpu) => f64::from(self.asked.map_or(0, GpuAsk::total)),
             Field::Largest(what) => self.largest(what),
         }
     }
@@ -74,17 +66,10 @@ impl<'a> Scope<'a> {
 
     fn largest(&self, what: Amount) -> f64 {
         let columns = self.view.cache.columns();
-        let most = |column: &[f64]| column.iter().copied().fold(0.0, f64::max);
         match what {
-            Amount::Cpu => most(&columns.alloc_cpu),
-            Amount::Memory => most(&columns.alloc_mem),
-            Amount::Ephemeral => most(&columns.alloc_eph),
-            Amount::Pods => most(&columns.alloc_pods),
-            Amount::Gpu => {
-                let counts = columns.scalar(gpu::count());
-                counts.map_or(0.0, |c| most(&c.alloc) * f64::from(WHOLE))
-            }
-            Amount::Scalar(name) => columns.scalar(name).map_or(0.0, |c| most(&c.alloc)),
+            Amount::Of(what) => columns.largest(what),
+            Amount::Pods => columns.alloc_pods.iter().copied().fold(0.0, f64::max),
+            Amount::Gpu => columns.largest(Resource::Scalar(gpu::count())) * f64::from(WHOLE),
         }
     }
 
@@ -127,18 +112,18 @@ impl Double {
         })
     }
 
-    /// Puts in what is the same for all nodes of the cycle.
+    /// Puts in what is the same for all nodes of the cycle: what the pod asks for, and the largest
+    /// node, which takes a look at all of them.
     pub(super) fn settle(&mut self, scope: &Scope<'_>) {
         match self {
             Self::Field(field @ (Field::Asked(_) | Field::Largest(_))) => {
                 *self = Self::Is(scope.field(*field));
             }
-            Self::Is(_) | Self::Field(_) | Self::Of(_) | Self::Parse(_) => {}
+            Self::Is(_) | Self::Field(_) | Self::Parse(_) => {}
             Self::Neg(of) => of.settle(scope),
-            Self::Math(_, a, b) | Self::If(_, a, b) => {
-                a.settle(scope);
-                b.settle(scope);
-            }
+            Self::Math(_, a, b) => settle!(scope, a, b),
+            Self::If(when, a, b) => settle!(scope, when, a, b),
+            Self::Of(int) => int.settle(scope),
         }
     }
 }
@@ -182,6 +167,17 @@ impl Int {
             Self::Parse(text) => text.eval(scope)?.parse().ok()?,
             Self::Size(text) => num::i64_of(text.eval(scope)?.chars().count()),
         })
+    }
+
+    fn settle(&mut self, scope: &Scope<'_>) {
+        match self {
+            Self::Is(_) | Self::Nodes | Self::Pods | Self::Priority => {}
+            Self::Parse(_) | Self::Size(_) => {}
+            Self::Neg(of) => of.settle(scope),
+            Self::Math(_, a, b) => settle!(scope, a, b),
+            Self::If(when, a, b) => settle!(scope, when, a, b),
+            Self::Of(double) => double.settle(scope),
+        }
     }
 }
 
@@ -269,5 +265,18 @@ impl Bool {
                 }
             }
         })
+    }
+
+    /// As of a double.
+    pub(super) fn settle(&mut self, scope: &Scope<'_>) {
+        match self {
+            Self::Is(_) | Self::Unschedulable | Self::Has(..) => {}
+            Self::Texts(..) | Self::In(..) | Self::Asks(..) => {}
+            Self::Not(of) => of.settle(scope),
+            Self::And(a, b) | Self::Or(a, b) | Self::Bools(_, a, b) => settle!(scope, a, b),
+            Self::If(when, a, b) => settle!(scope, when, a, b),
+            Self::Doubles(_, a, b) => settle!(scope, a, b),
+            Self::Ints(_, a, b) => settle!(scope, a, b),
+        }
     }
 }
